@@ -1,0 +1,1 @@
+"""One module per stage of the graph: the only code that reads parameters and touches stage files."""

@@ -1,0 +1,74 @@
+"""Reading typed parameters from the project's `params.yaml`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from repflow.errors import ParameterError
+from repflow.schema import build
+from repflow.stages.paths import PARAMETERS
+
+T = TypeVar("T")
+
+SECTIONS = (
+    "seed",
+    "data",
+    "validate",
+    "split",
+    "augment",
+    "encoder",
+    "hardware",
+    "pretrain",
+    "probe",
+    "tune",
+    "finetune",
+    "adapt",
+    "evaluate",
+    "report",
+)
+
+
+def read(section: str, kind: type[T]) -> T:
+    """Build `kind` from a section of `params.yaml`.
+
+    Args:
+        section: a key, with points between levels, as in "adapt.dann".
+        kind: a class made by `schema.parameters`, or a plain type such as int.
+
+    Raises:
+        ParameterError: the file or the section is missing, a key is unknown, a value is not allowed.
+    """
+    return build(kind, read_raw(section), f"{PARAMETERS}: {section}")
+
+
+def read_raw(section: str) -> Any:
+    """A section of `params.yaml` as plain values, its top-level keys checked."""
+    try:
+        whole = yaml.safe_load(PARAMETERS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = f"{PARAMETERS}: not found; run in the project's root, or write it with `repflow compose`"
+        raise ParameterError(message) from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{PARAMETERS}: not YAML ({error}); write it anew with `repflow compose`") from error
+    check_sections(whole)
+    values = whole
+    for part in section.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            raise ParameterError(f"{PARAMETERS}: {section}: missing; write the file anew with `repflow compose`")
+        values = values[part]
+    return values
+
+
+def check_sections(whole: Any) -> None:
+    """Raise ParameterError where the sections are not those of the schema."""
+    if not isinstance(whole, Mapping):
+        raise ParameterError(f"{PARAMETERS}: must hold the sections {', '.join(SECTIONS)}")
+    unknown = sorted(set(whole) - set(SECTIONS))
+    if unknown:
+        raise ParameterError(f"{PARAMETERS}: unknown section {unknown[0]!r} (allowed: {', '.join(SECTIONS)})")
+
+
+def seed() -> int:
+    """The seed of the run."""
+    return read("seed", int)
