@@ -1,0 +1,7 @@
+"""Encoders: images to features. One module per architecture; `build_encoder` chooses by configuration."""
+
+from repflow.encoders.build import EncoderConfig, build_encoder
+from repflow.encoders.classifier import Classifier, HeadConfig
+from repflow.encoders.encoder import Encoder
+
+__all__ = ["Classifier", "Encoder", "EncoderConfig", "HeadConfig", "build_encoder"]

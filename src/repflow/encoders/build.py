@@ -1,0 +1,35 @@
+"""From an encoder's parameters to the encoder."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
+from repflow.encoders.encoder import Encoder
+from repflow.encoders.residual import ResNetConfig, resnet
+from repflow.encoders.transformer import ViTConfig, vit
+
+EncoderConfig = Annotated[SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, Field(discriminator="name")]
+"""The parameters of any encoder; its `name` tells which."""
+
+
+def build_encoder(
+    config: SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, channels: int, size: int
+) -> Encoder:
+    """A new encoder with random weights, drawn from PyTorch's global generator.
+
+    Args:
+        config: which encoder.
+        channels: of the images, 1 or 3.
+        size: height and width of the images in pixels.
+    """
+    match config:
+        case SmallConfig():
+            body, width = small(config, channels)
+        case LeNetConfig():
+            body, width = lenet(config, channels, size)
+        case ResNetConfig():
+            body, width = resnet(config, channels)
+        case ViTConfig():
+            body, width = vit(config, channels, size)
+    return Encoder(body, width, channels)

@@ -1,0 +1,44 @@
+"""A classifier: an encoder and a head."""
+
+from torch import Tensor, nn
+
+from repflow.encoders.encoder import Encoder
+from repflow.schema import Count, Fraction, parameters
+
+
+@parameters
+class HeadConfig:
+    """A linear layer, or a network with hidden layers of the given widths, ReLU and dropout before the last layer."""
+
+    hidden: tuple[Count, ...] = ()
+    dropout: Fraction = 0.0
+
+
+def build_head(config: HeadConfig, width: int, classes: int) -> nn.Sequential:
+    """Features [B, width] to logits [B, classes]; the last module is always the linear layer that gives the logits."""
+    layers: list[nn.Module] = []
+    for hidden in config.hidden:
+        layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True)]
+        width = hidden
+    if config.dropout:
+        layers.append(nn.Dropout(config.dropout))
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+class Classifier(nn.Module):
+    """Images to logits.
+
+    Args:
+        encoder: images to features.
+        head: made by `build_head`.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Sequential):
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of images [B, channels, size, size] in [0, 1]."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits

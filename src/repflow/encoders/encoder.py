@@ -1,0 +1,42 @@
+"""What every encoder is: a normalisation, a body, and the width of its features."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Images to features.
+
+    The channel statistics that the images are normalised by are part of the encoder, so that they are stored with its
+    weights and nobody can forget them.
+
+    Args:
+        body: normalised images [B, channels, size, size] to features [B, width].
+        width: how many features an image gets.
+        channels: of the images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, width: int, channels: int):
+        super().__init__()
+        self.body = body
+        self.width = width
+        self.register_buffer("mean", torch.full((channels, 1, 1), 0.5))
+        self.register_buffer("std", torch.full((channels, 1, 1), 0.25))
+
+    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
+        """Normalise by these statistics from now on.
+
+        Args:
+            mean: [channels], of images in [0, 1].
+            std: [channels]; a channel that does not vary is left at its scale.
+        """
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [B, width] of images [B, channels, size, size] in [0, 1]."""
+        features: Tensor = self.body((images - self.mean) / self.std)
+        return features

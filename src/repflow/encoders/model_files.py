@@ -1,0 +1,141 @@
+"""Models on disk: safetensors weights, and a JSON that says all that is needed to use them.
+
+A model folder holds `weights.safetensors` and `model.json`. A folder whose model could not be made, because there was
+nothing to learn from, holds `model.json` with the reason under `skipped`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from repflow.atomic import writing
+from repflow.encoders.build import EncoderConfig, build_encoder
+from repflow.encoders.classifier import Classifier, HeadConfig, build_head
+from repflow.encoders.encoder import Encoder
+from repflow.errors import DataError, ParameterError
+from repflow.schema import build
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What one must know to build a model again and to use it.
+
+    Attributes:
+        encoder: the encoder's parameters.
+        preprocessing: `size` in pixels, `channels`, and how other sizes are brought to it (`resize`).
+        head: the head's parameters; None for an encoder alone.
+        classes: names of the classes; empty for an encoder alone.
+        provenance: how the model was made; no paths, no times.
+    """
+
+    encoder: Any
+    preprocessing: Mapping[str, Any]
+    head: HeadConfig | None = None
+    classes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def new_encoder(self) -> Encoder:
+        """The encoder with random weights."""
+        return build_encoder(self.encoder, self.preprocessing["channels"], self.preprocessing["size"])
+
+    def new_classifier(self, encoder: Encoder) -> Classifier:
+        """`encoder` with a new head with random weights."""
+        return Classifier(encoder, build_head(self.head or HeadConfig(), encoder.width, len(self.classes)))
+
+
+def save_model(folder: Path, model: Encoder | Classifier, description: Description) -> None:
+    """Write `model` to `folder`, whole or not at all."""
+    about = {
+        "kind": "encoder" if isinstance(model, Encoder) else "classifier",
+        "encoder": dataclasses.asdict(description.encoder),
+        "head": dataclasses.asdict(description.head) if description.head else None,
+        "classes": list(description.classes),
+        "preprocessing": dict(description.preprocessing),
+        "provenance": dict(description.provenance),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with writing(folder, folder=True) as fresh:
+        save_file(weights, fresh / "weights.safetensors")
+        _write_json(fresh / "model.json", about)
+
+
+def save_skipped(folder: Path, reason: str) -> None:
+    """Write a model folder that says why there is no model."""
+    with writing(folder, folder=True) as fresh:
+        _write_json(fresh / "model.json", {"skipped": reason})
+
+
+def was_skipped(folder: Path) -> bool:
+    """Whether `folder` says that there is no model."""
+    return "skipped" in _read_json(folder)
+
+
+def read_description(folder: Path) -> Description:
+    """Read what `folder` says about its model.
+
+    Raises:
+        DataError: the folder holds no model.
+    """
+    about = _read_json(folder)
+    if "skipped" in about:
+        raise DataError(f"{folder}: holds no model: {about['skipped']}")
+    try:
+        return Description(
+            encoder=build(EncoderConfig, about["encoder"], f"{folder}/model.json: encoder"),  # type: ignore[type-var]
+            head=build(HeadConfig, about["head"], f"{folder}/model.json: head") if about["head"] else None,
+            classes=tuple(about["classes"]),
+            preprocessing=about["preprocessing"],
+            provenance=about["provenance"],
+        )
+    except (KeyError, TypeError, ParameterError) as error:
+        raise DataError(f"{folder}/model.json: not a description of a model ({error}); train it again") from error
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """The trained encoder in `folder`, in evaluation mode, also where the folder holds a classifier."""
+    description = read_description(folder)
+    if description.head is not None:
+        return load_classifier(folder)[0].encoder
+    return _filled(description.new_encoder(), folder)
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, Description]:
+    """The trained classifier in `folder`, in evaluation mode, and its description.
+
+    Raises:
+        DataError: the folder holds no classifier, or a damaged one.
+    """
+    description = read_description(folder)
+    if description.head is None:
+        raise DataError(f"{folder}: holds an encoder without a head; name a classifier's folder, as models/finetune")
+    return _filled(description.new_classifier(description.new_encoder()), folder), description
+
+
+def _filled(model: M, folder: Path) -> M:
+    path = folder / "weights.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read ({error}); train the model again, or `dvc pull` it") from error
+    return model.eval()
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable model ({error}); train it with `dvc repro`, or `dvc pull` it") from error
+    return about
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

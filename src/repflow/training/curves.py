@@ -1,0 +1,21 @@
+"""Curves as TSV for `dvc plots`: one row per point, one column per number."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from repflow.atomic import writing
+
+Curve = list[dict[str, float]]
+"""Points in the order of their steps; each has a `step`."""
+
+
+def write_curve(path: Path, curve: Curve) -> None:
+    """Write `curve` to `path`, numbers to six digits, empty where a point has no such number."""
+    columns = list(dict.fromkeys(name for point in curve for name in point)) or ["step"]
+    lines = ["\t".join(columns), *("\t".join(_cell(point, name) for name in columns) for point in curve)]
+    with writing(path) as fresh:
+        fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cell(point: Mapping[str, float], name: str) -> str:
+    return f"{point[name]:.6g}" if name in point else ""

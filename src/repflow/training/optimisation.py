@@ -1,0 +1,64 @@
+"""Optimisers, the learning rate as a function of the step, and the average of the weights."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from repflow.method import Method
+from repflow.training.config import OptimizerConfig, ScheduleConfig
+
+
+def build_optimizer(method: Method, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser over all that learns in `method`; every group carries its own peak rate as `peak`."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    encoder = {id(parameter) for parameter in _encoder_parameters(method)}
+    for parameter in method.parameters():
+        factor = config.encoder_factor if id(parameter) in encoder else 1.0
+        if not parameter.requires_grad or factor == 0:
+            continue
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((config.learning_rate * factor, decay), []).append(parameter)
+    described: list[dict[str, Any]] = [
+        {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), members in groups.items()
+    ]
+    match config.name:
+        case "sgd":
+            nesterov = config.momentum > 0
+            return torch.optim.SGD(described, momentum=config.momentum, nesterov=nesterov)
+        case "adam":
+            return torch.optim.Adam(described, betas=(config.momentum, 0.999))
+        case "adamw":
+            return torch.optim.AdamW(described, betas=(config.momentum, 0.999))
+
+
+def _encoder_parameters(method: Method) -> list[nn.Parameter]:
+    return list(getattr(method.learned, "encoder", method.learned).parameters())
+
+
+def rate_factor(config: ScheduleConfig, step: int, steps: int) -> float:
+    """The learning rate at `step` of `steps`, as a multiple of its peak: in (0, 1]."""
+    warmup = config.warmup * steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    match config.name:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
+        case "annealed":
+            return float((1 + 10 * step / steps) ** -0.75)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Let every group learn at `factor` times its peak rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of the weights and buffers of `model`."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

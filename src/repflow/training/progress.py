@@ -1,0 +1,47 @@
+"""How training comes along: a bar on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+
+from tqdm import tqdm
+
+log = logging.getLogger("repflow")
+
+LINES = 10
+"""Plain lines in one training, where standard error is not a terminal."""
+
+
+class Progress:
+    """Shows step, loss, rate and the time left.
+
+    Args:
+        title: what is being trained.
+        steps: of the whole training.
+    """
+
+    def __init__(self, title: str, steps: int):
+        self._title, self._steps = title, steps
+        self._bar = tqdm(total=steps, desc=title, unit="step", disable=not sys.stderr.isatty(), leave=False)
+        self._started = time.monotonic()
+        self._line_every = max(1, steps // LINES)
+
+    def show(self, step: int, loss: float, images: int) -> None:
+        """Tell that `step` steps are done.
+
+        Args:
+            step: steps done so far.
+            loss: the latest.
+            images: seen so far, of all streams.
+        """
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        self._bar.set_postfix_str(f"loss {loss:.4g}, {images / elapsed:,.0f} images/s", refresh=False)
+        self._bar.update(step - self._bar.n)
+        if self._bar.disable and (step % self._line_every == 0 or step == self._steps):
+            left = elapsed / step * (self._steps - step)
+            rate = f"{images / elapsed:,.0f} images/s"
+            log.info("%s: step %d/%d, loss %.4g, %s, %.0f s left", self._title, step, self._steps, loss, rate, left)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
