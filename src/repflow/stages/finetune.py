@@ -1,0 +1,47 @@
+"""finetune: a classifier from the pretrained encoder, the labelled rows and the unlabelled ones."""
+
+from typing import Any
+
+import yaml
+
+from repflow.data.rows import Domain, Rows, Side
+from repflow.encoders.model_files import save_model
+from repflow.stages import paths
+from repflow.stages.learning import (
+    Stopwatch,
+    describe,
+    fit,
+    open_project_domain,
+    read_recipe,
+    starting_classifier,
+    write_training,
+)
+
+
+def run() -> None:
+    """Read the pretrained encoder, the source's rows and what the search found; write `models/finetune/`."""
+    watch = Stopwatch("finetune")
+    recipe = read_recipe("finetune", found_by_search())
+    source = open_project_domain("source")
+    rows, validation = finetuning_rows(source)
+    classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
+    method, trained = fit(recipe, classifier, rows, title="finetune", validation=validation)
+    save_model(paths.MODELS / "finetune", method.learned, description)
+    write_training("finetune", trained)
+    watch.write(trained)
+
+
+def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:
+    """The streams of a fine-tuning, and the validation rows.
+
+    The unlabelled stream holds all training rows of the source, the labelled ones among them without their labels.
+    """
+    labelled = source.labelled_rows(Side.LABELLED)
+    unlabelled = source.rows(Side.LABELLED, Side.UNLABELLED)
+    return {"labelled": labelled, "unlabelled": unlabelled}, source.labelled_rows(Side.VALIDATION)
+
+
+def found_by_search() -> dict[str, Any]:
+    """The overrides in `models/tune/best.yaml`: keys below `finetune` to values."""
+    found: dict[str, Any] = yaml.safe_load((paths.MODELS / "tune" / "best.yaml").read_text(encoding="utf-8")) or {}
+    return found

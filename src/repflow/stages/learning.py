@@ -1,0 +1,209 @@
+"""What every training stage does: read a method's section, build the method, train it, write what came of it."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from repflow.atomic import writing
+from repflow.data.batches import as_float
+from repflow.data.rows import Domain, Rows, open_domain
+from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
+from repflow.encoders.model_files import Description, load_encoder, read_description
+from repflow.method import Method, find_method
+from repflow.schema import build, parameters
+from repflow.stages import paths
+from repflow.stages.parameters import read, read_raw, seed
+from repflow.training import HardwareConfig, Trained, TrainingConfig, prepare, seeded, train
+from repflow.training.curves import write_curve
+from repflow.training.loop import Observe
+from repflow.training.weights import normalise_by
+
+
+@parameters
+class MethodSection:
+    """A section of `params.yaml` that names a method.
+
+    Attributes:
+        family: the folder of the method's module.
+        name: the module.
+        settings: the method's own parameters, checked against its `Config`.
+        training: how it is trained.
+        head: of a classifier.
+        start: begin with the pretrained encoder, or with random weights.
+    """
+
+    family: str
+    name: str
+    training: TrainingConfig
+    settings: dict[str, Any] = Field(default_factory=dict)
+    head: HeadConfig = Field(default_factory=HeadConfig)
+    start: str = Field(default="pretrained", pattern="^(pretrained|random)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A method's section, read and checked, with all else that its training depends on."""
+
+    method: type[Any]
+    settings: Any
+    section: MethodSection
+    hardware: HardwareConfig
+    seed: int
+
+
+def read_recipe(section: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read the method's section at key `section`.
+
+    Args:
+        section: as "pretrain" or "adapt.dann".
+        overrides: values for keys below the section, points between levels, as a search finds them.
+
+    Raises:
+        ParameterError: a key or value is not allowed.
+    """
+    values = json.loads(json.dumps(read_raw(section)))
+    for key, value in (overrides or {}).items():
+        *parents, last = key.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    where = f"{paths.PARAMETERS}: {section}"
+    read_section = build(MethodSection, values, where)
+    method, config = find_method(read_section.family, read_section.name)
+    settings = build(config, read_section.settings, f"{where}.settings")
+    return Recipe(method, settings, read_section, read("hardware", HardwareConfig), seed())
+
+
+def open_project_domain(name: str) -> Domain:
+    """The project's domain `name`, "source" or "target"."""
+    return open_domain(name, paths.STORES, paths.SPLITS)
+
+
+def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:
+    """The description of the model that `recipe` makes for images as in `domain`."""
+    channels, size = domain.store.images.shape[1:3]
+    section = recipe.section
+    return Description(
+        encoder=read("encoder", EncoderConfig),  # type: ignore[type-var]
+        head=section.head if classes else None,
+        classes=classes,
+        preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},
+        provenance={
+            "method": f"{section.family}.{section.name}",
+            "settings": dataclasses.asdict(recipe.settings),
+            "training": dataclasses.asdict(section.training),
+            "start": section.start,
+            "seed": recipe.seed,
+            "torch": torch.__version__.split("+")[0],
+        },
+    )
+
+
+def new_encoder(recipe: Recipe, description: Description, images: np.ndarray) -> Encoder:
+    """An encoder with random weights that depend on the seed alone, normalising by the statistics of `images`."""
+    with seeded(recipe.seed, "weights/encoder"):
+        encoder = description.new_encoder()
+    normalise_by(encoder, images)
+    return encoder
+
+
+def starting_classifier(recipe: Recipe, description: Description, images: np.ndarray) -> tuple[Classifier, Description]:
+    """The classifier that training starts from, and the description that fits it."""
+    if recipe.section.start == "pretrained":
+        folder = paths.MODELS / "pretrain"
+        encoder = load_encoder(folder)
+        description = dataclasses.replace(description, encoder=read_description(folder).encoder)
+    else:
+        encoder = new_encoder(recipe, description, images)
+    with seeded(recipe.seed, "weights/head"):
+        return description.new_classifier(encoder), description
+
+
+def fit(
+    recipe: Recipe,
+    start: Encoder | Classifier,
+    rows: Mapping[str, Rows],
+    *,
+    title: str,
+    validation: Rows | None = None,
+    observe: Observe | None = None,
+) -> tuple[Method, Trained]:
+    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`."""
+    fabric = prepare(recipe.hardware)
+    with seeded(recipe.seed, "weights/method"):
+        method = recipe.method(recipe.settings, start)
+    validate = None
+    if validation is not None and len(validation):
+
+        def validate(model: nn.Module) -> float:
+            return accuracy_on(model, validation, fabric.device)
+
+    trained = train(
+        method,
+        rows,
+        recipe.section.training,
+        fabric,
+        seed=recipe.seed,
+        title=title,
+        validate=validate,
+        observe=observe,
+    )
+    return method, trained
+
+
+def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = "cpu") -> float:
+    """The share of `rows` that `classifier`, in evaluation mode, gets right."""
+    right = 0
+    labels = torch.from_numpy(rows.labels)
+    images: Tensor = torch.from_numpy(rows.images)
+    with torch.no_grad():
+        for part, truth in zip(images.split(512), labels.split(512), strict=True):
+            predicted = classifier(as_float(part.to(device))).argmax(dim=1).cpu()
+            right += int((predicted == truth).sum())
+    return right / len(rows)
+
+
+def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
+    """Write metrics as JSON, numbers to four digits behind the point."""
+    with writing(path) as fresh:
+        fresh.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+class Stopwatch:
+    """What a training cost; written beside the metrics' files, outside all that is hashed."""
+
+    def __init__(self, stage: str):
+        self._stage, self._started = stage, time.monotonic()
+
+    def write(self, trained: Trained) -> None:
+        """Write seconds and images per second to the state folder."""
+        seconds = time.monotonic() - self._started
+        cost = {"seconds": seconds, "images": trained.images, "images_per_second": trained.images / seconds}
+        write_metrics(paths.STATE / "cost" / f"{self._stage}.json", cost)
+
+
+def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None = None) -> None:
+    """Write the curve and the metrics of the training stage `name`, as "finetune" or "adapt/dann"."""
+    write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
+    last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}
+    metrics: dict[str, Any] = {"steps": trained.steps, "kept_step": trained.best_step, **last}
+    if trained.best_score is not None:
+        metrics["validation"] = trained.best_score
+    write_metrics(paths.METRICS / f"{name}.json", {**metrics, **(extra or {})})
