@@ -23,6 +23,8 @@ class Side(StrEnum):
     UNLABELLED = "unlabelled"
     VALIDATION = "validation"
     TEST = "test"
+    EXCLUDED = "excluded"
+    """Read by nobody: it belongs together with images of another side, which has the better claim to them."""
 
 
 TRAINING = (Side.LABELLED, Side.UNLABELLED)

@@ -1,0 +1,55 @@
+"""Split: which image of both domains learns and which judges."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repflow.atomic import writing
+from repflow.data.rows import Side
+from repflow.data.splits import SplitConfig, make_splits
+from repflow.data.store import open_store
+from repflow.stages import parameters
+from repflow.stages.paths import METRICS, SPLITS, STORES
+
+DOMAINS = ("source", "target")
+WITHOUT_LABEL = "(no label)"
+
+
+def run() -> None:
+    """Split both stores; write `data/splits/` whole and the counts to `metrics/split.json`."""
+    config = parameters.read("split", SplitConfig)
+    seed = parameters.seed()
+    stores = {name: open_store(STORES / name) for name in DOMAINS}
+    classes = stores["source"].classes
+    manifests = {name: store.readable for name, store in stores.items()}
+    sides = make_splits(manifests, classes, config, seed)
+    with writing(SPLITS, folder=True) as fresh:
+        for name in DOMAINS:
+            table = pd.DataFrame({"index": manifests[name]["index"].to_numpy(np.int64), "side": sides[name]})
+            table.to_parquet(fresh / f"{name}.parquet", index=False)
+        _write_json(fresh / "classes.json", list(classes))
+    counts = {name: count(manifests[name], sides[name], classes) for name in DOMAINS}
+    with writing(METRICS / "split.json") as fresh:
+        _write_json(fresh, counts)
+    for name, by_side in counts.items():
+        print(f"{name}: " + ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
+
+
+def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """Images per side and class, in the order of the sides and the classes; classes without images are left out."""
+    given = manifest["given_class"].where(manifest["given_class"].isin(classes), WITHOUT_LABEL)
+    return {
+        side.value: {
+            name: number
+            for name in (*classes, WITHOUT_LABEL)
+            if (number := int(((given == name).to_numpy(bool) & (sides == side.value)).sum()))
+        }
+        for side in Side
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
