@@ -1,0 +1,257 @@
+"""`repflow`: one command a stage of the graph, and commands to choose parameters and to use the result.
+
+Every command imports what it needs when it runs, so that the help comes at once.
+"""
+
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from repflow.errors import RepflowError, StorageError
+
+_INTERRUPTED = 130
+_TERMINATED = 143
+
+
+class Commands(TyperGroup):
+    """Runs a command so that an expected failure ends in one message and the exit code that is meant."""
+
+    def invoke(self, ctx: Any) -> Any:
+        previous = signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
+        except Exception as error:
+            expected = _expected(error)
+            if expected is None or ctx.params.get("verbose"):
+                raise
+            typer.echo(f"error: {expected}", err=True)
+            sys.exit(expected.exit_code)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    sys.exit(_TERMINATED)
+
+
+def _expected(error: BaseException) -> RepflowError | None:
+    """The error that a user can mend, or None for one that only a programmer can."""
+    if isinstance(error, RepflowError):
+        return error
+    for cause in _chain(error):
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        # Writers in other languages give the number only in their text.
+        if full or f"os error {errno.ENOSPC}" in str(cause):
+            return StorageError(f"the disk is full ({cause}); free some space and run the stage again")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+class Domain(StrEnum):
+    """The two sides of the graph."""
+
+    source = "source"
+    target = "target"
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
+_USE = "Choose and use"
+
+
+@app.callback()
+def main(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log details, and show where in the code an error was raised.")
+    ] = False,
+) -> None:
+    """Turn a pile of mostly unlabelled images into a tested classifier and a record of how it was made.
+
+    Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
+    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 130
+    interrupted, 143 terminated.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("repflow").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@app.command(rich_help_panel=_STAGES)
+def ingest(domain: Annotated[Domain, typer.Argument(help="Which domain to read.", show_default=False)]) -> None:
+    """Decode a domain's images once into a store.
+
+    Reads what `data.source` or `data.target` in params.yaml names; makes data/stores/DOMAIN/. Example:
+    `repflow ingest source`
+    """
+    from repflow.stages import ingest as stage
+
+    stage.run(domain.value)
+
+
+@app.command(rich_help_panel=_STAGES)
+def validate(domain: Annotated[Domain, typer.Argument(help="Which domain to check.", show_default=False)]) -> None:
+    """Check a domain's images against the rules.
+
+    Reads data/stores/DOMAIN/; makes metrics/validate/DOMAIN.json and reports/data_docs/DOMAIN/. Ends with 4 where a
+    critical rule is broken. Example: `repflow validate target`
+    """
+    from repflow.stages import validate as stage
+
+    stage.run(domain.value)
+
+
+@app.command(rich_help_panel=_STAGES)
+def split() -> None:
+    """Say of every image whether it trains, validates or tests.
+
+    Reads the manifests in data/stores/; makes data/splits/ and metrics/split.json. Example: `repflow split`
+    """
+    from repflow.stages import split as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def pretrain() -> None:
+    """Learn an encoder from images without labels.
+
+    Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
+    """
+    from repflow.stages import pretrain as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def probe() -> None:
+    """Score the frozen encoder beside one with random weights.
+
+    Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
+    """
+    from repflow.stages import probe as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def tune() -> None:
+    """Search the settings of the fine-tuning.
+
+    Reads models/pretrain/, labelled and validation rows; makes models/tune/ and pictures of the search. A search that
+    was killed goes on where it stopped. Example: `repflow tune`
+    """
+    from repflow.stages import tune as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def finetune() -> None:
+    """Train the classifier with few labels.
+
+    Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
+    `repflow finetune`
+    """
+    from repflow.stages import finetune as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def adapt(
+    method: Annotated[str, typer.Argument(help="A key of `adapt` in params.yaml, such as dann.", show_default=False)],
+) -> None:
+    """Train a classifier for the target domain, whose labels are not seen.
+
+    Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
+    `repflow adapt dann`
+    """
+    from repflow.stages import adapt as stage
+
+    stage.run(method)
+
+
+@app.command(rich_help_panel=_STAGES)
+def evaluate() -> None:
+    """Test every model once on the test rows.
+
+    Reads the models and the data; makes metrics/evaluate.json and confusion matrices in plots/. Example:
+    `repflow evaluate`
+    """
+    from repflow.stages import evaluate as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_STAGES)
+def report() -> None:
+    """Put metrics, curves and pictures on one page.
+
+    Reads metrics/, plots/, models/ and the data; makes reports/report.md and report.html. Example: `repflow report`
+    """
+    from repflow.stages import report as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=_USE)
+def compose(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="group=choice and key=value, as Hydra takes them.", show_default=False)
+    ] = None,
+) -> None:
+    """Write params.yaml from the choices in conf/.
+
+    Starts from the defaults in conf/config.yaml each time, checks every parameter and says what changed. Example:
+    `repflow compose pretrain=rotation split.labels_per_class=20 seed=3`
+    """
+    from repflow.stages import compose as stage
+
+    stage.run(overrides or [])
+
+
+@app.command(rich_help_panel=_USE)
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
+    format: Annotated[Format, typer.Option(help="How to write the predictions.")] = Format.table,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to give for each image, the likeliest first.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
+) -> None:
+    """Say what images show.
+
+    Writes path, label and probability. Files that cannot be read are listed with the reason, the others are predicted,
+    and the command then ends with 3. Example: `repflow predict photos/ --format csv --output labels.csv`
+    """
+    from repflow.stages import predict as stage
+
+    stage.run(paths, model=model, form=format.value, top=top, output=output)

@@ -1,0 +1,171 @@
+"""compose: the choices in conf/ become params.yaml, byte for byte as `dvc exp run -S` writes it."""
+
+import difflib
+import importlib
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from repflow.atomic import writing
+from repflow.errors import ParameterError
+from repflow.schema import build
+from repflow.stages.parameters import check_sections
+from repflow.stages.paths import PARAMETERS
+
+CONF = Path("conf")
+
+log = logging.getLogger(__name__)
+
+_SCHEMA = {
+    "seed": "builtins:int",
+    "encoder": "repflow.encoders:EncoderConfig",
+    "hardware": "repflow.training.hardware:HardwareConfig",
+    "split": "repflow.data.splits:SplitConfig",
+}
+"""Section to the type that its stage reads it with, imported when it is checked."""
+
+
+def run(overrides: list[str]) -> None:
+    """Compose conf/ with `overrides`, check every parameter, write `params.yaml` and log what changed.
+
+    Args:
+        overrides: "group=choice" and "key=value", as Hydra takes them.
+
+    Raises:
+        ParameterError: an override, or what conf/ composes to, is not allowed.
+    """
+    text = composed(CONF, overrides)
+    check(yaml.safe_load(text))
+    before = PARAMETERS.read_text(encoding="utf-8") if PARAMETERS.exists() else ""
+    if text != before:
+        with writing(PARAMETERS) as fresh:
+            fresh.write_text(text, encoding="utf-8")
+    changes = differences(_parse(before), yaml.safe_load(text))
+    for change in changes:
+        log.info("  %s", change)
+    log.info("%s: %s", PARAMETERS, f"{len(changes)} changed" if changes else "nothing changed")
+
+
+def composed(conf: Path, overrides: list[str]) -> str:
+    """What the configuration in the folder `conf` composes to, as the text of a YAML file.
+
+    Raises:
+        ParameterError: an override names nothing that is there, or conf/ itself does not compose.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (conf / "config.yaml").is_file():
+        raise ParameterError(f"{conf / 'config.yaml'}: not found; run in the project's root")
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base=None):
+            _check_overrides(conf, overrides)
+            config = compose("config", overrides=overrides)
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        given = f" with {' '.join(overrides)}" if overrides else ""
+        message = " ".join(str(error).split())
+        raise ParameterError(f"{conf}/ does not compose{given}: {message}") from error
+    return OmegaConf.to_yaml(config)
+
+
+def check(whole: Any) -> None:
+    """Check every section against its schema.
+
+    Args:
+        whole: all parameters as plain values.
+
+    Raises:
+        ParameterError: naming each key that is not allowed.
+    """
+    check_sections(whole)
+    problems = []
+    for section, kind in _SCHEMA.items():
+        if section not in whole:
+            continue
+        module, name = kind.split(":")
+        try:
+            build(getattr(importlib.import_module(module), name), whole[section], section)
+        except ParameterError as error:
+            problems.append(str(error))
+    if problems:
+        raise ParameterError("\n".join(problems))
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """One line for every value that differs, as "split.labels_per_class: 10 -> 20"."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    lines = []
+    for key in [*new, *(key for key in old if key not in new)]:
+        if key not in old:
+            lines.append(f"{key}: {new[key]!r} (new)")
+        elif key not in new:
+            lines.append(f"{key}: gone (was {old[key]!r})")
+        elif old[key] != new[key]:
+            lines.append(f"{key}: {old[key]!r} -> {new[key]!r}")
+    return lines
+
+
+def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and (value or not key):
+        for name, each in value.items():
+            yield from _flat(each, f"{key}.{name}" if key else str(name))
+    elif key:
+        yield key, value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def _check_overrides(conf: Path, overrides: list[str]) -> None:
+    """Say in one line what is wrong with an override, where Hydra would say it in ten."""
+    from hydra import compose
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in _folders(conf)}
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for override in parsed:
+        if override.is_sweep_override():
+            raise ParameterError(f"{override.input_line}: names several values; a composition takes one of each")
+        if override.key_or_group in groups and not override.is_delete():
+            _check_choices(override.key_or_group, override.value(), groups[override.key_or_group])
+    chosen = [str(each.input_line) for each in parsed if each.key_or_group in groups]
+    config = compose("config", overrides=chosen)
+    for override in parsed:
+        if override.key_or_group not in groups and not override.is_add() and not override.is_force_add():
+            _check_key(override.key_or_group, config)
+
+
+def _folders(conf: Path) -> list[Path]:
+    return sorted(path for path in conf.iterdir() if path.is_dir())
+
+
+def _check_choices(group: str, value: Any, allowed: list[str]) -> None:
+    for choice in value if isinstance(value, list) else [value]:
+        if choice not in allowed:
+            raise ParameterError(f"{group}={choice}: there is no such choice{_hint(str(choice), allowed)}")
+
+
+def _check_key(key: str, config: Any) -> None:
+    place, parts = config, key.split(".")
+    for number, part in enumerate(parts):
+        names = sorted(str(name) for name in place) if isinstance(place, Mapping) else []
+        if part not in names:
+            where = ".".join(parts[: number + 1])
+            add = f"; to set one that conf/ leaves to its default, write +{key}=..." if number else ""
+            raise ParameterError(f"{where}: no such key in conf/{_hint(part, names)}{add}")
+        place = place[part]
+
+
+def _hint(given: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f"{f'; did you mean {close[0]!r}?' if close else ''} (allowed: {', '.join(allowed) or 'none'})"
