@@ -1,0 +1,1 @@
+"""Domain adaptation: a classifier for the target, learned with the labels of the source. One method, one module."""

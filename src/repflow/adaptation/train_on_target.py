@@ -1,0 +1,30 @@
+"""Train on target: the oracle that sees the target's labels, the ceiling of every comparison."""
+
+import torch.nn.functional as F
+
+from repflow.data.batches import Batches
+from repflow.draw import Draw
+from repflow.encoders import Classifier
+from repflow.method import ClassifierMethod, Losses
+from repflow.schema import parameters
+
+
+@parameters
+class Config:
+    """Nothing to choose."""
+
+
+class TrainOnTarget(ClassifierMethod):
+    """Cross-entropy on the target."""
+
+    streams = ("target",)
+    reads_target_labels = True
+
+    def __init__(self, config: Config, classifier: Classifier):
+        super().__init__(classifier)
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        target = batch["target"]
+        logits = self.classifier(target.images)  # [B, K]
+        right = (logits.argmax(dim=1) == target.labels).float().mean()
+        return Losses(F.cross_entropy(logits, target.labels), {"accuracy": right})
