@@ -1,0 +1,14 @@
+"""The stage `ingest@DOMAIN`: decode every image of a domain once and pack it into `data/stores/DOMAIN/`."""
+
+import os
+from pathlib import Path
+
+from repflow.data.ingestion import DataConfig, ingest
+from repflow.stages import parameters, paths
+
+
+def run(domain: str) -> None:
+    """Make the store of `domain`, "source" or "target"."""
+    config = parameters.read("data", DataConfig)
+    root = Path(os.path.expandvars(config.root))
+    ingest(config, domain, parameters.seed(), root, paths.STORES / domain)
