@@ -19,7 +19,7 @@ from repflow.encoders import Classifier, Encoder
 from repflow.errors import ParameterError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Losses:
     """What a step gives: the loss to descend, and numbers worth a curve.
 

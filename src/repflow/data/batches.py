@@ -12,7 +12,10 @@ from repflow.draw import Draw
 from repflow.errors import DataError
 
 
-@dataclass(frozen=True)
+# Not frozen, these two: Lightning Fabric rebuilds what passes through it field by field.
+
+
+@dataclass
 class Batch:
     """Some images of one stream.
 
@@ -27,7 +30,7 @@ class Batch:
     rows: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batches:
     """One batch of every stream that a method asked for, and how far training has come.
 
