@@ -1,0 +1,74 @@
+"""Operations on whole batches that mix neighbouring pixels, add noise or erase: each image by its own numbers.
+
+Images are float [B, C, H, W] in [0, 1]. Given the same numbers, `gaussian_blur` and `sharpness` do to an image what
+`torchvision.transforms.v2.functional` does.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repflow.augment.colour import blend
+
+
+def gaussian_blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
+    """Blur with a Gaussian, the image mirrored at its outermost pixels.
+
+    Args:
+        images: [B, C, H, W].
+        sigmas: standard deviation in pixels, above 0 [B].
+        size: of the kernel in pixels, odd, at most 2 min(H, W) - 1.
+    """
+    reach = size // 2
+    places = torch.arange(-reach, reach + 1, device=images.device)
+    kernels = torch.softmax(-0.5 * (places / sigmas[:, None]) ** 2, dim=1)  # [B, size]
+    for axis in (2, 3):
+        padding = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+        padded = F.pad(images, padding, mode="reflect")
+        extent = images.shape[axis]
+        images = padded.narrow(axis, 0, extent) * kernels[:, 0].view(-1, 1, 1, 1)
+        for place in range(1, size):
+            images.addcmul_(padded.narrow(axis, place, extent), kernels[:, place].view(-1, 1, 1, 1))
+    return images
+
+
+def sharpness(images: Tensor, factors: Tensor) -> Tensor:
+    """Move away from a smoothed image; 0 gives that, 1 the image. `factors` [B], from 0 upwards.
+
+    The smoothing is a 3x3 mean with the centre weighing 5; the outermost pixels stay.
+    """
+    if min(images.shape[2:]) < 3:
+        return images
+    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
+    mean = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    mean.add_(images[:, :, 1:-1, 1:-1], alpha=4).div_(13)
+    smooth = images.clone()
+    smooth[:, :, 1:-1, 1:-1] = mean
+    return blend(smooth, images, factors)
+
+
+def gaussian_noise(images: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+    """Add noise [B, C, H, W] of standard deviation `sigmas` [B]."""
+    return torch.addcmul(images, noise, sigmas.view(-1, 1, 1, 1)).clamp_(0, 1)
+
+
+def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, value: float = 0.0) -> Tensor:
+    """Fill a box of each image with `value`; what of the box lies outside the image is ignored.
+
+    Args:
+        images: [B, C, H, W].
+        top: first row of each box, whole numbers [B], also below 0.
+        left: first column.
+        height: in pixels.
+        width: in pixels.
+        value: of the erased pixels, in [0, 1].
+    """
+    rows = _within(top, height, images.shape[2])
+    columns = _within(left, width, images.shape[3])
+    box = (rows[:, :, None] & columns[:, None, :]).to(images.dtype)[:, None]
+    return images + box * (value - images)
+
+
+def _within(start: Tensor, extent: Tensor, pixels: int) -> Tensor:
+    places = torch.arange(pixels, device=start.device)
+    return (places >= start[:, None]) & (places < (start + extent)[:, None])
