@@ -1,0 +1,68 @@
+"""How well clusters found without labels agree with the classes."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
+
+from repflow.schema import Count, parameters
+
+
+@parameters
+class ClusteringConfig:
+    """Parameters of k-means.
+
+    Attributes:
+        restarts: from as many random starts; the tightest clustering is kept.
+    """
+
+    restarts: Count = 5
+
+
+def fit_clusters(config: ClusteringConfig, features: np.ndarray, clusters: int, seed: int) -> KMeans:
+    """Fitted k-means on features of unit length; give `assign` the features of other rows.
+
+    Args:
+        config: how often to start.
+        features: float [N, width].
+        clusters: how many, at most as many as there are rows.
+        seed: from 0 to 2^32 - 1.
+    """
+    clusters = min(clusters, len(features))
+    # Threads add up their sums in any order, which can turn a tie.
+    with threadpool_limits(1):
+        return KMeans(clusters, n_init=config.restarts, random_state=seed).fit(normalize(features))
+
+
+def assign(clusters: KMeans, features: np.ndarray) -> np.ndarray:
+    """The cluster of every row: int [N]."""
+    found: np.ndarray = clusters.predict(normalize(features))
+    return found
+
+
+def clustering_scores(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """Three scores of a clustering, 1 where it agrees with the labels up to its numbering.
+
+    Args:
+        labels: int [N].
+        clusters: int [N].
+
+    Returns:
+        `acc`, the accuracy under the best one-to-one match of clusters and classes (Hungarian algorithm), in [0, 1];
+        `nmi`, normalised mutual information (arithmetic mean), in [0, 1]; `ari`, adjusted Rand index, 0 by chance.
+    """
+    return {
+        "acc": clustering_accuracy(labels, clusters),
+        "nmi": float(normalized_mutual_info_score(labels, clusters)),
+        "ari": float(adjusted_rand_score(labels, clusters)),
+    }
+
+
+def clustering_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
+    """The share of rows whose cluster is matched to their class, by the one-to-one match that makes it largest."""
+    together = contingency_matrix(labels, clusters)
+    classes, matched = linear_sum_assignment(together, maximize=True)
+    return float(together[classes, matched].sum() / len(labels))

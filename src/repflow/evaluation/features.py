@@ -1,0 +1,52 @@
+"""What models say of images: features of an encoder, probabilities of a classifier."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repflow.data.batches import as_float
+from repflow.encoders import Classifier, Encoder
+
+
+def encode(encoder: Encoder, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+    """Features of images, from an encoder in evaluation mode.
+
+    Args:
+        encoder: images to features; runs where its weights are.
+        images: uint8 [N, channels, size, size].
+        batch_size: images at once.
+
+    Returns:
+        float32 [N, width].
+    """
+    return _all(encoder, images, batch_size, encoder.width).numpy()
+
+
+def probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+    """Probabilities of the classes for images, from a classifier in evaluation mode.
+
+    Args:
+        classifier: images to logits; runs where its weights are.
+        images: uint8 [N, channels, size, size].
+        batch_size: images at once.
+
+    Returns:
+        float64 [N, classes]; every row sums to 1.
+    """
+    last: nn.Module = classifier.head[-1]
+    logits = _all(classifier, images, batch_size, int(last.out_features))  # type: ignore[arg-type]
+    return logits.double().softmax(dim=1).numpy()
+
+
+def _all(model: nn.Module, images: np.ndarray, batch_size: int, width: int) -> Tensor:
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    results = torch.empty(len(images), width)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for first in range(0, len(images), batch_size):
+            # A copy, for images that are memory-mapped may not be written to, which PyTorch warns of.
+            part = torch.from_numpy(np.array(images[first : first + batch_size]))
+            results[first : first + len(part)] = model(as_float(part.to(device))).float().cpu()
+    model.train(was_training)
+    return results

@@ -1,0 +1,91 @@
+"""Scores of classifiers on test rows, and comparisons between classifiers that were tested on the same rows."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from sklearn.metrics import f1_score, recall_score
+
+from repflow.evaluation.calibration import reliability
+from repflow.evaluation.intervals import Interval, percentile_interval, resampled_means, share_of_gap
+from repflow.schema import Count, parameters
+
+
+@parameters
+class EvaluateConfig:
+    """Parameters of the evaluation.
+
+    Attributes:
+        resamples: how often the bootstrap draws the test rows anew.
+        confidence: of the intervals.
+        bins: of the calibration error.
+    """
+
+    resamples: Count = 2000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    bins: Count = 15
+
+
+def scores(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, float]:
+    """Scores of one classifier on one set of rows.
+
+    Args:
+        probabilities: float [N, classes].
+        labels: int64 [N].
+        bins: of the calibration error.
+
+    Returns:
+        `accuracy`; `f1`, the mean over the classes that occur; `worst_recall`, of the class that is recognised least;
+        `ece`, the expected calibration error. All in [0, 1].
+    """
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "f1": float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
+        "worst_recall": min(recalls(predicted, labels).values()),
+        "ece": reliability(probabilities, labels, bins).error,
+    }
+
+
+def recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, float]:
+    """For every class that occurs in `labels`, the share of its rows that is recognised."""
+    occurring = np.unique(labels)
+    found = recall_score(labels, predicted, labels=occurring, average=None, zero_division=0)
+    return {int(label): float(recall) for label, recall in zip(occurring, found, strict=True)}
+
+
+class Comparison:
+    """Classifiers tested on the same rows, with bootstrap intervals. Every resample is shared by all of them.
+
+    Args:
+        right: classifier's name to bool [N], whether it is right.
+        config: how often to resample, and the confidence of the intervals.
+        generator: of the resamples.
+    """
+
+    def __init__(self, right: Mapping[str, np.ndarray], config: EvaluateConfig, generator: np.random.Generator):
+        self._confidence = config.confidence
+        self._value = {name: float(each.mean()) for name, each in right.items()}
+        means = resampled_means(np.stack(list(right.values())), config.resamples, generator)
+        self._resampled = dict(zip(right, means.T, strict=True))
+
+    def accuracy(self, name: str) -> Interval:
+        """The accuracy of `name`."""
+        return percentile_interval(self._value[name], self._resampled[name], self._confidence)
+
+    def difference(self, name: str, other: str) -> Interval:
+        """How much more often `name` is right than `other`; beyond chance where the interval does not hold 0."""
+        resampled = self._resampled[name] - self._resampled[other]
+        return percentile_interval(self._value[name] - self._value[other], resampled, self._confidence)
+
+    def share_of_gap(self, name: str, floor: str, ceiling: str) -> Interval | None:
+        """The share of the gap between two others that `name` closes: 0 as good as `floor`, 1 as good as `ceiling`.
+
+        None where `ceiling` is not better than `floor` in every resample: there is no gap to speak of.
+        """
+        resampled = share_of_gap(self._resampled[name], self._resampled[floor], self._resampled[ceiling])
+        value = share_of_gap(*(np.array(self._value[each]) for each in (name, floor, ceiling)))
+        if np.isnan(value) or np.isnan(resampled).any():
+            return None
+        return percentile_interval(float(value), resampled, self._confidence)

@@ -1,0 +1,57 @@
+"""The linear probe: logistic regression on frozen features."""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from repflow.errors import DataError
+from repflow.schema import Count, Positive, parameters
+
+
+@parameters
+class LinearConfig:
+    """Parameters of the linear probe.
+
+    Attributes:
+        regularisation: inverse strengths of the L2 penalty to choose from, by accuracy on the validation rows; the
+            first of equals wins, and the middle one where there are no such rows.
+        iterations: of the solver, at most.
+    """
+
+    regularisation: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0)
+    iterations: Count = 500
+
+
+def fit_linear_probe(
+    config: LinearConfig,
+    features: np.ndarray,
+    labels: np.ndarray,
+    validation_features: np.ndarray,
+    validation_labels: np.ndarray,
+) -> Pipeline:
+    """The fitted probe, standardisation included, with the regularisation that the validation rows prefer.
+
+    Args:
+        config: the choices.
+        features: float [N, width], of the rows that train.
+        labels: int64 [N].
+        validation_features: float [M, width]; M may be 0.
+        validation_labels: int64 [M].
+
+    Raises:
+        DataError: the rows that train show fewer than two classes.
+    """
+    if len(np.unique(labels)) < 2:
+        raise DataError("probe: the labelled rows show fewer than two classes; there is nothing to tell apart")
+    choices = config.regularisation
+    if not len(validation_labels):
+        return _fit(config, choices[len(choices) // 2], features, labels)
+    probes = [_fit(config, strength, features, labels) for strength in choices]
+    scores = [probe.score(validation_features, validation_labels) for probe in probes]
+    return probes[int(np.argmax(scores))]
+
+
+def _fit(config: LinearConfig, strength: float, features: np.ndarray, labels: np.ndarray) -> Pipeline:
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=config.iterations))
+    return probe.fit(features, labels)

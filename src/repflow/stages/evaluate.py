@@ -1,0 +1,177 @@
+"""evaluate: every classifier on the test rows of each domain, once.
+
+The only stage besides the oracle `train_on_target` that reads target labels.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repflow.atomic import writing
+from repflow.data.rows import Rows, Side
+from repflow.encoders.model_files import load_classifier, was_skipped
+from repflow.errors import DataError
+from repflow.evaluation.calibration import reliability
+from repflow.evaluation.features import probabilities
+from repflow.evaluation.intervals import Interval
+from repflow.evaluation.judgement import Comparison, EvaluateConfig, recalls, scores
+from repflow.randomness import numpy_generator
+from repflow.stages import paths
+from repflow.stages.learning import open_project_domain, write_metrics
+from repflow.stages.parameters import read, read_raw, seed
+from repflow.training import HardwareConfig
+from repflow.training.hardware import device_for_inference
+
+DOMAINS = ("source", "target")
+
+Probabilities = Mapping[str, Mapping[str, np.ndarray]]
+"""Domain to model to float64 [N, classes]; the same N rows for all models of a domain."""
+
+
+def run() -> None:
+    """Read all classifiers and the test rows; write `metrics/evaluate.json` and what it is drawn from in `plots/`."""
+    config = read("evaluate", EvaluateConfig)
+    tests = test_rows()
+    said = predict(models(), tests)
+    labels = {domain: rows.labels for domain, rows in tests.items()}
+    floor, ceiling = (adaptation_named(name) for name in ("source_only", "train_on_target"))
+    metrics: dict[str, Any] = {"rows": {domain: len(rows) for domain, rows in tests.items()}}
+    metrics |= judge(said, labels, config, seed(), floor, ceiling)
+    write_metrics(paths.METRICS / "evaluate.json", metrics)
+    write_plots(said, tests, config.bins)
+
+
+def models() -> dict[str, Path]:
+    """Name to folder of every classifier that the run has; those that were skipped are left out."""
+    folders = {"finetune": paths.MODELS / "finetune"}
+    folders |= {name: paths.MODELS / "adapt" / name for name in adaptations()}
+    return {name: folder for name, folder in folders.items() if not was_skipped(folder)}
+
+
+def adaptations() -> dict[str, Any]:
+    """The sections in `adapt`, by their keys."""
+    return read_raw("adapt") or {}
+
+
+def adaptation_named(method: str) -> str | None:
+    """The key in `adapt` whose method is `method`, or None."""
+    return next((key for key, section in adaptations().items() if section.get("name") == method), None)
+
+
+def test_rows() -> dict[str, Rows]:
+    """The test rows of each domain that has some with labels.
+
+    Raises:
+        DataError: the source has none.
+    """
+    rows = {name: open_project_domain(name).labelled_rows(Side.TEST) for name in DOMAINS}
+    if not len(rows["source"]):
+        raise DataError("evaluate: the source has no test rows with a label; see metrics/split.json and `split.test`")
+    return {name: each for name, each in rows.items() if len(each)}
+
+
+def predict(folders: Mapping[str, Path], tests: Mapping[str, Rows]) -> dict[str, dict[str, np.ndarray]]:
+    """The probabilities that every model gives the test rows of every domain.
+
+    Raises:
+        DataError: a model was trained for other classes.
+    """
+    device = device_for_inference(read("hardware", HardwareConfig))
+    said: dict[str, dict[str, np.ndarray]] = {domain: {} for domain in tests}
+    for name, folder in folders.items():
+        classifier, description = load_classifier(folder)
+        for domain, rows in tests.items():
+            if description.classes != rows.classes:
+                raise DataError(f"{folder}: was trained for other classes than the split has; run `dvc repro`")
+            said[domain][name] = probabilities(classifier.to(device), rows.images)
+    return said
+
+
+def judge(
+    said: Probabilities,
+    labels: Mapping[str, np.ndarray],
+    config: EvaluateConfig,
+    seed: int,
+    floor: str | None = None,
+    ceiling: str | None = None,
+) -> dict[str, Any]:
+    """Scores of every model on every domain, and how the adapted ones stand on the target.
+
+    Args:
+        said: probabilities.
+        labels: domain to int64 [N].
+        config: bins and intervals.
+        seed: of the bootstrap.
+        floor: the model that saw the source only.
+        ceiling: the model that saw the target's labels.
+
+    Returns:
+        model to domain to scores; and for each adapted model `gain`, its target accuracy less the floor's, with
+        `beyond` true where the whole interval is above 0, and `gap_closed`, its share of the gap between floor and
+        ceiling, where there is a gap.
+    """
+    results: dict[str, Any] = {}
+    for domain, models in said.items():
+        right = {name: each.argmax(axis=1) == labels[domain] for name, each in models.items()}
+        comparison = Comparison(right, config, numpy_generator(seed, f"bootstrap/{domain}"))
+        for name, each in models.items():
+            interval = comparison.accuracy(name)
+            own = scores(each, labels[domain], config.bins)
+            ends = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
+            results.setdefault(name, {})[domain] = {**ends, **own}
+        if domain == "target" and floor is not None and floor in models:
+            for name in models:
+                if name not in ("finetune", floor):
+                    results[name] |= _standing(comparison, name, floor, ceiling if ceiling in models else None)
+    return results
+
+
+def _standing(comparison: Comparison, name: str, floor: str, ceiling: str | None) -> dict[str, Any]:
+    """How an adapted model stands between the floor and the ceiling."""
+    gain = comparison.difference(name, floor)
+    standing: dict[str, Any] = {"gain": {**_ends(gain), "beyond": gain.low > 0}}
+    if ceiling is not None and name != ceiling:
+        share = comparison.share_of_gap(name, floor, ceiling)
+        if share is not None:
+            standing["gap_closed"] = _ends(share)
+    return standing
+
+
+def _ends(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def write_plots(said: Probabilities, tests: Mapping[str, Rows], bins: int) -> None:
+    """Write what is worth a picture.
+
+    `plots/confusion/MODEL.DOMAIN.csv` has one line per test row, `plots/recall.csv` one per model, domain and class,
+    `plots/calibration.csv` one per model, domain and bin of confidence.
+    """
+    recall: list[tuple[Any, ...]] = []
+    calibration: list[tuple[Any, ...]] = []
+    with writing(paths.PLOTS / "confusion", folder=True) as folder:
+        for domain, name in ((domain, name) for domain, models in said.items() for name in models):
+            labels, classes = tests[domain].labels, tests[domain].classes
+            predicted = said[domain][name].argmax(axis=1)
+            pairs = [(classes[actual], classes[guess]) for actual, guess in zip(labels, predicted, strict=True)]
+            _write_table(folder / f"{name}.{domain}.csv", ("actual", "predicted"), pairs)
+            for label, share in recalls(predicted, labels).items():
+                recall.append((name, domain, classes[label], (labels == label).sum(), f"{share:.4f}"))
+            binned = reliability(said[domain][name], labels, bins)
+            for number in np.flatnonzero(binned.rows):
+                means = (f"{binned.confidence[number]:.4f}", f"{binned.accuracy[number]:.4f}")
+                calibration.append((name, domain, binned.rows[number], *means))
+    with writing(paths.PLOTS / "recall.csv") as fresh:
+        _write_table(fresh, ("model", "domain", "class", "rows", "recall"), recall)
+    with writing(paths.PLOTS / "calibration.csv") as fresh:
+        _write_table(fresh, ("model", "domain", "rows", "confidence", "accuracy"), calibration)
+
+
+def _write_table(path: Path, header: tuple[str, ...], lines: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(lines)

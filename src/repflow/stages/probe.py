@@ -1,0 +1,108 @@
+"""probe: what can be read from the frozen encoder, beside the same encoder with random weights.
+
+Source rows only. The labelled rows train, the validation rows choose, the test rows judge.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from repflow.data.rows import TRAINING, Domain, Rows, Side
+from repflow.encoders import Encoder
+from repflow.encoders.model_files import load_encoder, read_description
+from repflow.errors import DataError
+from repflow.evaluation.features import encode
+from repflow.evaluation.intervals import percentile_interval, resampled_means
+from repflow.evaluation.probes import Features, ProbeConfig, Readings, fit_probes, read_probes
+from repflow.randomness import derive, numpy_generator
+from repflow.stages import paths
+from repflow.stages.learning import open_project_domain, write_metrics
+from repflow.stages.parameters import read, seed
+from repflow.training import HardwareConfig, seeded
+from repflow.training.hardware import device_for_inference
+
+_RESAMPLES = 2000
+
+
+def run() -> None:
+    """Read `models/pretrain/` and the source's rows, write `metrics/probe.json`."""
+    config, run_seed = read("probe", ProbeConfig), seed()
+    device = device_for_inference(read("hardware", HardwareConfig))
+    rows = probe_rows(open_project_domain("source"))
+    pretrained = load_encoder(paths.MODELS / "pretrain")
+    readings = [
+        read_encoder(config, encoder.to(device), rows, run_seed)
+        for encoder in (pretrained, *random_encoders(pretrained, config.random_encoders, run_seed))
+    ]
+    metrics = summary(readings[0], readings[1:], run_seed)
+    write_metrics(paths.METRICS / "probe.json", {"rows": {name: len(each) for name, each in rows.items()}, **metrics})
+
+
+def probe_rows(source: Domain) -> dict[str, Rows]:
+    """The rows that the probes are fitted on and judged by.
+
+    Raises:
+        DataError: there is no labelled or no test row.
+    """
+    rows = {
+        "labelled": source.labelled_rows(Side.LABELLED),
+        "validation": source.labelled_rows(Side.VALIDATION),
+        "training": source.rows(*TRAINING),
+        "test": source.labelled_rows(Side.TEST),
+    }
+    for name in ("labelled", "test"):
+        if not len(rows[name]):
+            raise DataError(f"probe: the source has no {name} rows with a label; see metrics/split.json and `split`")
+    return rows
+
+
+def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]:
+    """Encoders like `pretrained`, normalising alike, with random weights."""
+    description = read_description(paths.MODELS / "pretrain")
+    encoders = []
+    for number in range(count):
+        with seeded(seed, "weights/probe", number):
+            encoder = description.new_encoder()
+        encoder.set_normalisation(pretrained.mean.flatten(), pretrained.std.flatten())
+        encoders.append(encoder.eval())
+    return encoders
+
+
+def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int) -> Readings:
+    """Fit all probes on one encoder's features and read them on the test rows."""
+    features = {name: Features(encode(encoder, each.images), each.labels) for name, each in rows.items()}
+    probes = fit_probes(
+        config,
+        features["labelled"],
+        features["validation"],
+        features["training"],
+        classes=len(rows["test"].classes),
+        seed=derive(seed, "probe/clusters") % 2**32,
+    )
+    return read_probes(probes, features["test"])
+
+
+def summary(pretrained: Readings, random: list[Readings], seed: int) -> dict[str, Any]:
+    """Scores of the pretrained encoder, the mean scores of the random ones, and what lies between.
+
+    The gains of the accuracies come with a 95 % bootstrap interval over the test rows, which both sides share.
+    """
+    sides = {"pretrained": _scores([pretrained]), "random": _scores(random)}
+    gain: dict[str, Any] = {
+        name: sides["pretrained"][name] - sides["random"][name] for name in ("knn", "linear", "acc", "nmi", "ari")
+    }
+    for name in ("knn", "linear"):
+        mean_right = np.mean([each.right[name] for each in random], axis=0)
+        difference = pretrained.right[name] - mean_right
+        resampled = resampled_means(difference[None], _RESAMPLES, numpy_generator(seed, f"probe/{name}"))[:, 0]
+        interval = percentile_interval(gain[name], resampled)
+        gain |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {**sides, "gain": gain}
+
+
+def _scores(readings: list[Readings]) -> dict[str, float]:
+    """Mean scores of several encoders."""
+    right = {name: float(np.mean([each.right[name] for each in readings])) for name in ("knn", "linear")}
+    clustering = {name: float(np.mean([each.clustering[name] for each in readings])) for name in readings[0].clustering}
+    return right | clustering

@@ -1,0 +1,44 @@
+"""The weighted vote of neighbours, against one written out with its cosines and exponentials."""
+
+import numpy as np
+import pytest
+
+from repflow.evaluation.knn import KNNConfig, fit_knn
+
+
+def by_the_formula(train, labels, test, neighbours, temperature):
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (train, test)]
+    similarity = unit[1] @ unit[0].T
+    answers = []
+    for row in similarity:
+        nearest = np.argsort(-row)[:neighbours]
+        votes = np.zeros(labels.max() + 1)
+        np.add.at(votes, labels[nearest], np.exp(row[nearest] / temperature))
+        answers.append(votes.argmax())
+    return np.array(answers)
+
+
+@pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (10, 0.07), (40, 0.5)])
+def test_it_is_the_vote_of_the_paper(neighbours, temperature):
+    generator = np.random.default_rng(0)
+    train, test = generator.normal(size=(80, 6)), generator.normal(size=(50, 6))
+    labels = generator.integers(0, 4, 80)
+    found = fit_knn(KNNConfig(neighbours, temperature), train, labels).predict(test)
+    assert np.array_equal(found, by_the_formula(train, labels, test, neighbours, temperature))
+
+
+def test_one_near_neighbour_outvotes_two_far_ones_at_a_low_temperature():
+    train = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    labels, test = np.array([0, 1, 1]), np.array([[1.0, 0.1]])
+    assert fit_knn(KNNConfig(3, 0.07), train, labels).predict(test) == [0]
+    assert fit_knn(KNNConfig(3, 100.0), train, labels).predict(test) == [1]
+
+
+def test_votes_do_not_vanish_at_very_low_temperatures():
+    train, labels = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
+    vote = fit_knn(KNNConfig(2, 1e-4), train, labels)
+    assert vote.predict(np.array([[-1.0, -0.5]])) == [1]
+
+
+def test_fewer_rows_than_neighbours():
+    assert fit_knn(KNNConfig(200), np.eye(2), np.array([0, 1])).predict(np.array([[0.9, 0.1]])) == [0]
