@@ -1,0 +1,78 @@
+"""The DVC graph as a flow needs it: which stages there are, and which wait for which."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+from dvc.repo import Repo
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the graph.
+
+    Attributes:
+        address: what `dvc repro` calls it, as "adapt@dann".
+        level: 0 where nothing comes before it, else one more than the highest of `upstream`.
+        upstream: addresses of the stages whose outputs it reads.
+        outputs: files and folders it makes, relative to the project.
+        metrics: those of them that DVC shows as metrics.
+    """
+
+    address: str
+    level: int
+    upstream: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
+    """The stages of the project in an order in which they could run, by address.
+
+    Args:
+        project: the folder with dvc.yaml.
+        targets: addresses ("adapt@dann") or the name of several ("adapt"); only these and what they need are given.
+            None given means the whole graph.
+
+    Raises:
+        ValueError: a target is not in the graph.
+        dvc.exceptions.DvcException: the project has no graph, or a broken one.
+    """
+    with Repo(str(project)) as repo:
+        addresses = {node: _address(node) for node in repo.index.graph}
+        graph = networkx.relabel_nodes(repo.index.graph.reverse(), addresses)  # from upstream to downstream
+        nodes = {address: node for node, address in addresses.items()}
+        wanted = _with_upstream(graph, targets)
+        return {
+            address: Stage(
+                address,
+                level,
+                tuple(sorted(graph.predecessors(address))),
+                tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs)),
+                tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs if out.metric)),
+            )
+            for level, generation in enumerate(networkx.topological_generations(graph))
+            for address in sorted(generation)
+            if address in wanted
+        }
+
+
+def _address(node: "networkx.Graph") -> str:
+    """DVC's own `addressing` depends on the working directory; this does not."""
+    path: str = node.path_in_repo
+    name: str | None = getattr(node, "name", None)
+    if name is None:
+        return path
+    return name if path == "dvc.yaml" else f"{path}:{name}"
+
+
+def _with_upstream(graph: "networkx.DiGraph", targets: Iterable[str]) -> set[str]:
+    wanted: set[str] = set()
+    for target in targets:
+        named = [address for address in graph if address == target or address.split("@")[0] == target]
+        if not named:
+            raise ValueError(f"{target}: no such stage (there are: {', '.join(sorted(graph))})")
+        wanted.update(named, *(networkx.ancestors(graph, address) for address in named))
+    return wanted or set(graph)

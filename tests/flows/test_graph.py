@@ -1,0 +1,50 @@
+"""The flow's graph is DVC's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from graph import read_graph
+
+EDGES = {
+    "begin": (),
+    "broken": ("begin",),
+    "side@left": ("begin",),
+    "side@right": ("begin",),
+    "after": ("broken",),
+    "end": ("side@left", "side@right"),
+    "endless": (),
+}
+
+
+def test_every_stage_is_there_with_what_it_waits_for(project: Path) -> None:
+    stages = read_graph(project)
+    assert {address: stage.upstream for address, stage in stages.items()} == EDGES
+    assert [stages[name].level for name in ("begin", "side@left", "end")] == [0, 1, 2]
+    assert stages["end"].metrics == ("metrics/adapt/Train_on.json",)
+    assert "reports/report.md" in stages["end"].outputs
+
+
+def test_upstream_comes_first(project: Path) -> None:
+    order = list(read_graph(project))
+    assert all(order.index(before) < order.index(stage) for stage, upstream in EDGES.items() for before in upstream)
+
+
+def test_addresses_do_not_depend_on_the_working_directory(project: Path, tmp_path: Path) -> None:
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        assert set(read_graph(project)) == set(EDGES)
+    finally:
+        os.chdir(before)
+
+
+def test_a_target_brings_what_it_needs(project: Path) -> None:
+    assert set(read_graph(project, ["side@left"])) == {"begin", "side@left"}
+    assert set(read_graph(project, ["side", "broken"])) == {"begin", "side@left", "side@right", "broken"}
+
+
+def test_an_unknown_target_is_named_beside_the_known_ones(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"side@middle: no such stage \(there are: after, begin, "):
+        read_graph(project, ["side@middle"])
