@@ -1,21 +1,24 @@
 """Which images are copies of one another: exact copies by checksum, near-duplicates by two perceptual hashes.
 
-Two images are near-duplicates where both their perceptual hash and their difference hash differ in at most D of 64
-bits. The search never compares all pairs: two 64-bit words that differ in at most D bits agree wholly on at least one
-of D + 1 bands of bits, so only images that share a band of either hash are compared (Norouzi, Punjani, Fleet. Fast
-Search in Hamming Space with Multi-Index Hashing. CVPR 2012).
+Near-duplicates differ in at most D of the 64 bits of the perceptual hash, and in at most D of the 64 of the difference
+hash. A bit of the difference hash that is not set says nothing in a flat part of an image, and most of a drawing on
+plain ground is flat; so in the difference hash only D bits in 64 set ones may differ, fewer where fewer are set. Without
+that, thousands of handwritten strokes of one slant would count as one image.
+
+The search never compares all pairs: two words that differ in at most D bits agree wholly on at least one of D + 1 bands
+of bits, so only images that share a band of either hash are compared (Norouzi, Punjani, Fleet. Fast Search in Hamming
+Space with Multi-Index Hashing. CVPR 2012).
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 BITS = 64
-MOST_PAIRS = 4_000_000
-"""Candidate pairs held at once: about 100 MB."""
+MOST_PAIRS = 2_000_000
+"""Pairs that are compared at once: about 100 MB."""
 
 
 def equal_pairs(codes: np.ndarray) -> np.ndarray:
@@ -26,8 +29,7 @@ def equal_pairs(codes: np.ndarray) -> np.ndarray:
     """
     known = np.flatnonzero(codes >= 0)
     _, first, which = np.unique(codes[known], return_index=True, return_inverse=True)
-    pairs = np.column_stack([known[first[which]], known])
-    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
+    return _proper(known[first[which]], known)
 
 
 def near_pairs(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarray:
@@ -36,7 +38,7 @@ def near_pairs(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarra
     Args:
         phash: perceptual hashes, uint64 [N].
         dhash: difference hashes, uint64 [N].
-        distance: bits in which each of the two hashes may differ, 0 to 63.
+        distance: the bits D in which hashes may differ, 0 to 63.
 
     Returns:
         int64 [P, 2], positions. Rows with equal hashes are joined to the first of them only, and that one to every
@@ -45,16 +47,12 @@ def near_pairs(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarra
     both = np.empty(len(phash), dtype=[("phash", np.uint64), ("dhash", np.uint64)])
     both["phash"], both["dhash"] = phash, dhash
     unique, first, which = np.unique(both, return_index=True, return_inverse=True)
-    found = [np.column_stack([first[which], np.arange(len(both))])]
-    if distance:
-        p, d = unique["phash"], unique["dhash"]
-        for left, right in _candidates(p, d, distance):
-            near = np.bitwise_count(p[left] ^ p[right]) <= distance
-            left, right = left[near], right[near]
-            near = np.bitwise_count(d[left] ^ d[right]) <= distance
-            found.append(np.column_stack([first[left[near]], first[right[near]]]))
-    pairs = np.concatenate(found)
-    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+    p, d = unique["phash"], unique["dhash"]
+    found = [_proper(first[which], np.arange(len(both)))]
+    for left, right in _candidates(p, d, distance):
+        near = _near(p[left], d[left], p[right], d[right], distance)
+        found.append(_proper(first[left[near]], first[right[near]]))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def components(count: int, *pairs: np.ndarray) -> np.ndarray:
@@ -64,31 +62,48 @@ def components(count: int, *pairs: np.ndarray) -> np.ndarray:
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
+def _proper(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Pairs of different rows, the lower first."""
+    pairs = np.column_stack([np.minimum(left, right), np.maximum(left, right)])
+    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]], np.int64)
+
+
+def _near(p: np.ndarray, d: np.ndarray, other_p: np.ndarray, other_d: np.ndarray, distance: int) -> np.ndarray:
+    differing = np.bitwise_count(d ^ other_d).astype(np.int64)
+    set_bits = np.minimum(BITS, np.bitwise_count(d).astype(np.int64) + np.bitwise_count(other_d))
+    return np.asarray((np.bitwise_count(p ^ other_p) <= distance) & (BITS * differing <= distance * set_bits))
+
+
 def _candidates(phash: np.ndarray, dhash: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of positions that agree on a band of either hash, in pieces of bounded size."""
+    if not distance or not len(phash):
+        return
+    mixed = np.uint64(0x9E3779B97F4A7C15)  # an odd number: keys of different bands of bits seldom meet
     for p_band in _bands(phash, distance + 1):
         for d_band in _bands(dhash, distance + 1):
-            _, codes = np.unique(np.column_stack([p_band, d_band]).view("u8,u8").ravel(), return_inverse=True)
-            yield from _pairs_within(codes)
+            yield from _pairs_within(((phash & p_band) * mixed) ^ (dhash & d_band))
 
 
-def _bands(words: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Cut 64-bit words into `count` bands of nearly equal width; yields each band of every word, uint64 [N]."""
-    edges = np.linspace(0, BITS, count + 1).round().astype(int)
-    for low, high in pairwise(edges.tolist()):
-        mask = np.uint64((1 << (high - low)) - 1)
-        yield (words >> np.uint64(low)) & mask
+def _bands(words: np.ndarray, count: int) -> list[np.uint64]:
+    """Part the 64 bits into `count` masks, each with its share of the bits that tell these words apart best."""
+    means = np.array([((words >> np.uint64(bit)) & np.uint64(1)).mean() for bit in range(BITS)])
+    best_first = np.argsort(np.abs(means - 0.5), kind="stable")
+    return [np.bitwise_or.reduce(np.uint64(1) << best_first[band::count].astype(np.uint64)) for band in range(count)]
 
 
-def _pairs_within(codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of positions with the same code, at most about `MOST_PAIRS` at once."""
-    order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes[order], codes[order], side="right")
-    partners = ends - np.arange(len(order)) - 1  # how many of the same code follow in this order
-    positions = np.flatnonzero(partners)
-    cuts = np.flatnonzero(np.diff(np.cumsum(partners[positions]) // MOST_PAIRS)) + 1
-    for part in np.split(positions, cuts):
-        sizes = partners[part]
+def _pairs_within(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of positions with the same key, about `MOST_PAIRS` at once."""
+    order = np.argsort(keys, kind="stable")
+    new = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
+    ends = np.repeat(np.append(new[1:], len(order)), np.diff(np.append(new, len(order))))
+    following = ends - np.arange(len(order)) - 1  # how many with the same key stand behind each one
+    start = 0
+    before = np.concatenate([[0], np.cumsum(following)])
+    while start < len(order):
+        stop = max(start + 1, int(np.searchsorted(before, before[start] + MOST_PAIRS)))
+        part = np.arange(start, min(stop, len(order)))
+        sizes = following[part]
         left = np.repeat(part, sizes)
         steps = np.arange(len(left)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         yield order[left], order[left + 1 + steps]
+        start = int(part[-1]) + 1
