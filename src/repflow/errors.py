@@ -28,6 +28,10 @@ class ValidationFailed(RepflowError):
     exit_code = 4
 
 
+class Diverged(RepflowError):
+    """A training's loss became infinite or no number."""
+
+
 class StorageError(RepflowError):
     """The machine refused to read or write: a full disk, a missing permission."""
 

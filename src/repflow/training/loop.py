@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
 from repflow.draw import Draw
-from repflow.errors import RepflowError
+from repflow.errors import Diverged
 from repflow.method import Losses, Method
 from repflow.training.config import TrainingConfig
 from repflow.training.curves import Curve
@@ -73,7 +73,7 @@ def train(
         observe: told of every validation.
 
     Raises:
-        RepflowError: the loss became infinite or no number.
+        Diverged: the loss became infinite or no number.
         DataError: a stream has no rows.
     """
     streams = {name: Stream(name, rows[name], fabric.device) for name in method.streams}
@@ -184,7 +184,7 @@ def _point(step: int, losses: list[Losses], rate: float) -> dict[str, float]:
     """The mean of the losses since the last point."""
     total = torch.stack([each.total for each in losses]).mean().item()
     if not math.isfinite(total):
-        raise RepflowError(f"the loss is {total} at step {step}; lower training.optimizer.learning_rate or set clip")
+        raise Diverged(f"the loss is {total} at step {step}; lower training.optimizer.learning_rate or set clip")
     point = {"step": float(step), "loss": total, "learning_rate": rate}
     for name in losses[-1].metrics:
         point[name] = torch.stack([each.metrics[name].float() for each in losses]).mean().item()

@@ -1,0 +1,90 @@
+"""Pictures of a search: its history, and what mattered. The same bytes for the same trials."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SIZE = (7.0, 3.5)
+_MARKS = {
+    TrialState.COMPLETE: ("complete", "o", "tab:blue"),
+    TrialState.PRUNED: ("pruned", "x", "tab:gray"),
+}
+
+
+def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
+    """Every trial's value by its number, and the best so far."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user prefers elsewhere
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot(xlabel="trial", ylabel="validation accuracy", title="Search history")
+        for state, (label, marker, colour) in _MARKS.items():
+            shown = [trial for trial in trials if trial.state == state]
+            if shown:
+                numbers = [trial.number for trial in shown]
+                values = [trial.value or 0.0 for trial in shown]
+                axes.plot(numbers, values, linestyle="", marker=marker, color=colour, label=label)
+        best = _best_so_far(trials)
+        if best:
+            numbers, values = zip(*best, strict=True)
+            axes.step(numbers, values, where="post", color="tab:orange", label="best so far")
+            axes.legend(loc="lower right")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _save(figure, path)
+
+
+def _best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
+    points: list[tuple[int, float]] = []
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            points.append((trial.number, max([trial.value, *(value for _, value in points[-1:])])))
+        elif points:
+            points.append((trial.number, points[-1][1]))
+    return points
+
+
+def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> None:
+    """The share of each setting in what made the trials differ, or why that cannot be told."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    shares = importances(trials, seed)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.add_subplot(title="What mattered in the search")
+        if shares:
+            names = list(shares)[::-1]
+            axes.barh(names, [shares[name] for name in names], color="tab:blue")
+            axes.set_xlim(0, 1)
+            axes.set_xlabel("share of the variance that is explained (fANOVA)")
+        else:
+            text = "Fewer than two complete trials with different values:\nnothing to tell settings apart by."
+            axes.text(0.5, 0.5, text, ha="center", va="center")
+            axes.set_axis_off()
+        _save(figure, path)
+
+
+def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
+    """Setting to its share of the variance, the largest first; empty where the trials do not tell."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if len({trial.value for trial in complete}) < 2:
+        return {}
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(complete)
+    # Hutter, Hoos, Leyton-Brown. An Efficient Approach for Assessing Hyperparameter Importance. ICML 2014.
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})

@@ -1,0 +1,48 @@
+"""One trial: a shortened fine-tuning, scored on the source's validation rows."""
+
+import dataclasses
+
+from repflow.stages.finetune import finetuning_rows
+from repflow.stages.learning import Recipe, describe, fit, open_project_domain, read_recipe, starting_classifier
+from repflow.stages.searching.config import SearchConfig
+from repflow.stages.searching.space import Point
+from repflow.stages.searching.workers import Evaluate, Look
+from repflow.training.config import EarlyStoppingConfig
+
+
+def open_trials(config: SearchConfig) -> Evaluate:
+    """Open the project's data once, and give what runs a trial on them.
+
+    A trial's value is the validation accuracy of the weights that `finetune` would keep: the best look's where it stops
+    early, else the last one's.
+    """
+    source = open_project_domain("source")
+    rows, validation = finetuning_rows(source)
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        recipe = read_recipe("finetune", point)
+        classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
+        scores: list[float] = []
+
+        def observe(step: int, score: float) -> bool:
+            scores.append(score)
+            return look(step, score)
+
+        short = shortened(recipe, config)
+        _, trained = fit(short, classifier, rows, title="trial", validation=validation, observe=observe)
+        if trained.steps < short.section.training.steps:
+            return None
+        return max(scores) if recipe.section.training.early_stopping else scores[-1]
+
+    return evaluate
+
+
+def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
+    """`recipe` as a trial trains it: fewer steps, looks at fixed steps, the search's threads."""
+    steps = config.steps or recipe.section.training.steps
+    looks = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # a trial is given up by the pruner alone
+    training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=looks)
+    hardware = dataclasses.replace(recipe.hardware, threads=config.threads)
+    return dataclasses.replace(
+        recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
+    )

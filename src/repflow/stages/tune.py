@@ -1,0 +1,132 @@
+"""tune: search the settings of the fine-tuning, by its accuracy on the source's validation rows."""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import repflow
+from repflow.atomic import writing
+from repflow.data.rows import Side
+from repflow.errors import DataError
+from repflow.randomness import derive
+from repflow.stages import paths
+from repflow.stages.learning import Recipe, open_project_domain, read_recipe, write_metrics
+from repflow.stages.parameters import read, read_raw
+from repflow.stages.searching.config import SearchConfig, TuneConfig
+from repflow.stages.searching.pictures import draw_history, draw_importance
+from repflow.stages.searching.space import Point, Space, check_space, read_space
+from repflow.stages.searching.study import Search, best_trial, held
+from repflow.stages.searching.trial import open_trials
+from repflow.stages.searching.workers import Workers
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def run() -> None:
+    """Read the pretrained encoder and the source's rows; write `models/tune/`, `plots/tune/` and the metrics."""
+    started = time.monotonic()
+    config = read("tune", TuneConfig)
+    recipe = read_recipe("finetune")
+    space, default = read_search_space(config.search, recipe)
+    if not len(open_project_domain("source").labelled_rows(Side.VALIDATION)):
+        raise DataError("tune: the source has no validation rows to search by; raise split.validation, or use tune=off")
+    with held(paths.STATE / "tune" / fingerprint(config.search)) as folder:
+        search = Search(config.search, space, default, recipe.seed, folder / "journal.log")
+        with Workers(count_workers(config), functools.partial(open_trials, config.search)) as workers:
+            trials = search.run(workers)
+        write_outputs(trials, space, recipe.seed)
+        shutil.rmtree(folder)
+    write_metrics(paths.STATE / "cost" / "tune.json", {"seconds": time.monotonic() - started})
+
+
+def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Point]:
+    """The space, checked against the section `finetune`, and the point in it that the section describes.
+
+    Raises:
+        ParameterError: the space is malformed, or does not fit the section.
+    """
+    where = f"{paths.PARAMETERS}: tune.search.space"
+    space = read_space(config.space, where)
+    section = {**dataclasses.asdict(recipe.section), "settings": dataclasses.asdict(recipe.settings)}
+    return space, check_space(space, section, lambda point: read_recipe("finetune", point), where)
+
+
+def count_workers(config: TuneConfig) -> int:
+    """As many processes as are asked for, or as the processors allow; never more than a batch can use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = config.workers or max(1, allowed // max(1, config.search.threads))
+    return min(wanted, config.search.batch)
+
+
+def fingerprint(config: SearchConfig) -> str:
+    """A hash of all that the outcome depends on: parameters, data, the encoder and the code.
+
+    A search that was killed is taken up again only where none of it has changed.
+    """
+    sections = ("seed", "encoder", "hardware", "finetune")
+    parameters = {"search": dataclasses.asdict(config), **{section: read_raw(section) for section in sections}}
+    digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
+    code = Path(repflow.__file__).parent
+    inputs = [paths.MODELS / "pretrain", paths.SPLITS / "source.parquet", paths.SPLITS / "classes.json"]
+    for path in [*_files(*inputs, paths.STORES / "source"), *sorted(code.rglob("*.py"))]:
+        digest.update(path.name.encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def _files(*places: Path) -> Iterable[Path]:
+    for place in places:
+        yield from sorted(place.rglob("*")) if place.is_dir() else [place]
+
+
+def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, seed: int) -> None:
+    """Write what the search found: for `finetune`, for people and for the metrics."""
+    best = best_trial(trials)
+    with writing(paths.PLOTS / "tune", folder=True) as fresh:
+        draw_history(fresh / "history.png", trials)
+        draw_importance(fresh / "importance.png", trials, derive(seed, "tune/importance") % 2**32)
+    write_metrics(paths.METRICS / "tune.json", summary(trials))
+    with writing(paths.MODELS / "tune", folder=True) as fresh:
+        text = yaml.safe_dump(best.params if best else {}, sort_keys=False, allow_unicode=True)
+        (fresh / "best.yaml").write_text(text, encoding="utf-8")
+        (fresh / "trials.csv").write_text(table(trials, space), encoding="utf-8")
+
+
+def summary(trials: "Sequence[FrozenTrial]") -> dict[str, Any]:
+    """The search in numbers; values are accuracies on the validation rows."""
+    states = [trial.state.name for trial in trials]
+    best = best_trial(trials)
+    values = {"best": best.value, "best_trial": best.number} if best else {}
+    default = {"default": trials[0].value} if trials and trials[0].value is not None else {}
+    return {
+        **values,
+        **default,
+        "trials": len(trials),
+        "pruned": states.count("PRUNED"),
+        "failed": states.count("FAIL"),
+    }
+
+
+def table(trials: "Sequence[FrozenTrial]", space: Space) -> str:
+    """The trials as CSV: number, state, steps trained, value, and one column per key of the space."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["number", "state", "steps", "value", *space])
+    for trial in trials:
+        value = "" if trial.value is None else f"{trial.value:.6g}"
+        point = [cell if isinstance(cell := trial.params[key], str) else json.dumps(cell) for key in space]
+        writer.writerow([trial.number, trial.state.name.lower(), trial.last_step or 0, value, *point])
+    return text.getvalue()
