@@ -69,7 +69,7 @@ def dhash(planes: np.ndarray) -> np.ndarray:
 def sha256(images: np.ndarray) -> np.ndarray:
     """Hexadecimal SHA-256 of every image's bytes, str [N]."""
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    return np.array([hashlib.sha256(row).hexdigest() for row in flat], dtype="U64")
+    return np.array([hashlib.sha256(row.data).hexdigest() for row in flat], dtype="U64")
 
 
 def _chunk_facts(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -105,7 +105,7 @@ def _entropy(planes: np.ndarray) -> np.ndarray:
     cells = planes.reshape(count, -1) + np.arange(count, dtype=np.int64)[:, None] * 256
     shares = np.bincount(cells.ravel(), minlength=count * 256).reshape(count, 256) / pixels
     logarithms = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
-    return np.abs(-(shares * logarithms).sum(axis=1))  # abs: a single colour has 0 bits, not -0
+    return np.asarray(np.abs(-(shares * logarithms).sum(axis=1)))  # abs: a single colour has 0 bits, not -0
 
 
 def _sharpness(planes: np.ndarray) -> np.ndarray:

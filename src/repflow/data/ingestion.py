@@ -12,9 +12,9 @@ import pandas as pd
 from pydantic import Field
 
 from repflow.data.facts import grey, image_facts
-from repflow.data.resizing import Resize, resize_batch
+from repflow.data.resizing import Form, Resize, resize_batch
 from repflow.data.sources import SourceConfig
-from repflow.data.sources.contract import Form, Request, in_order
+from repflow.data.sources.contract import Request, in_order
 from repflow.data.store import NO_LABEL, write_store
 from repflow.errors import DataError
 from repflow.schema import parameters

@@ -1,5 +1,6 @@
 """Resizing whole batches of images of one size, pixel for pixel as Pillow resizes each."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -7,6 +8,22 @@ from PIL import Image
 
 Resize = Literal["crop", "pad", "stretch"]
 """How an image that is not square becomes square: its middle; the whole of it on black; the whole of it, distorted."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form that every image of a store takes.
+
+    Attributes:
+        size: side in pixels.
+        channels: 3 (red, green, blue) or 1 (grey).
+        resize: what becomes of an image that is not square.
+    """
+
+    size: int
+    channels: int
+    resize: Resize
+
 
 FILTER = Image.Resampling.BICUBIC
 

@@ -3,18 +3,25 @@
 Ganin et al. Domain-Adversarial Training of Neural Networks. JMLR 2016, section 5.2.4.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
+from repflow.data.sources.archive import Archive
 from repflow.data.sources.contract import Collected, Request
 from repflow.data.sources.digits import Digits
+from repflow.data.sources.folder import Folder
+from repflow.data.sources.idx import Idx
 from repflow.data.sources.photos import Photos
+from repflow.data.sources.table import Table
+from repflow.data.sources.torchvision import Torchvision
 from repflow.errors import DataError
 from repflow.randomness import numpy_generator
 from repflow.schema import parameters
 
-Foreground = Digits
+Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
+"""Any source but a blend itself."""
 
 
 @parameters
@@ -75,4 +82,4 @@ def blend(crops: np.ndarray, images: np.ndarray) -> np.ndarray:
         crops: uint8 [N, 3, height, width].
         images: uint8 [N, 1 or 3, height, width].
     """
-    return np.maximum(crops, images) - np.minimum(crops, images)
+    return np.asarray(np.maximum(crops, images) - np.minimum(crops, images))

@@ -9,28 +9,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from repflow.data.resizing import Resize
+from repflow.data.resizing import Form
 
 LISTED = ("path", "index", "given_class", "split", "group", "reason", "width", "height", "mode", "frames")
 """The manifest's columns that a source fills; the others are computed from the stored pixels."""
 
 SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 """How a source may spell a split, and how the manifest does."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """The form that every image of a store takes.
-
-    Attributes:
-        size: side in pixels.
-        channels: 3 (red, green, blue) or 1 (grey).
-        resize: what becomes of an image that is not square.
-    """
-
-    size: int
-    channels: int
-    resize: Resize
 
 
 @dataclass(frozen=True)

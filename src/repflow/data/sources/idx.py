@@ -1,0 +1,138 @@
+"""IDX files, the format of MNIST: one file of images, one of labels, gzipped or not.
+
+LeCun, Cortes and Burges. The MNIST database of handwritten digits. 1998 (the format stands at the end of that page).
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from repflow.data.sources.contract import Collected, Request, array_listing
+from repflow.errors import DataError, ParameterError
+from repflow.schema import parameters
+
+_UNSIGNED_BYTE = 8
+_MAX_BYTES = 2**35
+
+
+@parameters
+class Idx:
+    """Images and labels in IDX files of unsigned bytes. A name is found with ".gz" at its end and without.
+
+    Attributes:
+        images: the images, relative to `data.root`: [N, height, width] or [N, height, width, 3].
+        labels: their labels [N]; None where they have none.
+        test_images: images of the official test part; None where there is none.
+        test_labels: their labels.
+    """
+
+    kind: Literal["idx"]
+    images: str
+    labels: str | None = None
+    test_images: str | None = None
+    test_labels: str | None = None
+
+    def collect(self, request: Request) -> Collected:
+        """Training images, then test images, each in the order of their file. See `Source`."""
+        if self.test_labels and not self.test_images:
+            raise ParameterError("idx: test_labels are given, but no test_images")
+        parts = [read_pair(request.root, self.images, self.labels)]
+        if self.test_images:
+            parts.append(read_pair(request.root, self.test_images, self.test_labels))
+            shapes = [images.shape[1:] for images, _ in parts]
+            if shapes[0] != shapes[1]:
+                raise DataError(f"idx: training images have the shape {shapes[0]} and test images {shapes[1]}")
+            parts = [
+                (images, rows.assign(split=split))
+                for (images, rows), split in zip(parts, ("train", "test"), strict=True)
+            ]
+        images = np.concatenate([images for images, _ in parts]) if len(parts) > 1 else parts[0][0]
+        rows = pd.concat([rows for _, rows in parts], ignore_index=True).assign(index=np.arange(len(images)))
+        return Collected(images, rows)
+
+
+def read_pair(root: Path, images: str, labels: str | None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Images uint8 [N, 1 or 3, height, width] and their listing.
+
+    Raises:
+        DataError: a file is missing or damaged, or there are not as many labels as images.
+    """
+    place = _found(root / images)
+    pixels = read_idx(place)
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+        shape = "x".join(map(str, pixels.shape))
+        raise DataError(
+            f"{place}: holds {shape} numbers, where images [N, height, width] or [N, height, width, 3] are wanted"
+        )
+    classes: list[str | None] = [None] * len(pixels)
+    if labels is not None:
+        label_place = _found(root / labels)
+        given = read_idx(label_place)
+        if given.shape != (len(pixels),):
+            shape = "x".join(map(str, given.shape))
+            found = f"holds {shape} labels for the {len(pixels)} images of {place}"
+            raise DataError(f"{label_place}: {found}; give the file that belongs to them")
+        classes = [str(label) for label in given.tolist()]
+    height, width, channels = pixels.shape[1:]
+    rows = array_listing(Path(images).name.removesuffix(".gz"), classes, width, height, "L" if channels == 1 else "RGB")
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), rows
+
+
+def read_idx(place: Path) -> np.ndarray:
+    """The uint8 array in an IDX file.
+
+    Raises:
+        DataError: it is no IDX file of unsigned bytes, or not whole.
+    """
+    try:
+        with _opened(place) as file:
+            shape = _read_shape(file, place)
+            count = math.prod(shape)
+            content = file.read(count + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{place}: cannot be read ({error}); fetch it again") from error
+    if len(content) != count:
+        found = "more" if len(content) > count else f"{len(content):,}"
+        raise DataError(f"{place}: its header tells of {count:,} numbers, and {found} are there; fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_shape(file: IO[bytes], place: Path) -> tuple[int, ...]:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or not magic[3]:
+        raise DataError(f"{place}: is no IDX file; its first bytes are {magic.hex(' ')}")
+    if magic[2] != _UNSIGNED_BYTE:
+        raise DataError(f"{place}: holds numbers of the IDX type 0x{magic[2]:02x}; only unsigned bytes (0x08) are read")
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise DataError(f"{place}: ends within its header; fetch it again")
+    shape = struct.unpack(f">{magic[3]}I", sizes)
+    if math.prod(shape) > _MAX_BYTES:
+        raise DataError(
+            f"{place}: its header tells of {math.prod(shape):,} numbers, more than the {_MAX_BYTES:,} allowed"
+        )
+    return shape
+
+
+def _found(place: Path) -> Path:
+    bare = place.with_name(place.name.removesuffix(".gz"))
+    for candidate in (place, bare, bare.with_name(bare.name + ".gz")):
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"{place}: no such file, with .gz or without; `data.root` and the names in the source must lead to it"
+    )
+
+
+def _opened(place: Path) -> IO[bytes]:
+    with place.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(place)) if zipped else place.open("rb")
