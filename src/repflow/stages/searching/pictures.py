@@ -36,8 +36,13 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
                 axes.plot(numbers, values, linestyle="", marker=marker, color=colour, label=label)
         best = _best_so_far(trials)
         if best:
-            numbers, values = zip(*best, strict=True)
-            axes.step(numbers, values, where="post", color="tab:orange", label="best so far")
+            axes.step(
+                [number for number, _ in best],
+                [value for _, value in best],
+                where="post",
+                color="tab:orange",
+                label="best so far",
+            )
             axes.legend(loc="lower right")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _save(figure, path)

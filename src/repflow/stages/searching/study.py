@@ -1,8 +1,8 @@
-"""A study that asks for batches of trials and ends the same whatever runs beside what, and however often it is killed.
+"""A study that ends the same whatever runs beside what, and however often it is killed.
 
-Every question to the sampler and every decision of the pruner is a function of the seed, the number of the trial and the
-trials that were finished before its batch began. So the journal need only hold finished trials, in their order: what is
-missing of a batch after a kill is asked for again, with the same answers.
+Trials are asked for in batches. Every question to the sampler and every decision of the pruner is a function of the
+seed, the number of the trial and the trials that were finished before its batch began. So the journal need only hold
+finished trials, in their order: what a kill leaves out of a batch is asked for again, with the same answers.
 """
 
 import contextlib
@@ -74,8 +74,8 @@ class Search:
         if self._config.trials and not best_trial(self.finished):
             reasons = sorted({trial.user_attrs.get("reason", "") for trial in self.finished})
             raise RepflowError(
-                f"tune: all {len(self.finished)} trials failed: {'; '.join(reasons)}; mend finetune.training, or the ranges"
-                " in tune.search.space"
+                f"tune: all {len(self.finished)} trials failed: {'; '.join(reasons)}; mend finetune.training, or the"
+                " ranges in tune.search.space"
             )
         return self.finished
 
@@ -128,12 +128,12 @@ class Search:
         )
         best = best_trial(self.finished)
         log.info(
-            "tune: trial %d of %d: %s with %s; best so far %s",
+            "tune: trial %d of %d, %s: %s; best so far: %s",
             number + 1,
             self._config.trials,
-            outcome.reason or f"{outcome.state} at {score(outcome):.4f}",
             describe(point),
-            f"{best.value:.4f} (trial {best.number + 1})" if best else "none",
+            outcome.reason or f"{outcome.state}, validation {score(outcome):.4f}",
+            f"{best.value:.4f} in trial {best.number + 1}" if best else "none",
         )
 
 

@@ -25,7 +25,7 @@ Look = Callable[[int, float], bool]
 """Told a step and its score; answers whether to go on."""
 
 Evaluate = Callable[[Point, Look], float | None]
-"""Runs one trial: its value, or None where a look's answer ended it. Raises Diverged where there is nothing to score."""
+"""Runs one trial: its value, or None where a look's answer ended it. May raise Diverged."""
 
 Judge = Callable[[Mapping[int, float]], bool]
 """Whether a trial with these scores by step goes on."""
@@ -110,8 +110,8 @@ class Workers:
         code = worker.end(patience=5)
         if number in died:
             raise RepflowError(
-                f"trial {number} ({describe(point)}): its process died twice, {_cause(code)}; with too little memory, lower"
-                " tune.workers or the batch size and run the stage again: finished trials are kept"
+                f"trial {number} ({describe(point)}): its process died twice, {_cause(code)}; where memory is"
+                " short, lower tune.workers or the batch size; finished trials are kept for the next run"
             )
         died.add(number)
 
