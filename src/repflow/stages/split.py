@@ -1,6 +1,7 @@
 """Split: which image of both domains learns and which judges."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from repflow.data.splits import SplitConfig, make_splits
 from repflow.data.store import open_store
 from repflow.stages import parameters
 from repflow.stages.paths import METRICS, SPLITS, STORES
+
+LOG = logging.getLogger(__name__)
 
 DOMAINS = ("source", "target")
 WITHOUT_LABEL = "(no label)"
@@ -35,7 +38,7 @@ def run() -> None:
     with writing(METRICS / "split.json") as fresh:
         _write_json(fresh, counts)
     for name, by_side in counts.items():
-        print(f"{name}: " + ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
+        LOG.info("%s: %s", name, ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
 
 
 def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
