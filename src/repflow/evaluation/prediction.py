@@ -1,0 +1,81 @@
+"""What a trained classifier says of image files."""
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from repflow.data.resizing import Form
+from repflow.data.sources.files import File, decode_files, read_content
+from repflow.data.sources.folder import find_files
+from repflow.encoders import Classifier
+from repflow.encoders.model_files import load_classifier
+from repflow.errors import DataError
+from repflow.evaluation.features import probabilities
+
+_AT_ONCE = 4096
+"""Files that are held in memory together."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one file shows.
+
+    Attributes:
+        path: the file, as it was named or found.
+        classes: names of classes and their probabilities in [0, 1], the likeliest first; empty for an unreadable file.
+        reason: why the file cannot be read; None where it can.
+    """
+
+    path: str
+    classes: tuple[tuple[str, float], ...]
+    reason: str | None = None
+
+
+def predict(model: Path, paths: Sequence[Path], top: int = 1) -> Iterator[Prediction]:
+    """Predict files and the image files in folders, with the preprocessing that the model was trained with.
+
+    Args:
+        model: folder of a trained classifier.
+        paths: files and folders. A file that cannot be read gets a reason instead of classes.
+        top: how many classes to give for each, at most all.
+
+    Yields:
+        A prediction for each file, in the order of `paths`, within a folder in the order of the files' paths.
+
+    Raises:
+        DataError: the folder holds no usable classifier, or one of `paths` is a folder without images.
+    """
+    classifier, description = load_classifier(model)
+    try:
+        form = Form(**description.preprocessing)
+    except TypeError as error:
+        raise DataError(f"{model}/model.json: preprocessing: {error}; train the model again") from error
+    files = iter([file for path in paths for file in _files(path)])
+    while part := list(itertools.islice(files, _AT_ONCE)):
+        yield from _predict_part(classifier, description.classes, form, part, top)
+
+
+def _files(path: Path) -> Iterable[File]:
+    if not path.is_dir():
+        return [File(str(path), functools.partial(read_content, path), 0)]
+    found, _ = find_files(path)
+    return [File(str(path / file.path), file.content, file.size) for file in found]
+
+
+def _predict_part(
+    classifier: Classifier, classes: tuple[str, ...], form: Form, files: list[File], top: int
+) -> Iterator[Prediction]:
+    # Files come back sorted by name: numbered, they keep their order.
+    numbered = [File(f"{number:06d}", file.content, file.size) for number, file in enumerate(files)]
+    collected = decode_files(numbered, form)
+    likely = probabilities(classifier, collected.images)
+    order = np.argsort(-likely, axis=1, kind="stable")[:, :top]
+    for file, row, reason in zip(files, collected.listing["index"], collected.listing["reason"], strict=True):
+        if row < 0:
+            yield Prediction(file.path, (), str(reason))
+        else:
+            yield Prediction(file.path, tuple((classes[each], float(likely[row, each])) for each in order[row]))
