@@ -2,8 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -24,10 +25,13 @@ NonNegativeCount = Annotated[int, Field(ge=0)]
 """A whole number from 0 upwards."""
 
 
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
 @dataclass_transform(frozen_default=True)
 def parameters(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass whose fields are checked when it is built, and that takes no unknown field."""
-    return pydantic_dataclass(cls, frozen=True, config=ConfigDict(extra="forbid"))  # type: ignore[return-value]
+    return pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # type: ignore[return-value]
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -43,40 +47,93 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """
     try:
         # Strict JSON mode: a list may become a tuple and an integer a float, but "3" never becomes 3.
-        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        lines = [_explain(kind, where, dict(problem)) for problem in error.errors()]
-        raise ParameterError("\n".join(lines)) from None
+        lines: dict[str, str] = {}
+        for problem in error.errors():
+            key, line = _explain(kind, where, dict(problem))
+            lines[key] = f"{lines[key]}, or {line.split('; ', 1)[-1]}" if key in lines else line
+        raise ParameterError("\n".join(f"{key}: {line}" for key, line in lines.items())) from None
 
 
-def _explain(kind: Any, where: str, problem: dict[str, Any]) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    key = f"{where}.{path}" if path else where
+def _explain(kind: Any, where: str, problem: dict[str, Any]) -> tuple[str, str]:
+    """The full key that a problem is about, and what is to be said of it."""
+    keys, owner = _locate(kind, problem["loc"])
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = _bare(_inside(owner, keys[-1])) if keys else owner
+        return _explain_choice(".".join((where, *keys)), problem, kinds)
+    key = ".".join((where, *keys))
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{key}: unknown parameter{_suggestion(kind, problem['loc'])}"
+        return key, f"unknown parameter{_suggestion(keys[-1], _fields(owner))}"
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{key}: missing; it has no default"
+        return key, "missing; it has no default"
     given = json.dumps(problem["input"])
     if problem["type"] == "float_type" and isinstance(problem["input"], str) and "e" in problem["input"]:
-        return f"{key}: {given} is text to YAML; write the number with a point, as in 1.0e-3"
-    return f"{key}: {given} is not allowed; {_lower_first(problem['msg'])}"
+        return key, f"{given} is text to YAML; write the number with a point, as in 1.0e-3"
+    return key, f"{given} is not allowed; {_lower_first(problem['msg'])}"
 
 
-def _suggestion(kind: Any, location: tuple[Any, ...]) -> str:
-    owner = kind
-    for part in location[:-1]:
-        owner = _field_type(owner, part)
-    names = sorted(getattr(owner, "__dataclass_fields__", {}))
-    if not names:
+def _explain_choice(key: str, problem: dict[str, Any], kinds: tuple[Any, ...]) -> tuple[str, str]:
+    """What is to be said of a mapping whose kind, the key that tells what else is in it, is missing or unknown."""
+    kind = problem["ctx"]["discriminator"].strip("'")
+    allowed = [str(get_args(_inside(one, kind))[0]) for one in kinds]
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}.{kind}", f"missing (allowed: {', '.join(allowed)})"
+    given = problem["ctx"]["tag"]
+    return f"{key}.{kind}", f"{json.dumps(given)} is not allowed{_suggestion(given, allowed)}"
+
+
+def _suggestion(given: str, allowed: Sequence[str]) -> str:
+    if not allowed:
         return ""
-    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    close = difflib.get_close_matches(given, allowed, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (allowed: {', '.join(names)})"
+    return f"{hint} (allowed: {', '.join(allowed)})"
 
 
-def _field_type(owner: Any, name: Any) -> Any:
-    field = getattr(owner, "__pydantic_fields__", {}).get(name)
-    return field.annotation if field else None
+def _locate(kind: Any, location: Sequence[str | int]) -> tuple[list[str], Any]:
+    """The keys of a location, and the type that holds the last of them.
+
+    Where several types are possible, pydantic puts the name of the one that was tried into the location; it is no key.
+    """
+    keys: list[str] = []
+    owner = inner = _bare(kind)
+    for part in location:
+        if isinstance(inner, tuple):
+            inner = next((one for one in inner if _is_tagged(one, part)), None)
+            continue
+        keys.append(str(part))
+        owner, inner = inner, _bare(_inside(inner, part))
+    return keys, owner
+
+
+def _bare(kind: Any) -> Any:
+    """A type without its annotations and without None; a tuple of types where several are left."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        kinds = tuple(one for one in get_args(kind) if one is not type(None))
+        return kinds if len(kinds) > 1 else _bare(kinds[0])
+    return kind
+
+
+def _is_tagged(kind: Any, tag: str | int) -> bool:
+    """Is `tag` what a type of a union is known by: its name, or the only value that one of its fields allows?"""
+    fields = getattr(_bare(kind), "__pydantic_fields__", {}).values()
+    return getattr(kind, "__name__", None) == tag or any((tag,) == get_args(field.annotation) for field in fields)
+
+
+def _inside(owner: Any, key: str | int) -> Any:
+    """The type of what stands under `key` in `owner`: a field, or any element of a list or a mapping."""
+    if hasattr(owner, "__pydantic_fields__"):
+        field = owner.__pydantic_fields__.get(key)
+        return field.annotation if field else None
+    arguments = get_args(owner)
+    return arguments[-1] if arguments and arguments[-1] is not Ellipsis else next(iter(arguments), None)
+
+
+def _fields(owner: Any) -> list[str]:
+    return sorted(getattr(owner, "__pydantic_fields__", {}))
 
 
 def _lower_first(text: str) -> str:
