@@ -43,7 +43,7 @@ def teach_brightness(classifier: Classifier) -> None:
     shades = torch.linspace(0, 1, 21)
     features = classifier.encoder.eval()(shades[:, None, None, None].expand(-1, 3, 16, 16)).detach()
     features = torch.cat([features, torch.ones(len(shades), 1)], dim=1)
-    wanted = torch.stack([10 - 20 * shades, 20 * shades - 10, torch.full_like(shades, -20)], dim=1)
+    wanted = torch.stack([3 - 6 * shades, 6 * shades - 3, torch.full_like(shades, -6)], dim=1)
     weights = torch.linalg.lstsq(features, wanted, driver="gelsd").solution
     last = classifier.head[-1]
     with torch.no_grad():
@@ -74,12 +74,11 @@ def test_a_folder_is_searched(model: Path, photos: Path) -> None:
     found = {Path(row["path"]).name: row for row in json.loads(result.stdout)}
     assert found["dark [b].png"]["label"] == "dark"
     assert found["light.jpg"]["label"] == "light"
-    assert found["light.jpg"]["probability"] > 0.99
+    assert found["light.jpg"]["probability"] > 0.9
 
 
 def test_images_are_brought_to_the_models_own_form(model: Path, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (20, 90, 4), np.uint8)
-    Image.fromarray(noise, "RGBA").save(tmp_path / "wide.png")
+    Image.new("L", (90, 20), 118).save(tmp_path / "wide.png")  # grey; dark where it is padded
     (row,) = json.loads(predict(model, tmp_path / "wide.png", "--format", "json").stdout)
     content = (tmp_path / "wide.png").read_bytes()
     expected = {
