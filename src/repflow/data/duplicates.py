@@ -1,9 +1,9 @@
 """Which images are copies of one another: exact copies by checksum, near-duplicates by two perceptual hashes.
 
 Near-duplicates differ in at most D of the 64 bits of the perceptual hash, and in at most D of the 64 of the difference
-hash. A bit of the difference hash that is not set says nothing in a flat part of an image, and a drawing on plain ground
-is mostly flat; so in the difference hash D bits may differ only where 64 are set in both, fewer where fewer are. Without
-that, thousands of handwritten strokes of one slant would count as one image.
+hash. A bit of the difference hash that is not set says nothing in a flat part of an image, and a drawing on plain
+ground is mostly flat; so D bits may differ only where 64 bits are set in both hashes together, fewer where fewer are.
+Without that, thousands of handwritten strokes of one slant would count as one image.
 
 The search never compares all pairs: two words that differ in at most D bits agree wholly on at least one of D + 1 bands
 of bits, so only images that share a band of either hash are compared (Norouzi, Punjani, Fleet. Fast Search in Hamming

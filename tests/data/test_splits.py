@@ -1,0 +1,281 @@
+"""Splits: nothing leaks, every row has one side, the budget is met, and only the seed and the paths decide."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repflow.data.linked_rows import link
+from repflow.data.rows import TRAINING, Side
+from repflow.data.splits import SplitConfig, make_splits
+from repflow.errors import DataError
+
+CLASSES = ("cat", "dog", "emu")
+JUDGING = {Side.VALIDATION: "validation", Side.TEST: "test"}
+
+
+def manifest(rows: list[dict[str, object]], name: str = "source") -> pd.DataFrame:
+    """A manifest with what a split reads; what a row does not say is missing or unlike any other row's."""
+    count = len(rows)
+    facts = {
+        "path": [row.get("path", f"{name}/{number}") for number, row in enumerate(rows)],
+        "given_class": pd.array([row.get("given_class", pd.NA) for row in rows], dtype="string"),
+        "split": pd.array([row.get("split", pd.NA) for row in rows], dtype="string"),
+        "group": pd.array([row.get("group", pd.NA) for row in rows], dtype="string"),
+        "sha256": [row.get("sha256", f"{name}-{number}") for number, row in enumerate(rows)],
+    }
+    unlike = np.random.default_rng(len(name)).integers(0, 2**63, (2, count)).astype(np.uint64)
+    for column, hashes in zip(("phash", "dhash"), unlike, strict=True):
+        facts[column] = np.array([row.get(column, hashes[n]) for n, row in enumerate(rows)], np.uint64)
+    return pd.DataFrame(facts)
+
+
+def plain(per_class: int, name: str = "source", **facts: object) -> pd.DataFrame:
+    return manifest([{"given_class": c, **facts} for c in CLASSES for _ in range(per_class)], name)
+
+
+def nothing() -> pd.DataFrame:
+    return manifest([], "target")
+
+
+def config(**changes: object) -> SplitConfig:
+    values = {"labels_per_class": None, "validation": 0.1, "test": 0.2, "near_duplicate_distance": 2}
+    return SplitConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+def counts(sides: np.ndarray, classes: pd.Series) -> dict[tuple[str, str], int]:
+    return pd.Series(sides).groupby([classes.to_numpy(), sides]).size().to_dict()
+
+
+# What any two domains may hold: labels, groups over both domains, near and exact copies, and given splits.
+row = st.fixed_dictionaries(
+    {},
+    optional={
+        "given_class": st.sampled_from(CLASSES),
+        "group": st.sampled_from([f"group {number}" for number in range(6)]),
+        "sha256": st.sampled_from(["copy 1", "copy 2", "copy 3"]),
+        "dhash": st.sampled_from([0x5555_5555_5555_5555, 0x5555_5555_5555_5554, 0x3333_3333_3333_3333]),
+        "phash": st.sampled_from([0xFF, 0xFE, 0xFF00]),
+        "split": st.sampled_from(["train", "validation", "test"]),
+    },
+)
+without_split = row.map(lambda facts: {key: value for key, value in facts.items() if key != "split"})
+rows = st.lists(row, min_size=1, max_size=60) | st.lists(without_split, min_size=1, max_size=60)
+
+
+ENOUGH = [{"given_class": name} for name in CLASSES for _ in range(8)]
+"""Rows that stand alone, so that the labels of every class are there."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    source=rows.map(lambda listed: listed + ENOUGH),
+    target=rows | st.just([]),
+    labels=st.none() | st.integers(1, 3),
+    divide=st.booleans(),
+    validation=st.floats(0, 0.25),
+    test=st.floats(0, 0.25),
+    seed=st.integers(0, 2**31),
+    shuffle=st.randoms(use_true_random=False),
+)
+def test_nothing_stands_on_two_sides(source, target, labels, divide, validation, test, seed, shuffle):
+    manifests = {"source": manifest(source), "target": manifest(target, "target")}
+    chosen = config(labels_per_class=labels, divide_training_groups=divide, validation=validation, test=test)
+    sides = make_splits(manifests, CLASSES, chosen, seed)
+    both = pd.concat(list(manifests.values()), ignore_index=True)
+    both["domain"] = ["source"] * len(source) + ["target"] * len(target)
+    both["side"] = np.concatenate([sides["source"], sides["target"]])
+    both["component"] = link(both, chosen.near_duplicate_distance)
+
+    assert [len(sides[name]) for name in manifests] == [len(source), len(target)]
+    assert set(both["side"]) <= {side.value for side in Side}
+    read = both[both["side"] != Side.EXCLUDED]
+    kind = read["side"].map(lambda side: JUDGING.get(side, "training"))
+    assert (kind.groupby(read["component"]).nunique() == 1).all()
+    if not divide:
+        assert (read.groupby(["component", "domain"])["side"].nunique() == 1).all()
+
+    judged = both["split"].isin(["validation", "test"])
+    kept = both[judged & (both["side"] != Side.EXCLUDED)]
+    assert (kept["side"] == kept["split"]).all(), "a given split is kept"
+    assert (both["side"][both["split"] == "test"] == Side.TEST).all(), "a given test stays whole"
+    assert both["given_class"][both["side"] == Side.LABELLED].notna().all()
+
+    of_source = both[both["domain"] == "source"]
+    labelled = of_source[of_source["side"] == Side.LABELLED]["given_class"].value_counts()
+    if labels is not None:
+        assert [labelled.get(name, 0) for name in CLASSES] == [labels] * 3
+
+    again = {}
+    for name, each in manifests.items():
+        order = shuffle.sample(range(len(each)), len(each))
+        again[name] = (order, each.iloc[order])
+    moved = make_splits({name: each for name, (_, each) in again.items()}, CLASSES, chosen, seed)
+    for name, (order, _) in again.items():
+        assert (moved[name] == sides[name][order]).all(), "the order of the rows decides nothing"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=3, max_size=40),
+    validation=st.floats(0.05, 0.4),
+    test=st.floats(0.05, 0.4),
+    seed=st.integers(0, 2**31),
+)
+def test_every_class_is_cut_to_its_share_as_far_as_whole_groups_allow(sizes, validation, test, seed):
+    """Groups of one class and domain: each side within two groups of its share, and exact where there are no groups."""
+    listed = [
+        {"given_class": name, "group": f"{name} {number}"}
+        for name in CLASSES
+        for number, size in enumerate(sizes)
+        for _ in range(size)
+    ]
+    source = manifest(listed)
+    try:
+        sides = make_splits(
+            {"source": source, "target": nothing()}, CLASSES, config(validation=validation, test=test), seed
+        )
+    except DataError:
+        assert max(sizes) * 3 > sum(sizes), "only where a few groups are most of a class, training may miss it"
+        return
+    total, largest = sum(sizes), max(sizes)
+    found = counts(sides["source"], source["given_class"])
+    slack = 0 if largest == 1 else 2 * largest
+    for name in CLASSES:
+        for side, share in ((Side.VALIDATION, validation), (Side.TEST, test)):
+            assert abs(found.get((name, side), 0) - max(1, np.rint(share * total))) <= slack + 1
+
+
+def test_plain_images_are_cut_to_the_exact_shares_and_budget():
+    source, target = plain(50), plain(40, "target")
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(labels_per_class=7), 0)
+    for name in CLASSES:
+        assert counts(sides["source"], source["given_class"])[name, Side.TEST] == 10
+    assert pd.Series(sides["source"]).value_counts().to_dict() == {
+        "unlabelled": 84,
+        "test": 30,
+        "labelled": 21,
+        "validation": 15,
+    }
+    assert pd.Series(sides["target"]).value_counts().to_dict() == {
+        "unlabelled": 63,
+        "test": 24,
+        "labelled": 21,
+        "validation": 12,
+    }
+
+
+def test_another_seed_gives_another_split_and_the_same_seed_the_same():
+    manifests = {"source": plain(50), "target": nothing()}
+    first, again, other = (make_splits(manifests, CLASSES, config(), seed)["source"] for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_new_images_leave_most_of_the_others_where_they_were():
+    more = plain(50)
+    fewer = more.drop(index=[3, 60, 120])
+    before = make_splits({"source": fewer, "target": nothing()}, CLASSES, config(), 0)["source"]
+    after = make_splits({"source": more, "target": nothing()}, CLASSES, config(), 0)["source"][fewer.index]
+    assert (before != after).sum() <= 6
+
+
+def test_given_splits_are_kept_and_only_what_they_lack_is_cut():
+    source = pd.concat([plain(20, "a", split="train"), plain(10, "b", split="test")], ignore_index=True)
+    sides = make_splits({"source": source, "target": nothing()}, CLASSES, config(), 0)["source"]
+    assert (sides[60:] == Side.TEST).all()
+    assert pd.Series(sides[:60]).value_counts().to_dict() == {"labelled": 54, "validation": 6}
+
+
+def test_a_copy_of_a_given_test_image_is_excluded_from_training_and_from_the_other_domain():
+    source = pd.concat([plain(20, "a", split="train"), plain(10, "b", split="test")], ignore_index=True)
+    target = plain(20, "target")
+    source.loc[0, "sha256"] = source.loc[60, "sha256"]  # a training image is a test image
+    target.loc[5, "sha256"] = source.loc[61, "sha256"]  # and another test image is in the target, which gives no split
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(), 0)
+    assert sides["source"][0] == Side.EXCLUDED
+    assert (sides["source"][60:] == Side.TEST).all()
+    assert sides["target"][5] == Side.TEST
+
+
+def test_a_given_validation_wins_over_training_and_the_test_over_both():
+    source = manifest(
+        [{"given_class": name, "split": "train"} for name in CLASSES for _ in range(9)]
+        + [{"given_class": "cat", "split": split, "group": "g"} for split in ("train", "validation", "test")]
+        + [{"given_class": "cat", "split": split, "group": "h"} for split in ("train", "validation")]
+    )
+    sides = make_splits({"source": source, "target": nothing()}, CLASSES, config(), 0)["source"]
+    assert sides[27:].tolist() == ["excluded", "excluded", "test", "excluded", "validation"]
+
+
+def test_images_without_a_label_are_unlabelled_unless_a_given_split_or_their_group_says_otherwise():
+    source = pd.concat([plain(20), manifest([{}] * 9 + [{"split": "test"}], "more")], ignore_index=True)
+    source.loc[:59, "split"] = "train"
+    sides = make_splits({"source": source, "target": manifest([{}] * 5, "target")}, CLASSES, config(), 0)
+    assert sides["source"][60:].tolist() == ["unlabelled"] * 9 + ["test"]
+    assert sides["target"].tolist() == ["unlabelled"] * 5
+
+
+def test_classes_of_the_target_that_the_source_does_not_know_count_as_no_label():
+    target = manifest([{"given_class": "yak"}] * 30, "target")
+    sides = make_splits({"source": plain(20), "target": target}, CLASSES, config(), 0)
+    assert set(sides["target"]) == {"unlabelled"}
+
+
+def test_the_budget_takes_images_without_copies_first_and_excludes_what_a_divided_group_holds_beyond_it():
+    copies = [{"given_class": "cat", "group": "cats"}] * 8
+    source = manifest(copies + [{"given_class": name} for name in CLASSES for _ in range(3)])
+    chosen = config(validation=0.0, test=0.0)
+    sides = make_splits({"source": source, "target": nothing()}, CLASSES, SplitConfig(3, 0.0, 0.0, 2), 0)["source"]
+    assert sides.tolist() == ["unlabelled"] * 8 + ["labelled"] * 9
+    many = pd.concat([source, manifest([{"given_class": name} for name in ("dog", "emu") for _ in range(2)], "more")])
+    for divide, rest in ((False, Side.EXCLUDED), (True, Side.UNLABELLED)):
+        chosen = SplitConfig(5, 0.0, 0.0, 2, divide_training_groups=divide)
+        sides = make_splits({"source": many, "target": nothing()}, CLASSES, chosen, 0)["source"]
+        assert pd.Series(sides[:8]).value_counts().to_dict() == {rest.value: 6, "labelled": 2}
+
+
+def test_the_target_gives_what_labels_it_has():
+    target = manifest([{"given_class": "cat"}] * 4 + [{}] * 20, "target")
+    sides = make_splits({"source": plain(40), "target": target}, CLASSES, config(labels_per_class=10, test=0.0), 0)
+    assert (sides["target"] == Side.LABELLED).sum() == 3
+
+
+def test_a_budget_above_what_exists_names_class_wanted_and_available():
+    source = plain(20).drop(index=range(4))
+    with pytest.raises(DataError, match=r"labels_per_class: 14 .* source 'cat' has 11; lower it to 11 or less"):
+        make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=14), 0)
+
+
+def test_an_empty_class_cannot_fill_a_budget():
+    with pytest.raises(DataError, match="'fox' has 0; give each class images"):
+        make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=1), 0)
+
+
+def test_a_class_of_the_test_that_training_never_saw_is_named():
+    source = plain(20, split="train")
+    source.loc[source["given_class"] == "dog", "split"] = "test"
+    with pytest.raises(DataError, match="source: class 'dog' has 20 images in the test but none with a label"):
+        make_splits({"source": source, "target": nothing()}, CLASSES, config(), 0)
+
+
+def test_a_class_of_the_target_that_the_source_has_no_images_of_is_named():
+    source = plain(20)[lambda rows: rows["given_class"] != "emu"]
+    with pytest.raises(DataError, match="target: class 'emu'"):
+        make_splits({"source": source, "target": plain(20, "target")}, CLASSES, config(), 0)
+
+
+def test_a_source_without_labels_is_refused():
+    with pytest.raises(DataError, match="source: no image has a label"):
+        make_splits({"source": manifest([{}] * 9), "target": plain(20, "target")}, CLASSES, config(), 0)
+
+
+def test_a_group_means_the_same_in_both_domains():
+    source, target = plain(30), plain(30, "target")
+    for each in (source, target):
+        each["group"] = pd.array([f"patient {number % 30}" for number in range(90)], dtype="string")
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(), 3)
+    for patient in range(30):
+        both = set(sides["source"][patient::30]) | set(sides["target"][patient::30])
+        assert len(both & {"validation", "test"} | ({"training"} if both & set(TRAINING) else set())) == 1
