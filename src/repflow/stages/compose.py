@@ -1,9 +1,9 @@
 """compose: the choices in conf/ become params.yaml, byte for byte as `dvc exp run -S` writes it."""
 
 import difflib
-import importlib
+import functools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,6 @@ from repflow.stages.paths import PARAMETERS
 CONF = Path("conf")
 
 log = logging.getLogger(__name__)
-
-_SCHEMA = {
-    "seed": "builtins:int",
-    "encoder": "repflow.encoders:EncoderConfig",
-    "hardware": "repflow.training.hardware:HardwareConfig",
-    "split": "repflow.data.splits:SplitConfig",
-}
-"""Section to the type that its stage reads it with, imported when it is checked."""
 
 
 def run(overrides: list[str]) -> None:
@@ -66,6 +58,7 @@ def composed(conf: Path, overrides: list[str]) -> str:
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             _check_overrides(conf, overrides)
             config = compose("config", overrides=overrides)
+        _check_given(OmegaConf.missing_keys(config))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         given = f" with {' '.join(overrides)}" if overrides else ""
@@ -85,16 +78,51 @@ def check(whole: Any) -> None:
     """
     check_sections(whole)
     problems = []
-    for section, kind in _SCHEMA.items():
-        if section not in whole:
-            continue
-        module, name = kind.split(":")
+    for key, check_section in _checks(whole):
         try:
-            build(getattr(importlib.import_module(module), name), whole[section], section)
+            check_section(_select(whole, key), key)
         except ParameterError as error:
             problems.append(str(error))
     if problems:
         raise ParameterError("\n".join(problems))
+
+
+def _checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
+    """Key and check of every section, each read with the type that its stage reads it with."""
+    from repflow.augment import PolicyConfig
+    from repflow.data.ingestion import DataConfig
+    from repflow.data.splits import SplitConfig
+    from repflow.encoders import EncoderConfig
+    from repflow.evaluation.judgement import EvaluateConfig
+    from repflow.evaluation.probes import ProbeConfig
+    from repflow.stages.learning import check_method
+    from repflow.stages.searching.config import TuneConfig
+    from repflow.training import HardwareConfig
+
+    kinds: dict[str, Any] = {
+        "seed": int,
+        "data": DataConfig,
+        "split": SplitConfig,
+        "augment": dict[str, PolicyConfig],
+        "encoder": EncoderConfig,
+        "hardware": HardwareConfig,
+        "probe": ProbeConfig,
+        "tune": TuneConfig,
+        "evaluate": EvaluateConfig,
+    }
+    for key, kind in kinds.items():
+        yield key, functools.partial(build, kind)
+    for key in ("pretrain", "finetune", *(f"adapt.{name}" for name in whole.get("adapt") or {})):
+        yield key, check_method
+
+
+def _select(whole: Mapping[str, Any], key: str) -> Any:
+    value: Any = whole
+    for part in key.split("."):
+        if part not in value:
+            raise ParameterError(f"{key}: missing; conf/config.yaml must choose one")
+        value = value[part]
+    return value
 
 
 def differences(before: Any, after: Any) -> list[str]:
@@ -143,6 +171,11 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
     for override in parsed:
         if override.key_or_group not in groups and not override.is_add() and not override.is_force_add():
             _check_key(override.key_or_group, config)
+
+
+def _check_given(missing: Iterable[str]) -> None:
+    if keys := sorted(missing):
+        raise ParameterError(f"{', '.join(keys)}: has no default with these choices; add {keys[0]}=VALUE")
 
 
 def _folders(conf: Path) -> list[Path]:

@@ -76,11 +76,19 @@ def read_recipe(section: str, overrides: Mapping[str, Any] | None = None) -> Rec
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
-    where = f"{paths.PARAMETERS}: {section}"
-    read_section = build(MethodSection, values, where)
-    method, config = find_method(read_section.family, read_section.name)
-    settings = build(config, read_section.settings, f"{where}.settings")
+    method, settings, read_section = check_method(values, f"{paths.PARAMETERS}: {section}")
     return Recipe(method, settings, read_section, read("hardware", HardwareConfig), seed())
+
+
+def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any, MethodSection]:
+    """The method that a section names, its settings, and the section, all checked.
+
+    Raises:
+        ParameterError: a key or value is not allowed.
+    """
+    section = build(MethodSection, values, where)
+    method, config = find_method(section.family, section.name)
+    return method, build(config, section.settings, f"{where}.settings"), section
 
 
 def open_project_domain(name: str) -> Domain:
