@@ -23,6 +23,17 @@ log = logging.getLogger("repflow")
 
 
 @parameters
+class Reads:
+    """What DVC looks at to tell whether the images of a domain have changed: a file or a folder, relative to the project.
+
+    No code reads this but dvc.yaml, which makes each a dependency of `ingest`.
+    """
+
+    source: str
+    target: str
+
+
+@parameters
 class DataConfig:
     """Where the images of both domains come from, and the form that they take.
 
@@ -31,8 +42,8 @@ class DataConfig:
         channels: 3 (red, green, blue) or 1 (grey).
         resize: what becomes of an image that is not square: "crop" keeps the middle, "pad" keeps all of it on black,
             "stretch" distorts it.
-        root: the folder where the relative paths of the sources start. "$NAME" in it stands for a variable of the
-            environment.
+        reads: what the images depend on outside of the parameters.
+        root: the folder where the relative paths of the sources start; relative to the project, or absolute.
         source: the domain with labels.
         target: the domain to adapt to; `{kind: none}` where there is none.
     """
@@ -43,6 +54,7 @@ class DataConfig:
     source: SourceConfig
     target: SourceConfig
     root: str = "."
+    reads: Reads | None = None
 
     @property
     def form(self) -> Form:

@@ -1,6 +1,5 @@
 """The stage `ingest@DOMAIN`: decode every image of a domain once and pack it into `data/stores/DOMAIN/`."""
 
-import os
 from pathlib import Path
 
 from repflow.data.ingestion import DataConfig, ingest
@@ -10,5 +9,4 @@ from repflow.stages import parameters, paths
 def run(domain: str) -> None:
     """Make the store of `domain`, "source" or "target"."""
     config = parameters.read("data", DataConfig)
-    root = Path(os.path.expandvars(config.root))
-    ingest(config, domain, parameters.seed(), root, paths.STORES / domain)
+    ingest(config, domain, parameters.seed(), Path(config.root), paths.STORES / domain)

@@ -82,4 +82,6 @@ def blend(crops: np.ndarray, images: np.ndarray) -> np.ndarray:
         crops: uint8 [N, 3, height, width].
         images: uint8 [N, 1 or 3, height, width].
     """
-    return np.asarray(np.maximum(crops, images) - np.minimum(crops, images))
+    brighter: np.ndarray = np.maximum(crops, images)
+    brighter -= np.minimum(crops, images)  # what is taken away is never more, so that nothing wraps around
+    return brighter
