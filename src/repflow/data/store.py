@@ -105,7 +105,14 @@ def write_store(
         "origin": dict(origin),
     }
     with writing(folder, folder=True) as fresh:
-        np.save(fresh / "images.npy", images)
+        _save(fresh / "images.npy", images)
         manifest[list(COLUMNS)].astype(COLUMNS).to_parquet(fresh / "manifest.parquet", index=False)
         text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         (fresh / "store.json").write_text(text, encoding="utf-8")
+
+
+def _save(path: Path, images: np.ndarray) -> None:
+    """Write a .npy file. np.save does not say what the system said when the disk is full."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
+        file.write(np.ascontiguousarray(images).reshape(-1).data)
