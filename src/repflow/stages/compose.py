@@ -31,14 +31,15 @@ def run(overrides: list[str]) -> None:
     """
     text = composed(CONF, overrides)
     check(yaml.safe_load(text))
-    before = PARAMETERS.read_text(encoding="utf-8") if PARAMETERS.exists() else ""
+    before = PARAMETERS.read_text(encoding="utf-8") if PARAMETERS.exists() else None
     if text != before:
         with writing(PARAMETERS) as fresh:
             fresh.write_text(text, encoding="utf-8")
-    changes = differences(_parse(before), yaml.safe_load(text))
+    changes = [] if before is None else differences(_parse(before), yaml.safe_load(text))
     for change in changes:
         log.info("  %s", change)
-    log.info("%s: %s", PARAMETERS, f"{len(changes)} changed" if changes else "nothing changed")
+    outcome = "written anew" if before is None else f"{len(changes)} changed" if changes else "nothing changed"
+    log.info("%s: %s", PARAMETERS, outcome)
 
 
 def composed(conf: Path, overrides: list[str]) -> str:
@@ -58,7 +59,7 @@ def composed(conf: Path, overrides: list[str]) -> str:
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             _check_overrides(conf, overrides)
             config = compose("config", overrides=overrides)
-        _check_given(OmegaConf.missing_keys(config))
+        _check_given(OmegaConf.to_container(config, resolve=False))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         given = f" with {' '.join(overrides)}" if overrides else ""
@@ -173,9 +174,10 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
             _check_key(override.key_or_group, config)
 
 
-def _check_given(missing: Iterable[str]) -> None:
-    if keys := sorted(missing):
-        raise ParameterError(f"{', '.join(keys)}: has no default with these choices; add {keys[0]}=VALUE")
+def _check_given(config: Any) -> None:
+    missing = [key for key, value in _flat(config) if value == "???"]
+    if missing:
+        raise ParameterError(f"{', '.join(missing)}: has no default with these choices; add {missing[0]}=VALUE")
 
 
 def _folders(conf: Path) -> list[Path]:
@@ -196,7 +198,8 @@ def _check_key(key: str, config: Any) -> None:
             where = ".".join(parts[: number + 1])
             add = f"; to set one that conf/ leaves to its default, write +{key}=..." if number else ""
             raise ParameterError(f"{where}: no such key in conf/{_hint(part, names)}{add}")
-        place = place[part]
+        if number + 1 < len(parts):
+            place = place[part]
 
 
 def _hint(given: str, allowed: list[str]) -> str:
