@@ -101,18 +101,24 @@ def test_force_runs_what_is_up_to_date(first: Seen, project: Path) -> None:
     assert Seen(pipeline(["begin"], project=project, force=True, return_state=True)).states == {"begin": "Completed"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_process_behind(
-    first: Seen, project: Path, is_gone: Callable[[int], bool]
+    first: Seen, project: Path, is_gone: Callable[[int], bool], number: int
 ) -> None:
     environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
-    run = subprocess.Popen([sys.executable, FLOW, "endless", "--project", project], env=environment)
     pid_file = project / "endless.pid"
-    while not (pid_file.exists() and pid_file.read_text().strip()):
-        assert run.poll() is None, "the flow ended before its stage began"
-        time.sleep(0.1)
-    run.send_signal(signal.SIGINT)
-    assert run.wait(60) != 0
-    assert is_gone(int(pid_file.read_text()))
+    with subprocess.Popen([sys.executable, FLOW, "endless", "--project", project], env=environment) as run:
+        try:
+            while not (pid_file.exists() and pid_file.read_text().strip()):
+                assert run.poll() is None, "the flow ended before its stage began"
+                time.sleep(0.1)
+            run.send_signal(number)
+            assert run.wait(60) != 0
+        finally:
+            run.kill()
+    pid = int(pid_file.read_text())
+    pid_file.unlink()
+    assert is_gone(pid)
 
 
 def test_without_a_server_one_is_started_for_the_run(first: Seen, project: Path, tmp_path: Path) -> None:
