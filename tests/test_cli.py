@@ -1,6 +1,7 @@
 """The command line: its help, its exit codes, and messages instead of tracebacks."""
 
 import errno
+import importlib.resources
 import os
 import re
 import signal
@@ -65,6 +66,17 @@ def test_each_commands_help_says_what_it_makes_and_gives_an_example(command: str
     words = " ".join(re.sub("[│╭╮╰╯─]", " ", invoke(command, "--help").stdout).split())
     assert f"Example: repflow {command}" in words
     assert re.search("makes|Writes|Write", words)
+
+
+@pytest.mark.parametrize(
+    ("command", "family"), [("pretrain", "pretext"), ("finetune", "semisup"), ("adapt", "adaptation")]
+)
+def test_the_help_names_every_method(command: str, family: str) -> None:
+    folder = importlib.resources.files("repflow") / family
+    methods = {Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".py")} - {"__init__"}
+    assert len(methods) >= 3
+    words = set(re.findall(r"\w+", invoke(command, "--help").stdout))
+    assert methods <= words
 
 
 def test_an_unknown_command_and_a_wrong_domain_end_with_2() -> None:

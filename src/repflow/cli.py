@@ -85,6 +85,14 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _methods(family: str, group: str) -> str:
+    """The line of a command's help that names the methods of a family, found by their modules."""
+    names = sorted(path.stem for path in Path(__file__).with_name(family).glob("*.py") if path.stem != "__init__")
+    return f"Methods: {', '.join(names)}. Choose with `repflow compose {group}`."
+
+
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
 _USE = "Choose and use"
 
@@ -140,7 +148,7 @@ def split() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES)
+@app.command(rich_help_panel=_STAGES, epilog=_methods("pretext", "pretrain=NAME"))
 def pretrain() -> None:
     """Learn an encoder from images without labels.
 
@@ -174,7 +182,7 @@ def tune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES)
+@app.command(rich_help_panel=_STAGES, epilog=_methods("semisup", "finetune=NAME"))
 def finetune() -> None:
     """Train the classifier with few labels.
 
@@ -186,7 +194,7 @@ def finetune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES)
+@app.command(rich_help_panel=_STAGES, epilog=_methods("adaptation", "adapt=[NAME,NAME]"))
 def adapt(
     method: Annotated[str, typer.Argument(help="A key of `adapt` in params.yaml, such as dann.", show_default=False)],
 ) -> None:
