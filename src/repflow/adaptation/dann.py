@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Classifier
@@ -23,11 +24,13 @@ class Config:
     """DANN's own parameters.
 
     Attributes:
+        augment: the policy that the images of both domains go through.
         hidden: width of the domain classifier's hidden layer.
         strength: the largest weight of the reversed gradient.
         gamma: how fast that weight rises: strength * (2 / (1 + exp(-gamma p)) - 1) over progress p.
     """
 
+    augment: PolicyConfig = ()
     hidden: Count = 100
     strength: NonNegative = 1.0
     gamma: Positive = 10.0
@@ -40,6 +43,7 @@ class DANN(ClassifierMethod):
 
     def __init__(self, config: Config, classifier: Classifier):
         super().__init__(classifier)
+        self.augment = Policy(config.augment)
         self.strength, self.gamma = config.strength, config.gamma
         self.domain_head = nn.Sequential(
             nn.Linear(classifier.encoder.width, config.hidden), nn.ReLU(inplace=True), nn.Linear(config.hidden, 1)
@@ -47,7 +51,8 @@ class DANN(ClassifierMethod):
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         source, target = batch["source"], batch["target"]
-        features = self.classifier.encoder(torch.cat([source.images, target.images]))  # [S + T, width]
+        images = self.augment(torch.cat([source.images, target.images]), draw)  # [S + T, C, H, W]
+        features = self.classifier.encoder(images)  # [S + T, width]
         logits = self.classifier.head(features[: len(source.images)])  # [S, K]
         weight = self.strength * (2 / (1 + math.exp(-self.gamma * batch.progress)) - 1)
         domains = self.domain_head(ReverseGradient.apply(features, weight)).squeeze(1)  # [S + T]

@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 
+from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Classifier
@@ -11,7 +12,9 @@ from repflow.schema import parameters
 
 @parameters
 class Config:
-    """Nothing to choose."""
+    """The policy that the images go through."""
+
+    augment: PolicyConfig = ()
 
 
 class SourceOnly(ClassifierMethod):
@@ -21,9 +24,10 @@ class SourceOnly(ClassifierMethod):
 
     def __init__(self, config: Config, classifier: Classifier):
         super().__init__(classifier)
+        self.augment = Policy(config.augment)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         source = batch["source"]
-        logits = self.classifier(source.images)  # [B, K]
+        logits = self.classifier(self.augment(source.images, draw))  # [B, K]
         right = (logits.argmax(dim=1) == source.labels).float().mean()
         return Losses(F.cross_entropy(logits, source.labels), {"accuracy": right})

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Classifier
@@ -24,10 +25,12 @@ class Config:
     """Subspace alignment's own parameters.
 
     Attributes:
+        augment: the policy that the source goes through in training.
         dimension: of the subspaces.
         inverse_regularisation: of the logistic regression in the aligned space; scikit-learn's C.
     """
 
+    augment: PolicyConfig = ()
     dimension: Count = 40
     inverse_regularisation: Positive = 1.0
 
@@ -40,10 +43,11 @@ class SubspaceAlignment(ClassifierMethod):
     def __init__(self, config: Config, classifier: Classifier):
         super().__init__(classifier)
         self.config = config
+        self.augment = Policy(config.augment)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         source = batch["source"]
-        logits = self.classifier(source.images)  # [B, K]
+        logits = self.classifier(self.augment(source.images, draw))  # [B, K]
         right = (logits.argmax(dim=1) == source.labels).float().mean()
         return Losses(F.cross_entropy(logits, source.labels), {"accuracy": right})
 

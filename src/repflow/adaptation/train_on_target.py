@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 
+from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Classifier
@@ -11,7 +12,9 @@ from repflow.schema import parameters
 
 @parameters
 class Config:
-    """Nothing to choose."""
+    """The policy that the images go through."""
+
+    augment: PolicyConfig = ()
 
 
 class TrainOnTarget(ClassifierMethod):
@@ -22,9 +25,10 @@ class TrainOnTarget(ClassifierMethod):
 
     def __init__(self, config: Config, classifier: Classifier):
         super().__init__(classifier)
+        self.augment = Policy(config.augment)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         target = batch["target"]
-        logits = self.classifier(target.images)  # [B, K]
+        logits = self.classifier(self.augment(target.images, draw))  # [B, K]
         right = (logits.argmax(dim=1) == target.labels).float().mean()
         return Losses(F.cross_entropy(logits, target.labels), {"accuracy": right})

@@ -13,9 +13,7 @@ EncoderConfig = Annotated[SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, 
 """The parameters of any encoder; its `name` tells which."""
 
 
-def build_encoder(
-    config: SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, channels: int, size: int
-) -> Encoder:
+def build_encoder(config: SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, channels: int, size: int) -> Encoder:
     """A new encoder with random weights, drawn from PyTorch's global generator.
 
     Args:

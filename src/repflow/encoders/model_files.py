@@ -133,7 +133,9 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable model ({error}); train it with `dvc repro`, or `dvc pull` it") from error
+        raise DataError(
+            f"{path}: not a readable model ({error}); train it with `dvc repro`, or `dvc pull` it"
+        ) from error
     return about
 
 

@@ -96,9 +96,9 @@ def _checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str]
     from repflow.encoders import EncoderConfig
     from repflow.evaluation.judgement import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
+    from repflow.hardware import HardwareConfig
     from repflow.stages.learning import check_method
     from repflow.stages.searching.config import TuneConfig
-    from repflow.training import HardwareConfig
 
     kinds: dict[str, Any] = {
         "seed": int,

@@ -18,12 +18,11 @@ from repflow.evaluation.calibration import reliability
 from repflow.evaluation.features import probabilities
 from repflow.evaluation.intervals import Interval
 from repflow.evaluation.judgement import Comparison, EvaluateConfig, recalls, scores
+from repflow.hardware import HardwareConfig, device_for_inference
 from repflow.randomness import numpy_generator
 from repflow.stages import paths
-from repflow.stages.learning import open_project_domain, write_metrics
 from repflow.stages.parameters import read, read_raw, seed
-from repflow.training import HardwareConfig
-from repflow.training.hardware import device_for_inference
+from repflow.stages.project import open_project_domain, write_metrics
 
 DOMAINS = ("source", "target")
 

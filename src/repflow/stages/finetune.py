@@ -7,15 +7,8 @@ import yaml
 from repflow.data.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
-from repflow.stages.learning import (
-    Stopwatch,
-    describe,
-    fit,
-    open_project_domain,
-    read_recipe,
-    starting_classifier,
-    write_training,
-)
+from repflow.stages.learning import Stopwatch, describe, fit, read_recipe, starting_classifier, write_training
+from repflow.stages.project import open_project_domain
 
 
 def run() -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from repflow.atomic import writing
 from repflow.data.batches import as_float
-from repflow.data.rows import Domain, Rows, open_domain
+from repflow.data.rows import Domain, Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.model_files import Description, load_encoder, read_description
+from repflow.encoders.weights import normalise_by, seeded
+from repflow.hardware import HardwareConfig, prepare
 from repflow.method import Method, find_method
 from repflow.schema import build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
-from repflow.training import HardwareConfig, Trained, TrainingConfig, prepare, seeded, train
+from repflow.stages.project import write_metrics
+from repflow.training import Trained, TrainingConfig, train
 from repflow.training.curves import write_curve
 from repflow.training.loop import Observe
-from repflow.training.weights import normalise_by
 
 
 @parameters
@@ -89,11 +89,6 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
     section = build(MethodSection, values, where)
     method, config = find_method(section.family, section.name)
     return method, build(config, section.settings, f"{where}.settings"), section
-
-
-def open_project_domain(name: str) -> Domain:
-    """The project's domain `name`, "source" or "target"."""
-    return open_domain(name, paths.STORES, paths.SPLITS)
 
 
 def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:
@@ -178,20 +173,6 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
             predicted = classifier(as_float(part.to(device))).argmax(dim=1).cpu()
             right += int((predicted == truth).sum())
     return right / len(rows)
-
-
-def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
-    """Write metrics as JSON, numbers to four digits behind the point."""
-    with writing(path) as fresh:
-        fresh.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 class Stopwatch:

@@ -3,15 +3,8 @@
 from repflow.data.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
-from repflow.stages.learning import (
-    Stopwatch,
-    describe,
-    fit,
-    new_encoder,
-    open_project_domain,
-    read_recipe,
-    write_training,
-)
+from repflow.stages.learning import Stopwatch, describe, fit, new_encoder, read_recipe, write_training
+from repflow.stages.project import open_project_domain
 
 
 def run() -> None:

@@ -11,16 +11,16 @@ import numpy as np
 from repflow.data.rows import TRAINING, Domain, Rows, Side
 from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder, read_description
+from repflow.encoders.weights import seeded
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.intervals import percentile_interval, resampled_means
 from repflow.evaluation.probes import Features, ProbeConfig, Readings, fit_probes, read_probes
+from repflow.hardware import HardwareConfig, device_for_inference
 from repflow.randomness import derive, numpy_generator
 from repflow.stages import paths
-from repflow.stages.learning import open_project_domain, write_metrics
 from repflow.stages.parameters import read, seed
-from repflow.training import HardwareConfig, seeded
-from repflow.training.hardware import device_for_inference
+from repflow.stages.project import open_project_domain, write_metrics
 
 _RESAMPLES = 2000
 

@@ -21,8 +21,9 @@ from repflow.data.rows import Side
 from repflow.errors import DataError
 from repflow.randomness import derive
 from repflow.stages import paths
-from repflow.stages.learning import Recipe, open_project_domain, read_recipe, write_metrics
+from repflow.stages.learning import Recipe, read_recipe
 from repflow.stages.parameters import read, read_raw
+from repflow.stages.project import open_project_domain, write_metrics
 from repflow.stages.searching.config import SearchConfig, TuneConfig
 from repflow.stages.searching.pictures import draw_history, draw_importance
 from repflow.stages.searching.space import Point, Space, check_space, read_space

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
 from repflow.draw import Draw
+from repflow.encoders.weights import seeded
 from repflow.errors import Diverged
 from repflow.method import Losses, Method
 from repflow.training.config import TrainingConfig
 from repflow.training.curves import Curve
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
 from repflow.training.progress import Progress
-from repflow.training.weights import seeded
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

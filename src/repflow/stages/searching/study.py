@@ -185,9 +185,7 @@ def held(folder: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RepflowError(
-                f"{folder}: the same search is running in another process; wait for it, or end it"
-            ) from None
+            raise RepflowError(f"{folder}: another process is at the same search; wait for it, or end it") from None
         yield folder
 
 

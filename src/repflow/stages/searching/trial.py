@@ -3,7 +3,8 @@
 import dataclasses
 
 from repflow.stages.finetune import finetuning_rows
-from repflow.stages.learning import Recipe, describe, fit, open_project_domain, read_recipe, starting_classifier
+from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
+from repflow.stages.project import open_project_domain
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.space import Point
 from repflow.stages.searching.workers import Evaluate, Look

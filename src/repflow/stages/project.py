@@ -1,0 +1,29 @@
+"""What most stages open and write: the project's domains and its metrics."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repflow.atomic import writing
+from repflow.data.rows import Domain, open_domain
+from repflow.stages import paths
+
+
+def open_project_domain(name: str) -> Domain:
+    """The project's domain `name`, "source" or "target"."""
+    return open_domain(name, paths.STORES, paths.SPLITS)
+
+
+def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
+    """Write metrics as JSON, numbers to four digits behind the point."""
+    with writing(path) as fresh:
+        fresh.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
