@@ -16,8 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from repflow.data.resizing import FILTER, Form, placement
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF")
 """What Pillow may open, by its own names. What runs another program to be read, such as EPS, is not among them."""
+
+Image.init()  # loads the readers, before threads would do it side by side
 
 MAX_PIXELS = 89_478_485
 """An image of more pixels (Pillow's own measure of a decompression bomb) is not decoded."""
@@ -85,7 +87,6 @@ def decode_whole(content: bytes, longest: int) -> np.ndarray:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Silence Pillow's warnings about files that are odd but readable. Not for use inside threads."""
-    Image.init()  # loads the readers once, before threads would do it side by side
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

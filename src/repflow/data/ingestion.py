@@ -19,12 +19,15 @@ from repflow.data.store import NO_LABEL, write_store
 from repflow.errors import DataError
 from repflow.schema import parameters
 
+_UNKNOWN = {"sha256": None, "phash": 0, "dhash": 0}
+"""What stands in the place of a fact about an unreadable image, where it is not -1."""
+
 log = logging.getLogger("repflow")
 
 
 @parameters
 class Reads:
-    """What DVC looks at to tell whether the images of a domain have changed: a file or a folder, relative to the project.
+    """What DVC looks at to tell whether the images of a domain have changed: a file or folder, relative to the project.
 
     No code reads this but dvc.yaml, which makes each a dependency of `ingest`.
     """
@@ -80,7 +83,7 @@ def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path)
     collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}"))
     images = in_form(collected.images, config.form)
     manifest, classes = describe(collected.listing, images)
-    _check_readable(manifest, domain, source)
+    _check_readable(manifest, domain)
     write_store(folder, images, manifest, classes, {"seed": seed, "source": without_places(dataclasses.asdict(source))})
     _report(domain, manifest, len(images), time.perf_counter() - started)
 
@@ -98,12 +101,14 @@ def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, t
     classes = tuple(in_order(listing["given_class"].dropna()))
     position = {name: number for number, name in enumerate(classes)}
     label = listing["given_class"].map(position).fillna(NO_LABEL).astype("int64")
-    facts = pd.DataFrame(image_facts(images))
-    rows = listing["index"].to_numpy()
-    known = facts.reindex(np.where(rows >= 0, rows, len(images))).reset_index(drop=True)
-    known["sha256"] = known["sha256"].astype("string")
-    missing = {name: -1 if known[name].dtype.kind == "f" else 0 for name in known.columns.drop("sha256")}
-    return pd.concat([listing.assign(label=label).reset_index(drop=True), known.fillna(missing)], axis=1), classes
+    rows = listing["index"].to_numpy(np.int64)
+    readable = rows >= 0
+    manifest = listing.assign(label=label)
+    for name, facts in image_facts(images).items():
+        column = np.full(len(listing), _UNKNOWN.get(name, -1), object if facts.dtype.kind == "U" else facts.dtype)
+        column[readable] = facts[rows[readable]]
+        manifest[name] = column
+    return manifest, classes
 
 
 def without_places(values: Any) -> Any:
@@ -115,7 +120,9 @@ def without_places(values: Any) -> Any:
     return PurePath(values).name if isinstance(values, str) and "/" in values else values
 
 
-def _check_readable(manifest: pd.DataFrame, domain: str, source: Any) -> None:
+def _check_readable(manifest: pd.DataFrame, domain: str) -> None:
+    if domain == "source" and manifest.empty:
+        raise DataError("data.source: has no images; only the target may be `kind: none`")
     bad = manifest[manifest["index"] < 0]
     if len(manifest) and len(bad) == len(manifest):
         first = bad.iloc[0]

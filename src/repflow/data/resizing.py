@@ -1,4 +1,4 @@
-"""Resizing whole batches of images of one size, pixel for pixel as Pillow resizes each."""
+"""Resizing whole batches of images of one size, as Pillow resizes each."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -69,9 +69,8 @@ def read_pair(root: Path, images: str, labels: str | None) -> tuple[np.ndarray, 
         pixels = pixels[..., None]
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
         shape = "x".join(map(str, pixels.shape))
-        raise DataError(
-            f"{place}: holds {shape} numbers, where images [N, height, width] or [N, height, width, 3] are wanted"
-        )
+        wanted = "images [N, height, width] or [N, height, width, 3] are wanted"
+        raise DataError(f"{place}: holds {shape} numbers, where {wanted}")
     classes: list[str | None] = [None] * len(pixels)
     if labels is not None:
         label_place = _found(root / labels)

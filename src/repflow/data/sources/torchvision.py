@@ -3,10 +3,11 @@
 import difflib
 import functools
 import inspect
+import operator
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 from PIL import Image
@@ -57,7 +58,7 @@ class Torchvision:
     def _parts(self, root: Path) -> Iterator[tuple[str | None, Any]]:
         """The splits that the data set has, by the name of each in the manifest."""
         kind = self._kind()
-        accepted = {name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters}
+        accepted = _accepted(kind)
         given: dict[str, Any] = {"root": str(root), "download": self.download}
         given = {name: value for name, value in given.items() if name in accepted} | self.settings
         if "train" in accepted and "train" not in given:
@@ -104,18 +105,29 @@ class _NoSuchSplitError(Exception):
     """A data set has no split of the name that was tried."""
 
 
+def _accepted(kind: Any) -> set[str]:
+    """The names of a class's arguments, also of those that it hands on to the class that it is made of."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        own = inspect.signature(base.__init__).parameters
+        names |= set(own)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values()):
+            break
+    return names
+
+
 def _load(dataset: Any, number: int, targets: dict[int, str | None], row: int) -> Image.Image:
     """Image `number` of a data set; its class is noted in `targets` under `row`."""
     try:
         image, target = dataset[number]
     except (OSError, SyntaxError, ValueError) as error:
         raise Undecodable(f"torchvision cannot read it ({type(error).__name__})") from None
-    if not isinstance(image, Image.Image) or not hasattr(target, "__index__"):
-        kind = type(dataset).__name__
-        found = f"{type(image).__name__} and {type(target).__name__}"
-        raise DataError(f"torchvision {kind}: gives {found}, where an image and the number of its class are wanted")
-    targets[row] = _class_name(dataset, int(target))
-    return image
+    try:
+        targets[row] = _class_name(dataset, operator.index(target))
+    except TypeError:
+        found = f"{type(target).__name__}, where the number of a class is wanted"
+        raise DataError(f"torchvision {type(dataset).__name__}: the label of an image is {found}") from None
+    return cast(Image.Image, image)
 
 
 def _class_name(dataset: Any, target: int) -> str | None:
