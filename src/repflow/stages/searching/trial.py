@@ -1,6 +1,9 @@
 """One trial: a shortened fine-tuning, scored on the source's validation rows."""
 
 import dataclasses
+import threading
+
+from tqdm import tqdm
 
 from repflow.stages.finetune import finetuning_rows
 from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
@@ -17,6 +20,8 @@ def open_trials(config: SearchConfig) -> Evaluate:
     A trial's value is the validation accuracy of the weights that `finetune` would keep: the best look's where it stops
     early, else the last one's.
     """
+    # tqdm's own lock between processes would be left in the system by a process that is killed.
+    tqdm.set_lock(threading.RLock())
     source = open_project_domain("source")
     rows, validation = finetuning_rows(source)
 

@@ -1,0 +1,92 @@
+"""Trials without training, for processes that import them by name. As a script: a search that can be killed."""
+
+import functools
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from repflow.errors import DataError, Diverged
+from repflow.stages.searching.config import PrunerConfig, SearchConfig
+from repflow.stages.searching.space import Point, Space, read_space
+from repflow.stages.searching.workers import Evaluate, Look, Workers
+
+SPACE: Space = read_space(
+    {
+        "rate": {"type": "float", "low": 0.001, "high": 1.0, "log": True},
+        "deep": {
+            "width": {"type": "int", "low": 1, "high": 64},
+            "kind": {"type": "categorical", "choices": ["a", "b"]},
+        },
+    },
+    "space",
+)
+DEFAULT: Point = {"rate": 0.01, "deep.width": 8, "deep.kind": "a"}
+CONFIG = SearchConfig(space={}, trials=12, batch=4, startup=4, pruner=PrunerConfig(startup=1, warmup=2))
+LOOKS = 4
+
+
+def value_of(point: Point) -> float:
+    """The better the nearer to rate 0.3 and width 20."""
+    return 1 - abs(float(point["rate"] or 0) - 0.3) - abs(int(point["deep.width"] or 0) - 20) / 100
+
+
+def bowl(seconds: float = 0.0) -> Evaluate:
+    """Scores rise to the point's value in four looks; a trial of kind b takes `seconds`, one of kind a half of it."""
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        for step in range(1, LOOKS + 1):
+            time.sleep(seconds / LOOKS if point["deep.kind"] == "b" else seconds / LOOKS / 2)
+            if not look(step, value_of(point) * step / LOOKS):
+                return None
+        return value_of(point)
+
+    return evaluate
+
+
+def diverging(above: float) -> Evaluate:
+    """Trials with a larger rate diverge."""
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        if float(point["rate"] or 0) > above:
+            raise Diverged("the loss is nan at step 3")
+        return bowl()(point, look)
+
+    return evaluate
+
+
+def dying(folder: Path, deaths: int) -> Evaluate:
+    """The first trial's process is killed in the middle, `deaths` times."""
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        seen = len(list(folder.glob("death-*")))
+        if point == DEFAULT and seen < deaths:
+            look(1, 0.0)
+            (folder / f"death-{seen}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return bowl()(point, look)
+
+    return evaluate
+
+
+def without_data() -> Evaluate:
+    """Cannot even begin."""
+    raise DataError("data/stores/source: not a readable store")
+
+
+def broken() -> Evaluate:
+    """Has a mistake of the programmer's in it."""
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        raise ZeroDivisionError("a mistake")
+
+    return evaluate
+
+
+if __name__ == "__main__":
+    from repflow.stages.searching.study import Search
+
+    journal, seconds = Path(sys.argv[1]), float(sys.argv[2])
+    with Workers(2, functools.partial(bowl, seconds)) as pool:
+        Search(CONFIG, SPACE, DEFAULT, 0, journal).run(pool)

@@ -1,0 +1,136 @@
+"""A search ends the same however its trials run, and however often it is killed."""
+
+import dataclasses
+import functools
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from repflow.errors import RepflowError
+from repflow.stages.searching.config import PrunerConfig
+from repflow.stages.searching.study import Search, best_trial, held
+from repflow.stages.searching.workers import Workers
+
+
+@pytest.fixture
+def objectives():
+    import objectives
+
+    return objectives
+
+
+@pytest.fixture
+def search(objectives):
+    """Runs a search with the journal in a folder, and gives all that is known of its trials, without times."""
+
+    def run(folder: Path, workers: int = 2, prepare: Any = None, **changes: Any) -> list[dict[str, Any]]:
+        config = dataclasses.replace(objectives.CONFIG, **changes)
+        study = Search(config, objectives.SPACE, objectives.DEFAULT, 0, folder / "journal.log")
+        with Workers(workers, prepare or objectives.bowl) as pool:
+            trials = study.run(pool)
+        return [
+            {
+                "state": trial.state.name,
+                "value": trial.value,
+                "params": trial.params,
+                "looks": trial.intermediate_values,
+                "why": trial.user_attrs,
+            }
+            for trial in trials
+        ]
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(search, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return search(tmp_path_factory.mktemp("undisturbed"), 1)
+
+
+def test_workers_side_by_side_change_nothing(search, objectives, undisturbed, tmp_path: Path) -> None:
+    assert search(tmp_path, 3, functools.partial(objectives.bowl, 0.1)) == undisturbed
+
+
+def test_a_search_learns_and_prunes(undisturbed, objectives) -> None:
+    states = [trial["state"] for trial in undisturbed]
+    assert undisturbed[0]["params"] == objectives.DEFAULT
+    assert states[:4] == ["COMPLETE"] * 4
+    assert "PRUNED" in states[4:]
+    assert all(len(trial["looks"]) == objectives.LOOKS for trial in undisturbed if trial["state"] == "COMPLETE")
+    assert all(1 < len(trial["looks"]) < objectives.LOOKS for trial in undisturbed if trial["state"] == "PRUNED")
+    assert len({str(trial["params"]) for trial in undisturbed}) == len(undisturbed)
+    assert max(trial["value"] for trial in undisturbed if trial["state"] == "COMPLETE") > undisturbed[0]["value"]
+
+
+def test_another_seed_tries_other_points(search, objectives, undisturbed, tmp_path: Path) -> None:
+    other = Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 1, tmp_path / "journal.log")
+    assert other.ask([], range(4)) != {number: undisturbed[number]["params"] for number in range(4)}
+
+
+def test_killed_searches_end_like_an_undisturbed_one(search, objectives, undisturbed, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    command = [sys.executable, objectives.__file__, str(journal), "0.8"]
+    for enough in (2, 6):  # trials in the journal, plus one line for the study: in the middle of a batch
+        running = subprocess.Popen(command)
+        while running.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > enough):
+            time.sleep(0.01)
+        running.kill()
+        assert running.wait() == -9
+    assert 7 <= journal.read_bytes().count(b"\n") < 13
+    assert search(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("kept", [1, 3, 6, 8, 12])
+def test_a_journal_cut_anywhere_is_taken_up(search, undisturbed, tmp_path: Path, kept: int) -> None:
+    journal = tmp_path / "journal.log"
+    assert search(tmp_path) == undisturbed
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: kept + 1]) + lines[-1][:40])
+    (tmp_path / "journal.log.lock").symlink_to(journal)
+    assert search(tmp_path) == undisturbed
+
+
+def test_neighbours_in_a_batch_do_not_prune_each_other(search, objectives, tmp_path: Path) -> None:
+    states = [trial["state"] for trial in search(tmp_path, 1, batch=12, pruner=PrunerConfig(startup=0))]
+    assert states == ["COMPLETE"] * 12
+
+
+def test_no_pruner_gives_up_nothing(search, tmp_path: Path) -> None:
+    states = [trial["state"] for trial in search(tmp_path, pruner=PrunerConfig(name="none"))]
+    assert states == ["COMPLETE"] * 12
+
+
+def test_a_diverging_trial_fails_alone(search, objectives, tmp_path: Path) -> None:
+    trials = search(tmp_path, prepare=functools.partial(objectives.diverging, 0.05))
+    failed = [trial for trial in trials if trial["state"] == "FAIL"]
+    assert failed
+    assert len(failed) < len(trials) == 12
+    assert all(trial["value"] is None and "nan" in trial["why"]["reason"] for trial in failed)
+
+
+def test_a_search_without_any_result_says_why(search, objectives, tmp_path: Path) -> None:
+    with pytest.raises(RepflowError, match="all 12 trials failed: the loss is nan at step 3"):
+        search(tmp_path, prepare=functools.partial(objectives.diverging, 0.0))
+
+
+def test_no_batch_begins_when_the_time_is_over(search, tmp_path: Path) -> None:
+    assert len(search(tmp_path, time=1e-6)) == 4
+
+
+def test_the_earliest_of_equals_is_the_best(search, objectives, tmp_path: Path) -> None:
+    search(tmp_path)
+    trials = Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, tmp_path / "journal.log").finished
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for trial in complete:
+        trial.value = 0.5
+    assert best_trial(trials) is complete[0]
+
+
+def test_two_processes_never_share_a_search(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(RepflowError, match="another process"), held(tmp_path):
+        pass

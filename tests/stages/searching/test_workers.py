@@ -1,0 +1,94 @@
+"""Processes of a search: none is lost unseen, none is left behind."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from repflow.errors import DataError, RepflowError
+from repflow.stages.searching.workers import Outcome, Workers
+
+
+@pytest.fixture
+def objectives():
+    import objectives
+
+    return objectives
+
+
+def outcomes(
+    prepare: Callable[..., object], points: dict[int, dict[str, object]], count: int = 2
+) -> dict[int, Outcome]:
+    with Workers(count, prepare) as workers:
+        return dict(workers.outcomes(points, lambda looks: True))
+
+
+def test_a_killed_process_costs_nothing_but_time(objectives, tmp_path: Path) -> None:
+    points = {0: objectives.DEFAULT, 1: {**objectives.DEFAULT, "rate": 0.2}, 2: {**objectives.DEFAULT, "rate": 0.3}}
+    assert outcomes(functools.partial(objectives.dying, tmp_path, 1), points) == outcomes(objectives.bowl, points)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_trial_that_kills_its_process_twice_ends_the_search(objectives, tmp_path: Path) -> None:
+    with pytest.raises(RepflowError, match=r"trial 0 \(rate 0.01, .*died twice, ended by signal 9 \(SIGKILL\)"):
+        outcomes(functools.partial(objectives.dying, tmp_path, 2), {0: objectives.DEFAULT})
+
+
+def test_an_error_of_the_users_comes_through_as_it_is(objectives) -> None:
+    with pytest.raises(DataError, match="not a readable store"):
+        outcomes(objectives.without_data, {0: objectives.DEFAULT})
+
+
+def test_a_mistake_in_a_process_comes_with_its_traceback(objectives) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a mistake"):
+        outcomes(objectives.broken, {0: objectives.DEFAULT})
+
+
+def test_no_process_outlives_the_block(objectives) -> None:
+    before = psutil.Process().children()
+    with pytest.raises(KeyboardInterrupt), Workers(2, functools.partial(objectives.bowl, 2)) as workers:
+        list(workers.outcomes({0: objectives.DEFAULT, 1: objectives.DEFAULT}, _interrupt))
+    started = [child for child in psutil.Process().children() if child not in before]
+    assert [child for child in started if "spawn_main" in _command(child)] == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_process_outlives_a_search_that_is_ended(objectives, tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, objectives.__file__, str(tmp_path / "journal.log"), "600"]
+    search = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    children = _wait_for_workers(search.pid, 2)
+    if how == signal.SIGINT:
+        os.killpg(search.pid, how)  # as a terminal does it
+    else:
+        search.send_signal(how)
+    _, errors = search.communicate(timeout=20)
+    psutil.wait_procs(children, timeout=20)
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert errors.count("Traceback") == (1 if how == signal.SIGINT else 0)
+
+
+def _interrupt(looks: object) -> bool:
+    raise KeyboardInterrupt
+
+
+def _wait_for_workers(pid: int, count: int) -> list[psutil.Process]:
+    for _ in range(300):
+        children = psutil.Process(pid).children(recursive=True)
+        if sum("spawn_main" in _command(child) for child in children) == count:
+            return children
+        time.sleep(0.1)
+    raise AssertionError("the processes did not start")
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
