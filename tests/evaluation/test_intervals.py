@@ -51,6 +51,14 @@ def test_the_same_seed_gives_the_same_interval():
     assert np.array_equal(first, second)
 
 
+def test_what_is_no_number_counts_against_both_ends():
+    resampled = np.append(np.linspace(0, 1, 98), [np.nan, np.nan])
+    interval = percentile_interval(0.5, resampled)
+    assert interval.low == 0
+    assert interval.high == 1
+    assert percentile_interval(0.5, np.append(resampled, np.full(4, np.nan))).high == np.inf
+
+
 def test_share_of_the_gap_by_hand():
     shares = share_of_gap(
         np.array([0.6, 0.4, 1.1, 0.5]), np.array([0.5, 0.5, 0.5, 0.5]), np.array([0.9, 0.9, 0.9, 0.5])

@@ -47,9 +47,14 @@ def resampled_means(values: np.ndarray, resamples: int, generator: np.random.Gen
 
 
 def percentile_interval(value: float, resampled: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The interval that holds the middle share `confidence` of the resampled estimates [resamples]."""
+    """The interval that holds the middle share `confidence` of the resampled estimates [resamples].
+
+    An estimate that is no number counts as beyond both ends; where there are too many of them, the ends are infinite.
+    """
     tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
+    unknown = np.isnan(resampled)
+    low = np.quantile(np.where(unknown, -np.inf, resampled), tail, method="lower")
+    high = np.quantile(np.where(unknown, np.inf, resampled), 1 - tail, method="higher")
     return Interval(float(value), float(low), float(high))
 
 

@@ -82,10 +82,9 @@ class Comparison:
     def share_of_gap(self, name: str, floor: str, ceiling: str) -> Interval | None:
         """The share of the gap between two others that `name` closes: 0 as good as `floor`, 1 as good as `ceiling`.
 
-        None where `ceiling` is not better than `floor` in every resample: there is no gap to speak of.
+        None where `ceiling` is not better than `floor` in nearly every resample: there is no gap to speak of.
         """
         resampled = share_of_gap(self._resampled[name], self._resampled[floor], self._resampled[ceiling])
         value = share_of_gap(*(np.array(self._value[each]) for each in (name, floor, ceiling)))
-        if np.isnan(value) or np.isnan(resampled).any():
-            return None
-        return percentile_interval(float(value), resampled, self._confidence)
+        interval = percentile_interval(float(value), resampled, self._confidence)
+        return interval if np.isfinite([interval.value, interval.low, interval.high]).all() else None
