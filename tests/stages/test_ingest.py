@@ -1,0 +1,176 @@
+"""The stage `ingest`: from params.yaml to a store, whole or not at all, and one message for every mistake."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from repflow.data.store import open_store
+from repflow.errors import DataError, ParameterError
+from repflow.stages import ingest
+
+DIGITS = {"kind": "digits", "start": 0.9}
+Data = dict[str, Any]
+
+RUN = "import sys; from repflow.cli import app; sys.argv = ['repflow', 'ingest', 'source']; app()"
+"""What the command `repflow ingest source` runs."""
+
+HALF = """
+import time
+from pathlib import Path
+from repflow.data import store
+from repflow.stages import ingest
+
+def save(path, images):
+    path.write_bytes(images.tobytes()[:999])
+    Path("writing").touch()
+    time.sleep(60)
+
+store._save = save
+ingest.run("source")
+"""
+"""An ingest that stops in the middle of writing the images."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write params.yaml with the given source into the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(source: Data, target: Data | None = None, **data: Any) -> Path:
+        form = {"size": 16, "channels": 3, "resize": "stretch"}
+        values = {**form, "source": source, "target": target or {"kind": "none"}, **data}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": values}))
+        return tmp_path
+
+    return write
+
+
+def command(project: Path, code: str = RUN, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False, **settings
+    )
+
+
+def leftovers(project: Path) -> list[str]:
+    return sorted(path.name for path in (project / "data/stores").iterdir())
+
+
+def test_both_domains_are_packed(project: Callable[..., Path]) -> None:
+    root = project(DIGITS, {"kind": "blended", "foreground": DIGITS, "photos": {"kind": "bundled"}})
+    ingest.run("source")
+    ingest.run("target")
+    assert leftovers(root) == ["source", "target"]
+    source, target = (open_store(root / "data/stores" / domain) for domain in ("source", "target"))
+    assert source.classes == target.classes
+    assert source.images.shape == target.images.shape == (180, 3, 16, 16)
+
+
+def test_relative_paths_start_at_the_root_that_the_parameters_name(project: Callable[..., Path]) -> None:
+    root = project({"kind": "folder", "path": "set"}, root="pictures")
+    (root / "pictures/set/cat").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(root / "pictures/set/cat/1.png")
+    ingest.run("source")
+    assert len(open_store(root / "data/stores/source").images) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "message"),
+    [
+        ({"kind": "digts"}, {}, r"data\.source\.kind: \"digts\" is not allowed; did you mean 'digits'\?"),
+        ({"kind": "digits", "strat": 0.1}, {}, r"data\.source\.strat: unknown parameter; did you mean 'start'\?"),
+        ({"kind": "digits", "start": 1.5}, {}, r"data\.source\.start: 1\.5 is not allowed"),
+        (DIGITS, {"size": 4}, r"data\.size: 4 is not allowed; .* greater than or equal to 8"),
+        (DIGITS, {"size": 1024}, r"data\.size: 1024 is not allowed"),
+        (DIGITS, {"channels": 2}, r"data\.channels: 2 is not allowed; input should be 1 or 3"),
+        (
+            DIGITS,
+            {"resize": "fit"},
+            r"data\.resize: \"fit\" is not allowed; input should be 'crop', 'pad' or 'stretch'",
+        ),
+        (DIGITS, {"sise": 32}, r"data\.sise: unknown parameter; did you mean 'size'\?"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_refused(
+    project: Callable[..., Path], source: Data, data: Data, message: str
+) -> None:
+    root = project(source, **data)
+    with pytest.raises(ParameterError, match=message):
+        ingest.run("source")
+    assert not (root / "data").exists()
+
+
+def test_a_failed_ingest_leaves_the_store_that_was_there(project: Callable[..., Path]) -> None:
+    root = project(DIGITS)
+    ingest.run("source")
+    project({"kind": "folder", "path": "nowhere"})
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        ingest.run("source")
+    assert len(open_store(root / "data/stores/source").images) == 180
+
+
+def test_a_mistake_ends_in_one_message_and_the_exit_code_for_it(project: Callable[..., Path]) -> None:
+    ended = command(project({"kind": "folder", "path": "nowhere"}))
+    assert ended.returncode == 3
+    assert "nowhere: no such folder; `data.root` and the `path` of the source must lead to one" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert command(project({"kind": "digts"})).returncode == 2
+
+
+def test_a_full_disk_ends_in_one_message_and_leaves_nothing(project: Callable[..., Path]) -> None:
+    root = project(DIGITS)
+    limit = 50_000  # bytes that a file may have; the images have 138,240
+
+    ended = command(root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert ended.returncode == 5
+    assert "data/stores/source: cannot be written (File too large); nothing was left half-written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert leftovers(root) == []
+
+
+@pytest.mark.parametrize("size", ["64k", "150k"])  # too small for the images; for the manifest beside them
+def test_a_really_full_disk_ends_in_one_message_and_leaves_nothing(project: Callable[..., Path], size: str) -> None:
+    root = project(DIGITS)
+    (root / "data/stores").mkdir(parents=True)
+    mount = f"mount -t tmpfs -o size={size} none data/stores"
+    own = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*own, mount], cwd=root, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this machine does not let a test mount a small file system of its own")
+    script = f'{mount} && "$0" -c "$1"; echo "ended with $?, left $(ls -A data/stores)"'
+    ended = subprocess.run([*own, script, sys.executable, RUN], cwd=root, capture_output=True, text=True, check=False)
+    assert "cannot be written (No space left on device); nothing was left half-written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout.splitlines()[-1] == "ended with 5, left "
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_killed_ingest_leaves_no_store_that_is_taken_for_whole(project: Callable[..., Path], before: bool) -> None:
+    root = project(DIGITS)
+    if before:
+        ingest.run("source")
+    with subprocess.Popen([sys.executable, "-c", HALF], cwd=root) as child:
+        while not (root / "writing").exists():
+            assert child.poll() is None
+        os.kill(child.pid, signal.SIGKILL)
+    assert any(name.startswith(".source.partial-") for name in leftovers(root))
+    if before:
+        assert len(open_store(root / "data/stores/source").images) == 180
+    else:
+        with pytest.raises(DataError, match="not a readable store"):
+            open_store(root / "data/stores/source")
+    ingest.run("source")
+    assert leftovers(root) == ["source"]
+    assert np.asarray(open_store(root / "data/stores/source").images).any()
