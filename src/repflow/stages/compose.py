@@ -63,7 +63,7 @@ def composed(conf: Path, overrides: list[str]) -> str:
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         given = f" with {' '.join(overrides)}" if overrides else ""
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).split("Config search path")[0].split())
         raise ParameterError(f"{conf}/ does not compose{given}: {message}") from error
     return OmegaConf.to_yaml(config)
 
@@ -98,6 +98,7 @@ def _checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str]
     from repflow.evaluation.probes import ProbeConfig
     from repflow.hardware import HardwareConfig
     from repflow.stages.learning import check_method
+    from repflow.stages.reporting.config import ReportConfig
     from repflow.stages.searching.config import TuneConfig
 
     kinds: dict[str, Any] = {
@@ -110,6 +111,7 @@ def _checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str]
         "probe": ProbeConfig,
         "tune": TuneConfig,
         "evaluate": EvaluateConfig,
+        "report": ReportConfig,
     }
     for key, kind in kinds.items():
         yield key, functools.partial(build, kind)
