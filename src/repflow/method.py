@@ -7,6 +7,8 @@ One trainer serves them all. A method lives in a module of its own, `repflow.FAM
 
 import importlib
 import inspect
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -120,3 +122,18 @@ def find_method(family: str, name: str) -> tuple[type[Any], type[Any]]:
     if len(found) != 1 or not hasattr(module, "Config"):
         raise ParameterError(f"{module_name}: must hold a class `Config` and exactly one method, has {len(found)}")
     return found[0], module.Config
+
+
+def introduction(method: type[Any]) -> dict[str, str]:
+    """What a method's module says of it in its opening lines: "Name: what it does.", and below the paper.
+
+    Returns:
+        `name`; `about`, what it does; `paper`, the reference up to the year, "" where the module names none.
+    """
+    module = sys.modules[method.__module__]
+    first, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
+    name, colon, about = " ".join(first.split()).partition(": ")
+    if not colon:
+        name, about = method.__name__, name
+    paper = re.match(r".*?\b(19|20)\d\d\b", " ".join(rest.split()))
+    return {"name": name, "about": about, "paper": f"{paper[0]}." if paper else ""}

@@ -17,7 +17,7 @@ from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.model_files import Description, load_encoder, read_description
 from repflow.encoders.weights import normalise_by, seeded
 from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method, find_method
+from repflow.method import Method, find_method, introduction
 from repflow.schema import build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
@@ -102,6 +102,7 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
         preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},
         provenance={
             "method": f"{section.family}.{section.name}",
+            **introduction(recipe.method),
             "settings": dataclasses.asdict(recipe.settings),
             "training": dataclasses.asdict(section.training),
             "start": section.start,
