@@ -28,7 +28,9 @@ def test_every_method_says_its_name_and_what_it_does(family: str, name: str) -> 
 
 def test_the_paper_is_what_stands_up_to_the_year(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("made_up")
-    module.__doc__ = """Name: does\n    this.\n\n    Some, One. Title: with\n    a colon. ICML 2020. As in Other (JMLR 2016), else."""
+    module.__doc__ = (
+        "Name: does\n    this.\n\n    Some, One. Title: with\n    a colon. ICML 2020. As in Other (JMLR 2016), else."
+    )
     monkeypatch.setitem(sys.modules, "made_up", module)
     method = type("Method", (), {"__module__": "made_up"})
     said = introduction(method)
