@@ -68,7 +68,7 @@ ENOUGH = [{"given_class": name} for name in CLASSES for _ in range(8)]
 """Rows that stand alone, so that the labels of every class are there."""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     source=rows.map(lambda listed: listed + ENOUGH),
     target=rows | st.just([]),
@@ -100,6 +100,9 @@ def test_nothing_stands_on_two_sides(source, target, labels, divide, validation,
     kept = both[judged & (both["side"] != Side.EXCLUDED)]
     assert (kept["side"] == kept["split"]).all(), "a given split is kept"
     assert (both["side"][both["split"] == "test"] == Side.TEST).all(), "a given test stays whole"
+    for side in JUDGING:
+        given = both[(both["side"] == side) & both["domain"].isin(both["domain"][both["split"] == side])]
+        assert given["split"].eq(side).fillna(False).all(), "nothing is added to a given side"
     assert both["given_class"][both["side"] == Side.LABELLED].notna().all()
 
     of_source = both[both["domain"] == "source"]
@@ -116,7 +119,7 @@ def test_nothing_stands_on_two_sides(source, target, labels, divide, validation,
         assert (moved[name] == sides[name][order]).all(), "the order of the rows decides nothing"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=3, max_size=40),
     validation=st.floats(0.05, 0.4),
@@ -197,6 +200,26 @@ def test_a_copy_of_a_given_test_image_is_excluded_from_training_and_from_the_oth
     assert sides["source"][0] == Side.EXCLUDED
     assert (sides["source"][60:] == Side.TEST).all()
     assert sides["target"][5] == Side.TEST
+    assert (sides["target"] == Side.TEST).sum() == 12, "it counts towards the target's share"
+
+
+def test_groups_over_both_domains_never_add_to_a_given_test():
+    groups = pd.array([f"group {number}" for number in range(60)], dtype="string")
+    train, target = plain(20, "a", split="train"), plain(40, "target")
+    train["group"] = groups
+    target["group"] = groups.repeat(2)
+    source = pd.concat([train, plain(10, "b", split="test")], ignore_index=True)
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(test=0.45), 0)
+    assert (sides["source"] == Side.TEST).sum() == 30
+
+
+def test_large_groups_are_placed_first_so_that_small_ones_even_out():
+    sizes = {"large": 30, **{f"small {number}": 2 for number in range(20)}}
+    source = manifest([{"given_class": "cat", "group": name} for name, size in sizes.items() for _ in range(size)])
+    for seed in range(5):
+        chosen = config(validation=0.0, test=0.3)
+        sides = make_splits({"source": source, "target": nothing()}, ("cat",), chosen, seed)["source"]
+        assert 20 <= (sides == Side.TEST).sum() <= 22
 
 
 def test_a_given_validation_wins_over_training_and_the_test_over_both():
