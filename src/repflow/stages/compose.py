@@ -161,6 +161,7 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
     """Say in one line what is wrong with an override, where Hydra would say it in ten."""
     from hydra import compose
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
 
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in _folders(conf)}
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -169,11 +170,14 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
             raise ParameterError(f"{override.input_line}: names several values; a composition takes one of each")
         if override.key_or_group in groups and not override.is_delete():
             _check_choices(override.key_or_group, override.value(), groups[override.key_or_group])
-    chosen = [str(each.input_line) for each in parsed if each.key_or_group in groups]
-    config = compose("config", overrides=chosen)
-    for override in parsed:
-        if override.key_or_group not in groups and not override.is_add() and not override.is_force_add():
-            _check_key(override.key_or_group, config)
+    changed = [
+        each.key_or_group for each in parsed if each.type is OverrideType.CHANGE and each.key_or_group not in groups
+    ]
+    if changed:
+        chosen = [str(each.input_line) for each in parsed if each.key_or_group in groups]
+        config = compose("config", overrides=chosen)
+        for key in changed:
+            _check_key(key, config)
 
 
 def _check_given(config: Any) -> None:
