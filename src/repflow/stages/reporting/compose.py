@@ -1,0 +1,40 @@
+"""From the facts of a run to its report."""
+
+from repflow.stages.parameters import read_raw
+from repflow.stages.reporting.about_adaptation import adaptation_section
+from repflow.stages.reporting.about_data import augmentation_section, images_section
+from repflow.stages.reporting.about_judgement import errors_section, headlines, test_section
+from repflow.stages.reporting.about_learning import finetuning_section, pretraining_section
+from repflow.stages.reporting.about_methods import methods_section
+from repflow.stages.reporting.content import Report, Section
+from repflow.stages.reporting.facts import Facts
+from repflow.stages.reporting.style import drawing
+
+
+def compose(facts: Facts) -> Report:
+    """All sections, with their pictures drawn."""
+    with drawing():
+        sections: list[Section] = [
+            images_section(facts),
+            augmentation_section(facts),
+            pretraining_section(facts),
+            finetuning_section(facts),
+            test_section(facts),
+            adaptation_section(facts),
+            errors_section(facts),
+            methods_section(facts),
+        ]
+    shown = [section for section in sections if section.blocks]
+    return Report(facts.config.title, _summary(facts), headlines(facts), shown)
+
+
+def _summary(facts: Facts) -> str:
+    """One sentence on what the run did."""
+    source, target = (read_raw("data")[name]["kind"] for name in ("source", "target"))
+    images = f"{len(facts.source.store.images):,} source images ({source})"
+    if facts.has_target:
+        images += f" and {len(facts.target.store.images):,} target images ({target})"
+    return (
+        f"{images} in {len(facts.source.classes)} classes. Pretrained by {facts.pretrain.name}, fine-tuned by"
+        f" {facts.finetune.name}, with a {read_raw('encoder')['name'].replace('_', ' ')} encoder."
+    )

@@ -1,0 +1,87 @@
+"""Grids of images: samples of a domain, and what an augmentation policy makes of them."""
+
+import io
+
+import numpy as np
+import torch
+
+from repflow.augment import Policy
+from repflow.data.batches import as_float
+from repflow.draw import Draw
+from repflow.stages.reporting.style import Picture
+
+_CELL = 64
+"""About how many pixels an image is wide in a grid."""
+_GAP = 4
+
+
+def grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images side by side, line by line, enlarged pixel by pixel, on a transparent ground.
+
+    Args:
+        images: uint8 [N, 1 or 3, size, size].
+        columns: images in a line; the last line may be shorter.
+
+    Returns:
+        uint8 [height, width, 4], red, green, blue and opacity.
+    """
+    factor = max(1, round(_CELL / images.shape[-1]))
+    cell = images.shape[-1] * factor
+    lines = -(-len(images) // columns)
+    sheet = np.zeros((lines * (cell + _GAP) - _GAP, columns * (cell + _GAP) - _GAP, 4), np.uint8)
+    for number, image in enumerate(images):
+        top, left = (cell + _GAP) * (number // columns), (cell + _GAP) * (number % columns)
+        pixels = np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))
+        place = sheet[top : top + cell, left : left + cell]
+        place[..., :3] = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+        place[..., 3] = 255
+    return sheet
+
+
+def grid_picture(name: str, alt: str, images: np.ndarray, columns: int) -> Picture:
+    """A grid of images uint8 [N, 1 or 3, size, size] as a picture."""
+    from PIL import Image
+
+    sheet = grid(images, columns)
+    file = io.BytesIO()
+    Image.fromarray(sheet).save(file, format="png", optimize=True)
+    return Picture(name, alt, file.getvalue(), width=sheet.shape[1])
+
+
+def augmented(policy: Policy, images: np.ndarray, views: int, seed: int, name: str) -> np.ndarray:
+    """Each image followed by `views` augmented views of it.
+
+    Args:
+        policy: what to do with them.
+        images: uint8 [N, channels, size, size].
+        views: of each image.
+        seed: of the draws.
+        name: of the policy, for the draws.
+
+    Returns:
+        uint8 [N * (1 + views), channels, size, size].
+    """
+    originals = as_float(torch.from_numpy(images))
+    rounds = [policy(originals, Draw(seed, f"report/augment/{name}", number)) for number in range(views)]
+    together = torch.stack([originals, *rounds], dim=1).flatten(0, 1)
+    return together.mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def samples_by_class(labels: np.ndarray, classes: int, each: int, generator: np.random.Generator) -> np.ndarray:
+    """Rows for a grid with one column per class: `each` lines of them, drawn at random.
+
+    Args:
+        labels: int64 [N].
+        classes: at most this many classes are shown, the first ones that have `each` rows.
+        each: rows of every class.
+        generator: of the draw.
+
+    Returns:
+        int64 [lines, columns]; empty where no class has so many rows.
+    """
+    columns: list[np.ndarray] = []
+    for label in np.unique(labels[labels >= 0]):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) >= each and len(columns) < classes:
+            columns.append(generator.permutation(rows)[:each])
+    return np.stack(columns, axis=1) if columns else np.empty((0, 0), np.int64)
