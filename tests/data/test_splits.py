@@ -68,7 +68,7 @@ ENOUGH = [{"given_class": name} for name in CLASSES for _ in range(8)]
 """Rows that stand alone, so that the labels of every class are there."""
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     source=rows.map(lambda listed: listed + ENOUGH),
     target=rows | st.just([]),

@@ -1,0 +1,112 @@
+"""Duplicates: the banded search finds what comparing all pairs finds, at the size of MNIST, and spares what differs."""
+
+import io
+import time
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
+
+from repflow.data.duplicates import components, equal_pairs, near_pairs
+from repflow.data.facts import image_facts
+
+
+def naive(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarray:
+    """The components that comparing every pair of hashes one by one gives."""
+    pairs = [
+        (left, right)
+        for left in range(len(phash))
+        for right in range(left)
+        if (int(phash[left]) ^ int(phash[right])).bit_count() <= distance
+        and 64 * (int(dhash[left]) ^ int(dhash[right])).bit_count()
+        <= distance * min(64, int(dhash[left]).bit_count() + int(dhash[right]).bit_count())
+    ]
+    return components(len(phash), np.array(pairs, np.int64).reshape(-1, 2))
+
+
+def same_parts(one: np.ndarray, other: np.ndarray) -> bool:
+    both = len(np.unique(np.column_stack([one, other]), axis=0))
+    return both == len(np.unique(one)) == len(np.unique(other))
+
+
+word = st.integers(0, 2**64 - 1)
+flips = st.lists(st.integers(0, 63), max_size=5)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    bases=st.tuples(word, word),
+    rows=st.lists(st.tuples(st.booleans(), flips, flips), max_size=30),
+    distance=st.integers(0, 8),
+)
+def test_the_search_finds_what_comparing_all_pairs_finds(bases, rows, distance):
+    flip = [[sum(1 << bit for bit in set(bits)) for bits in each] for _, *each in rows]
+    base = [bases[first] for first, *_ in rows]
+    phash = np.array([word ^ bits[0] for word, bits in zip(base, flip, strict=True)], np.uint64)
+    dhash = np.array([word ^ bits[1] for word, bits in zip(base, flip, strict=True)], np.uint64)
+    found = components(len(rows), near_pairs(phash, dhash, distance))
+    assert same_parts(found, naive(phash, dhash, distance))
+
+
+def test_pieces_of_bounded_size_miss_no_pair(monkeypatch):
+    monkeypatch.setattr("repflow.data.duplicates.MOST_PAIRS", 7)
+    draws = np.random.default_rng(0)
+    phash = np.uint64(0xF0F0_F0F0) ^ (np.uint64(1) << draws.integers(0, 8, 120).astype(np.uint64))
+    dhash = np.uint64(0x5555_5555_5555_5555) ^ (np.uint64(1) << draws.integers(0, 64, 120).astype(np.uint64))
+    assert same_parts(components(120, near_pairs(phash, dhash, 3)), naive(phash, dhash, 3))
+
+
+def test_seventy_thousand_images_take_a_few_seconds():
+    draws = np.random.default_rng(0)
+    count = 70_000
+    drawings = draws.integers(0, 2**62, count).astype(np.uint64) & draws.integers(0, 2**62, count).astype(np.uint64)
+    phash = draws.integers(0, 2**62, count).astype(np.uint64)
+    phash[:5000], drawings[:5000] = 0, 0  # as blank images are, thousands of them
+    started = time.perf_counter()
+    found = components(count, near_pairs(phash, drawings, 4))
+    assert time.perf_counter() - started < 20, "about 0.5 s where nothing else runs"
+    assert np.bincount(found).max() == 5000
+
+
+def test_equal_codes_are_joined_and_unknown_ones_are_not():
+    found = components(6, equal_pairs(np.array([3, -1, 3, -1, 0, 3])))
+    assert same_parts(found, np.array([0, 1, 0, 2, 3, 0]))
+
+
+def test_nothing_has_no_duplicates():
+    empty = np.empty(0, np.uint64)
+    assert near_pairs(empty, empty, 3).shape == (0, 2)
+    assert len(components(0, near_pairs(empty, empty, 3))) == 0
+
+
+def test_photos_encoded_anew_or_scaled_are_found_and_other_photos_are_not():
+    photos = load_sample_images().images
+    crops = [photo[y : y + 96, x : x + 96] for photo in photos for y in range(0, 330, 96) for x in range(0, 540, 96)]
+    crops = [crop for crop in crops if crop.std() > 25]  # a flat piece of sky has no hash to speak of
+    changed = [_encoded(crop, 95) for crop in crops], [_scaled(crop, 72) for crop in crops]
+    images = np.stack([_scaled(crop, 32) for crops_of in (crops, *changed) for crop in crops_of])
+    facts = image_facts(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    found = components(len(images), near_pairs(facts["phash"], facts["dhash"], 4)).reshape(3, -1)
+    assert len(np.unique(found[0])) == len(crops) > 20, "different crops stay apart"
+    for part in found[1:]:
+        assert (part == found[0]).mean() > 0.8
+
+
+def test_handwriting_does_not_run_together():
+    digits = (load_digits().images * (255 / 16)).astype(np.uint8).repeat(4, 1).repeat(4, 2)[:, None]
+    facts = image_facts(np.ascontiguousarray(digits))
+    sizes = np.bincount(components(len(digits), near_pairs(facts["phash"], facts["dhash"], 2)))
+    assert (sizes > 1).sum() < 0.02 * len(digits)
+    assert sizes.max() < 10
+
+
+def _encoded(image: np.ndarray, quality: int) -> np.ndarray:
+    place = io.BytesIO()
+    Image.fromarray(image).save(place, "JPEG", quality=quality)
+    return np.asarray(Image.open(place))
+
+
+def _scaled(image: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
