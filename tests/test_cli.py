@@ -117,6 +117,13 @@ def test_a_full_disk_that_only_a_text_tells_is_a_message(split_raising) -> None:
     assert invoke("split").exit_code == 5
 
 
+def test_a_missing_permission_names_the_file(split_raising) -> None:
+    split_raising(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "data/splits"))
+    result = invoke("split")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("error: data/splits: Permission denied")
+
+
 def test_a_mistake_in_the_code_keeps_its_traceback(split_raising) -> None:
     split_raising(ZeroDivisionError("division by zero"))
     assert isinstance(invoke("split").exception, ZeroDivisionError)

@@ -48,11 +48,13 @@ def _expected(error: BaseException) -> RepflowError | None:
     """The error that a user can mend, or None for one that only a programmer can."""
     if isinstance(error, RepflowError):
         return error
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"{error.filename}: {error.strerror}; mend the permissions and run the command again")
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
         # Writers in other languages give the number only in their text.
         if full or f"os error {errno.ENOSPC}" in str(cause):
-            return StorageError(f"the disk is full ({cause}); free some space and run the stage again")
+            return StorageError(f"the disk is full ({cause}); free some space and run the command again")
     return None
 
 
