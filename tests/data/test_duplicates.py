@@ -4,6 +4,7 @@ import io
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +32,7 @@ def same_parts(one: np.ndarray, other: np.ndarray) -> bool:
     return both == len(np.unique(one)) == len(np.unique(other))
 
 
-word = st.integers(0, 2**64 - 1)
+word = st.integers(0, 2**64 - 1) | st.just(2**64 - 1)
 flips = st.lists(st.integers(0, 63), max_size=5)
 
 
@@ -50,12 +51,18 @@ def test_the_search_finds_what_comparing_all_pairs_finds(bases, rows, distance):
     assert same_parts(found, naive(phash, dhash, distance))
 
 
-def test_pieces_of_bounded_size_miss_no_pair(monkeypatch):
+@pytest.mark.parametrize("distance", range(1, 9))
+@pytest.mark.parametrize("hashes", [("phash", "dhash"), ("dhash", "phash")])
+def test_bits_may_differ_anywhere_and_pieces_of_bounded_size_miss_no_pair(monkeypatch, distance, hashes):
+    """Each image and its copy, which differs in as many bits as are allowed, are a pair and nothing else."""
     monkeypatch.setattr("repflow.data.duplicates.MOST_PAIRS", 7)
-    draws = np.random.default_rng(0)
-    phash = np.uint64(0xF0F0_F0F0) ^ (np.uint64(1) << draws.integers(0, 8, 120).astype(np.uint64))
-    dhash = np.uint64(0x5555_5555_5555_5555) ^ (np.uint64(1) << draws.integers(0, 64, 120).astype(np.uint64))
-    assert same_parts(components(120, near_pairs(phash, dhash, 3)), naive(phash, dhash, 3))
+    draws = np.random.default_rng(distance)
+    count = 200
+    words = np.packbits(draws.permuted(np.tile(np.arange(64) < 45, (count, 1)), axis=1), axis=1).view(np.uint64)[:, 0]
+    flipped = np.packbits(draws.permuted(np.tile(np.arange(64) < distance, (count, 1)), axis=1), axis=1)
+    moved = np.concatenate([words, words ^ flipped.view(np.uint64)[:, 0]])
+    found = components(2 * count, near_pairs(**{hashes[0]: moved, hashes[1]: np.tile(words, 2)}, distance=distance))
+    assert same_parts(found, np.tile(np.arange(count), 2))
 
 
 def test_seventy_thousand_images_take_a_few_seconds():
