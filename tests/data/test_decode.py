@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from repflow.data import decode as module
 from repflow.data.decode import Decoded, Undecodable, decode, decode_whole
@@ -118,13 +119,13 @@ def test_an_animation_gives_its_first_frame_and_their_number(kind: str) -> None:
 
 
 def test_a_large_jpeg_looks_as_if_it_had_been_decoded_whole(texture: np.ndarray) -> None:
-    large = Image.fromarray(texture).resize((768, 1024), Image.Resampling.BICUBIC)
+    large = Image.fromarray(texture).resize((192, 256), Image.Resampling.BICUBIC)
     content = saved(large, "JPEG", quality=95)
     for resize in ("crop", "pad", "stretch"):
         decoded = decode(content, Form(32, 3, resize))
         whole = decode(saved(large), Form(32, 3, resize))
-        assert (decoded.width, decoded.height) == (768, 1024)
-        assert np.abs(decoded.pixels.astype(int) - whole.pixels).mean() < 3
+        assert (decoded.width, decoded.height) == (192, 256)
+        assert np.abs(decoded.pixels.astype(int) - whole.pixels).mean() < 0.4  # over 0.5 where too little is decoded
 
 
 @pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (1, 1), (3, 2)])
@@ -160,7 +161,16 @@ def test_a_file_that_cannot_be_decoded_is_refused_with_a_reason(name: str) -> No
     content, reason = REFUSED[name]
     with pytest.raises(Undecodable, match=reason) as caught:
         decode(content, EIGHT)
-    assert " at 0x" not in str(caught.value)  # an address in memory is different in every run
+    assert " at 0x" not in str(caught.value)
+
+
+def test_a_reason_is_the_same_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise OSError("cannot read <_io.BytesIO object at 0x7f96e625e790> further")
+
+    monkeypatch.setattr(PngImageFile, "load", fail)
+    with pytest.raises(Undecodable, match=r"^damaged: cannot read the file further$"):
+        decode(saved(flat("RGB", RED)), EIGHT)
 
 
 @pytest.mark.filterwarnings("ignore")
