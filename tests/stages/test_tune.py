@@ -31,7 +31,7 @@ SEARCH: dict[str, Any] = {
     "space": {
         "training": {
             # With the highest rate the loss soon is no number.
-            "optimizer": {"learning_rate": {"type": "categorical", "choices": [1.0e-4, 0.01, 0.03, 1.0e30]}},
+            "optimizer": {"learning_rate": {"type": "categorical", "choices": [1.0e-4, 0.01, 1.0e30]}},
             "batch_size": {"type": "int", "low": 8, "high": 32},
         },
         "settings": {"label_smoothing": {"type": "float", "low": 0.0, "high": 0.3}},
