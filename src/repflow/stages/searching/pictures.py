@@ -11,11 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SIZE = (7.0, 3.5)
+_SIZE = (7.0, 3.5)  # inches
 _MARKS = {
     TrialState.COMPLETE: ("complete", "o", "tab:blue"),
     TrialState.PRUNED: ("pruned", "x", "tab:gray"),
 }
+"""Label, marker and colour of a trial that has a value, by its state."""
 
 
 def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
@@ -43,7 +44,8 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
                 color="tab:orange",
                 label="best so far",
             )
-            axes.legend(loc="lower right")
+        if trials:
+            figure.legend(loc="outside right upper")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _save(figure, path)
 

@@ -128,12 +128,13 @@ class Search:
         )
         best = best_trial(self.finished)
         log.info(
-            "tune: trial %d of %d, %s: %s; best so far: %s",
+            "tune: %d of %d: trial %d, %s: %s; best so far: %s",
             number + 1,
             self._config.trials,
+            number,
             describe(point),
             outcome.reason or f"{outcome.state}, validation {score(outcome):.4f}",
-            f"{best.value:.4f} in trial {best.number + 1}" if best else "none",
+            f"{best.value:.4f} in trial {best.number}" if best else "none",
         )
 
 
