@@ -42,21 +42,19 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    scale = 1 / chroma.clamp(min=1e-12)
-    is_red = (red == value).float()
-    is_green = (green == value).float() * (1 - is_red)
-    from_blue = (red - green) * scale + 4
-    sixths = from_blue
-    sixths += is_red * ((green - blue) * scale - from_blue)
-    sixths += is_green * ((blue - red) * scale + 2 - from_blue)
-    sixths += 6 * turns.view(-1, 1, 1)
-    turned = torch.empty_like(images)
-    for channel, n in enumerate((5, 3, 1)):
+    # In-place comparisons give floats 0 and 1 at once, several times as fast as by way of booleans.
+    is_red = red.clone().eq_(value)
+    is_green = green.clone().eq_(value).mul_(1 - is_red)
+    is_blue = 1 - is_red - is_green
+    sixths = (green - blue).mul_(is_red).addcmul_(blue - red, is_green).addcmul_(red - green, is_blue)
+    sixths.div_(chroma.clamp(min=1e-12)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(6 * turns.view(-1, 1, 1))
+    turned = []
+    for n in (5, 3, 1):
         k = sixths + n
-        k -= 6 * torch.floor(k / 6)
-        share = (2 - (k - 2).abs_()).clamp_(0, 1)
-        torch.addcmul(value, chroma, share, value=-1, out=turned[:, channel])
-    return turned
+        k.sub_(torch.floor(k / 6), alpha=6)
+        share = k.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
+        turned.append(torch.addcmul(value, chroma, share, value=-1))
+    return torch.stack(turned, dim=1)
 
 
 def invert(images: Tensor) -> Tensor:
@@ -66,8 +64,8 @@ def invert(images: Tensor) -> Tensor:
 
 def solarise(images: Tensor, thresholds: Tensor) -> Tensor:
     """The negative of the pixels that reach the image's threshold [B]."""
-    reaches = (images >= _per_image(thresholds)).float()
-    return images + reaches * (1 - 2 * images)
+    reaches = images.clone().ge_(_per_image(thresholds))
+    return torch.addcmul(images, reaches, 1 - 2 * images)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
@@ -105,7 +103,8 @@ def grey(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
-    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+    weighted: Tensor = (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+    return weighted
 
 
 def blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Operation:
         chosen = draw.chance(len(images), self.probability).nonzero()[:, 0]
         if not len(chosen):
             return images
-        return images.index_copy(0, chosen, self.apply(images[chosen], draw))
+        return images.index_copy(0, chosen, self.apply(images.index_select(0, chosen), draw))
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """Change every image, each by numbers of its own."""
@@ -65,5 +65,5 @@ def by_choice(images: Tensor, choice: Tensor, changes: Sequence[tuple[Change, Te
     for position, (change, numbers) in enumerate(changes):
         rows = (choice == position).nonzero()[:, 0]
         if len(rows):
-            changed.index_copy_(0, rows, change(images[rows], numbers[rows]))
+            changed.index_copy_(0, rows, change(images.index_select(0, rows), numbers[rows]))
     return changed

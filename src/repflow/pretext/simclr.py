@@ -41,7 +41,11 @@ class SimCLR(EncoderMethod):
         super().__init__(encoder)
         self.augment = Policy(config.augment)
         self.projection_head = nn.Sequential(
-            nn.Linear(encoder.width, config.hidden), nn.ReLU(inplace=True), nn.Linear(config.hidden, config.projection)
+            nn.Linear(encoder.width, config.hidden, bias=False),
+            nn.BatchNorm1d(config.hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.hidden, config.projection, bias=False),
+            nn.BatchNorm1d(config.projection),
         )
         self.nt_xent = NTXentLoss(config.temperature)
 

@@ -1,0 +1,171 @@
+"""The operations of a policy: what they draw, and that each image is treated on its own."""
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from repflow.augment import colour, geometry, operations, randaugment
+from repflow.augment.operation import Operation, by_choice
+from repflow.augment.policy import AnyOperation
+from repflow.draw import Draw
+
+KINDS: tuple[type[Operation], ...] = get_args(get_args(AnyOperation)[0])
+"""Every operation that a policy can name."""
+
+STRONG: dict[str, dict[str, Any]] = {
+    "affine": {"degrees": 30.0, "translation": 0.2, "scale": (0.7, 1.3), "shear": 20.0, "fill": 0.5},
+    "colour_jitter": {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.5},
+    "randaugment": {"strength": (0.0, 1.0)},
+    "solarise": {"threshold": (0.0, 1.0)},
+    "gaussian_noise": {"sigma": (0.1, 0.3)},
+}
+"""Parameters under which an operation that does nothing by default, or the same to all, is seen at work."""
+
+ALIKE = {"greyscale", "invert", "equalise", "autocontrast", "horizontal_flip"}
+"""Operations without a number to draw."""
+
+
+def made(kind: type[Operation], **changed: Any) -> Operation:
+    name = kind.__dataclass_fields__["op"].default  # type: ignore[attr-defined]
+    return kind(**{**STRONG.get(name, {}), **changed})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+class TestEveryOperation:
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("size", [8, 32])
+    def test_images_stay_images(self, kind: type[Operation], channels: int, size: int) -> None:
+        images = Draw(1, "images").uniform(6, channels, size, size)
+        before = images.clone()
+        after = made(kind, probability=1.0)(images, Draw(0, "test"))
+        assert after.shape == images.shape
+        assert after.dtype == torch.float32
+        assert 0 <= after.min() <= after.max() <= 1
+        assert torch.equal(images, before), "the images that were given must stay as they are"
+
+    def test_images_that_chance_leaves_out_stay(self, kind: type[Operation], photographs: Tensor) -> None:
+        images = photographs.repeat(8, 1, 1, 1)
+        after = made(kind, probability=0.5)(images, Draw(0, "test"))
+        changed = (after != images).flatten(1).any(1)
+        assert 0.2 < changed.float().mean() < 0.8
+
+    def test_probability_0_changes_nothing(self, kind: type[Operation], photographs: Tensor) -> None:
+        assert torch.equal(made(kind, probability=0.0)(photographs, Draw(0, "test")), photographs)
+
+    def test_each_image_gets_numbers_of_its_own(self, kind: type[Operation], photographs: Tensor) -> None:
+        operation = made(kind, probability=1.0)
+        after = operation(photographs[:1].expand(16, -1, -1, -1), Draw(0, "test"))
+        different = len(after.flatten(1).unique(dim=0))
+        assert different == 1 if operation.op in ALIKE else different >= 4  # type: ignore[attr-defined]
+
+    def test_the_draw_decides(self, kind: type[Operation], photographs: Tensor) -> None:
+        operation = made(kind)
+        first, again = (operation(photographs, Draw(5, "test", step=3)) for _ in range(2))
+        assert torch.equal(first, again)
+
+
+@pytest.fixture
+def boxes(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Top, left, height and width of every crop that is made from now on: each [B]."""
+    seen: list[Tensor] = []
+
+    def crop(images: Tensor, *box: Tensor) -> Tensor:
+        seen.extend(box)
+        return images
+
+    monkeypatch.setattr(geometry, "resized_crop", crop)
+    return seen
+
+
+def test_random_resized_crops_lie_inside_and_keep_to_their_ranges(boxes: list[Tensor]) -> None:
+    images = torch.zeros(2000, 1, 60, 80)
+    operations.RandomResizedCrop(scale=(0.2, 0.6), ratio=(0.5, 2.0))(images, Draw(0, "test"))
+    top, left, height, width = boxes
+    assert (top >= 0).all()
+    assert (top + height <= 60).all()
+    assert (left >= 0).all()
+    assert (left + width <= 80).all()
+    share, ratio = height * width / (60 * 80), width / height
+    assert 0.18 < share.min() < 0.22
+    assert 0.55 < share.max() < 0.62
+    assert 0.47 < ratio.min() < 0.55
+    assert 1.8 < ratio.max() < 2.1
+    # Every place is reached, the last one too.
+    assert (top + height == 60).any()
+    assert (left == 0).any()
+
+
+def test_a_crop_that_never_fits_is_the_largest_that_its_shape_allows(boxes: list[Tensor]) -> None:
+    operations.RandomResizedCrop(scale=(1.0, 1.0), ratio=(4.0, 4.0))(torch.zeros(3, 1, 32, 32), Draw(0, "test"))
+    assert boxes[2].tolist() == [8, 8, 8]
+    assert boxes[3].tolist() == [32, 32, 32]
+
+
+def test_a_crop_of_the_whole_image_is_the_image(photographs: Tensor) -> None:
+    square = photographs[..., :40]
+    whole = operations.RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    assert torch.allclose(whole(square, Draw(0, "test")), square, atol=1e-5)
+
+
+def test_colour_jitter_with_one_strength_is_that_change(photographs: Tensor) -> None:
+    operation = operations.ColourJitter(contrast=0.5)
+    factors = Draw(0, "test").uniform(len(photographs), low=0.5, high=1.5)
+    assert torch.equal(operation(photographs, Draw(0, "test")), colour.contrast(photographs, factors))
+
+
+def test_colour_jitter_applies_each_change_once_in_an_order_of_each_image_s_own(photographs: Tensor) -> None:
+    images = photographs[:1].expand(64, -1, -1, -1)
+    after = operations.ColourJitter(brightness=0.5, contrast=0.5)(images, Draw(0, "test"))
+    draw = Draw(0, "test")
+    bright, contrasted = (draw.uniform(64, low=0.5, high=1.5) for _ in range(2))
+    one = colour.contrast(colour.brightness(images, bright), contrasted)
+    other = colour.brightness(colour.contrast(images, contrasted), bright)
+    is_one = (after - one).abs().flatten(1).amax(1) < 1e-6
+    is_other = (after - other).abs().flatten(1).amax(1) < 1e-6
+    assert (is_one | is_other).all()
+    assert 10 < is_one.sum() < 54
+
+
+def test_cutout_erases_a_square_that_may_hang_over_the_edge() -> None:
+    images = torch.ones(500, 3, 32, 32)
+    erased = operations.Cutout(size=(0.5, 0.5), value=0.25)(images, Draw(0, "test"))
+    assert set(erased.unique().tolist()) == {0.25, 1.0}
+    pixels = (erased[:, 0] == 0.25).sum((1, 2))
+    assert pixels.max() == 16 * 16
+    assert pixels.min() < 16 * 16
+
+
+def test_by_choice_gives_each_image_its_own_change_and_numbers() -> None:
+    images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2)
+    numbers = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    changes = [
+        (lambda part, n: part + n.view(-1, 1, 1, 1), numbers),
+        (lambda part, n: part * n.view(-1, 1, 1, 1), numbers),
+    ]
+    after = by_choice(images, torch.tensor([0, 1, 0, 1, 1]), changes)
+    assert after[:, 0, 0, 0].tolist() == [1, 2, 5, 12, 20]
+
+
+@pytest.mark.parametrize("name", randaugment.CHANGES)
+def test_every_choice_of_randaugment_changes_more_when_it_is_stronger(name: Any, photographs: Tensor) -> None:
+    def distance(strength: float) -> float:
+        operation = randaugment.RandAugment(rounds=1, strength=(strength, strength), choices=(name,))
+        return float((operation(photographs, Draw(0, "test")) - photographs).abs().mean())
+
+    if name == "identity":
+        assert distance(1.0) == 0
+    elif name in ("autocontrast", "equalise"):
+        assert distance(0.0) == distance(1.0) > 0
+    else:
+        assert distance(0.0) < 0.002
+        assert distance(1.0) > distance(0.3) > distance(0.0)
+
+
+def test_randaugment_draws_two_of_its_choices_for_each_image(photographs: Tensor) -> None:
+    images = photographs[:1].expand(64, -1, -1, -1)
+    operation = randaugment.RandAugment(rounds=2, strength=(1.0, 1.0), choices=("identity", "equalise"))
+    after = operation(images, Draw(0, "test"))
+    stayed = (after == images).flatten(1).all(1)
+    assert 0.1 < stayed.float().mean() < 0.45, "a quarter is expected to draw the identity twice"
