@@ -1,5 +1,6 @@
 """The embedded data: digits of different people, and the recipe of MNIST-M."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,8 +104,6 @@ def test_blends_keep_the_classes_and_still_show_the_digits(collect: Collect) -> 
 def test_own_photos_are_read_from_folder_and_archive(
     collect: Collect, write_images: Callable[..., Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     write_images("photos/a.png", "photos/deep/b.jpg")
     shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path, "photos")
     folder = collect(Blended("blended", Digits("digits"), PhotoFolder("folder", "photos")))

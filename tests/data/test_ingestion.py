@@ -1,8 +1,10 @@
 """From a source to a store: every row accounted for, the same bytes wherever and however often it is made."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,8 +132,6 @@ def test_the_log_tells_how_many_how_fast_and_how_many_unreadable(
     (root / "set/cat/3.png").write_bytes(b"")
     caplog.set_level("INFO", "repflow")
     made(tmp_path, {"kind": "folder", "path": "set"})
-    import re
-
     line = r"ingest@source: 2 images in \d+\.\d s \([\d,]+ images/s\), 1 unreadable"
     assert re.search(line, caplog.text)
     assert "ingest@source: cat/3.png: the file is empty" in caplog.text
@@ -193,8 +193,6 @@ def test_ingesting_does_not_import_torch() -> None:
 
 
 def test_mnist_comes_in_fast(tmp_path: Path, real_data: Path) -> None:
-    import time
-
     source = {"kind": "idx", "images": "mnist/train-images-idx3-ubyte", "labels": "mnist/train-labels-idx1-ubyte"}
     started = time.process_time()
     store = made(tmp_path, source, size=28, root=real_data)
