@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from repflow.cli import app
 from repflow.errors import ParameterError
-from repflow.stages.compose import check, composed, differences
+from repflow.stages.compose import check, composed, differences, section_checks
+from repflow.stages.parameters import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -128,6 +129,11 @@ def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
         2,
         "error: conf/config.yaml: not found; run in the project's root\n",
     )
+
+
+def test_no_section_goes_unchecked() -> None:
+    whole = yaml.safe_load(composed(CONF, []))
+    assert {key.split(".")[0] for key, _ in section_checks(whole)} == set(SECTIONS)
 
 
 def test_all_problems_are_named_at_once() -> None:

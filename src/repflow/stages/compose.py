@@ -79,7 +79,7 @@ def check(whole: Any) -> None:
     """
     check_sections(whole)
     problems = []
-    for key, check_section in _checks(whole):
+    for key, check_section in section_checks(whole):
         try:
             check_section(_select(whole, key), key)
         except ParameterError as error:
@@ -88,7 +88,7 @@ def check(whole: Any) -> None:
         raise ParameterError("\n".join(problems))
 
 
-def _checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
+def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
     """Key and check of every section, each read with the type that its stage reads it with."""
     from repflow.augment import PolicyConfig
     from repflow.data.ingestion import DataConfig
