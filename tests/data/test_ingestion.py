@@ -167,9 +167,9 @@ def test_every_choice_of_data_fits_the_schema(choice: str) -> None:
     for domain in ("source", "target"):
         if OmegaConf.is_missing(config.data[domain], "path"):
             config.data[domain].path = "somewhere"
-    values = OmegaConf.to_container(config, resolve=True)
+    values = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(values, dict)
-    built = build(DataConfig, values["data"], choice)
+    built = build(DataConfig, values, choice)
     assert built.reads is not None
 
 
