@@ -11,7 +11,6 @@ from repflow.data.rows import Rows
 from repflow.draw import Draw
 from repflow.errors import DataError
 
-
 # Not frozen, these two: Lightning Fabric rebuilds what passes through it field by field.
 
 

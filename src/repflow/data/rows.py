@@ -118,5 +118,7 @@ def open_domain(name: str, stores: Path, splits: Path) -> Domain:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable split ({error}); run `dvc repro split`") from error
     if not np.array_equal(split["index"].to_numpy(), np.arange(len(store.images))):
-        raise DataError(f"{path}: does not list the {len(store.images)} images of {stores / name}; run `dvc repro split`")
+        raise DataError(
+            f"{path}: does not list the {len(store.images)} images of {stores / name}; run `dvc repro split`"
+        )
     return Domain(name, store, split["side"].to_numpy().astype(str), classes)
