@@ -1,4 +1,4 @@
-"""The small project as all stages before `probe` leave it: trained on real handwriting, the target's colours inverted."""
+"""The small project as all stages before `probe` leave it: trained on real handwriting, the target inverted."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ SECTIONS: dict[str, Any] = {
     "probe": {"random_encoders": 2, "clustering": {"restarts": 1}, "knn": {"neighbours": 5}},
     "evaluate": {"resamples": 200, "confidence": 0.95, "bins": 15},
     "adapt": {name: {"family": "adaptation", "name": name} for name in ADAPTATIONS},
-    "report": {"map": {"points": 60, "thumbnails": 6, "method": "pca"}, "samples": {"views": 2}},
+    "report": {"map": {"points": 60, "thumbnails": 6, "method": "tsne"}, "samples": {"views": 2}},
 }
 
 
@@ -46,7 +46,9 @@ def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     images = folder / "data/stores/target/images.npy"
     np.save(images, 255 - np.load(images))
-    source, target = (open_domain(name, folder / "data/stores", folder / "data/splits") for name in ("source", "target"))
+    source, target = (
+        open_domain(name, folder / "data/stores", folder / "data/splits") for name in ("source", "target")
+    )
     both = [domain.labelled_rows(Side.LABELLED, Side.UNLABELLED) for domain in (source, target)]
     few = source.labelled_rows(Side.LABELLED)
     made = {
@@ -58,7 +60,10 @@ def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (rows, method, title) in made.items():
         classifier, losses = trained(rows)
         save_model(folder / "models" / name, classifier, described(method, title, rows.classes))
-        curve = [{"step": 20.0 * (n + 1), "loss": loss, "accuracy": 0.5, "learning_rate": 0.1} for n, loss in enumerate(losses)]
+        curve = [
+            {"step": 20.0 * (n + 1), "loss": loss, "accuracy": 0.5, "learning_rate": 0.1}
+            for n, loss in enumerate(losses)
+        ]
         write_curve(folder / "plots/curves" / f"{name}.tsv", curve)
         write_json(folder / "metrics" / f"{name}.json", {"steps": 80, "kept_step": 60, "validation": 0.75})
     save_model(folder / "models/pretrain", trained(few)[0].encoder, described("pretext.made_up", "Made-up learning"))

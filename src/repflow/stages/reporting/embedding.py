@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 from repflow.stages.reporting.style import CLASSES, INK, PAPER, SOURCE, TARGET, Picture, picture
@@ -39,21 +39,22 @@ class Points:
 
 
 def project(features: np.ndarray, method: Literal["tsne", "pca"], perplexity: float, seed: int) -> np.ndarray:
-    """Features [N, width] to places [N, 2] between 0 and 1.
+    """Features [N, width] to places [N, 2] between 0 and 1, by the cosines between features.
 
     t-SNE (van der Maaten, Hinton. JMLR 2008) keeps neighbours together; distances between groups mean little. PCA keeps
     the two directions of largest variance.
     """
-    standard = StandardScaler().fit_transform(features)
-    width = min(_PCA_WIDTH, *standard.shape)
+    unit = normalize(features)
+    width = min(_PCA_WIDTH, *unit.shape)
     # Threads add up their sums in any order, and t-SNE makes much of the last digit.
     with threadpool_limits(1):
-        places = PCA(width, svd_solver="full").fit_transform(standard)
+        places = PCA(width, svd_solver="full").fit_transform(unit)
+        places = np.pad(places, ((0, 0), (0, max(0, 2 - width))))
         if method == "tsne" and len(features) > 5:
             perplexity = min(perplexity, (len(features) - 1) / 3)
             search = TSNE(perplexity=perplexity, max_iter=_TSNE_STEPS, random_state=seed, init="pca", n_jobs=1)
             places = search.fit_transform(places)
-    places = np.pad(places, ((0, 0), (0, max(0, 2 - width))))[:, :2]
+    places = places[:, :2]
     low, high = places.min(axis=0), places.max(axis=0)
     spread: np.ndarray = (places - low) / np.maximum(high - low, 1e-12)
     return spread

@@ -163,9 +163,8 @@ def for_page(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
-    svg = re.sub(
-        r'<svg ([^>]*?) width="[^"]*" height="[^"]*"', rf'<svg role="img" aria-label="{_escaped(alt)}" \1', svg
-    )
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{_escaped(alt)}"', 1)
     return re.sub(r"\n\s*", "\n", svg).strip()
 
 

@@ -1,0 +1,213 @@
+"""report: both pages whole, self-contained, the same bytes anywhere, and without a look at target labels."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+import yaml
+
+from repflow.stages import evaluate, probe, report
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """What tests ask of a page: its elements, identifiers, links and text; fails where tags do not match."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.shown: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open, f"left open: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if values.get("id") else []
+        self.links += [str(values[name]) for name in ("href", "src", "xlink:href", "srcset") if name in values]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.shown.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.shown).split())
+
+
+@pytest.fixture(scope="module")
+def _reported(_judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reported") / "project"
+    shutil.copytree(_judged, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        probe.run()
+        evaluate.run()
+        report.run()
+    return folder
+
+
+@pytest.fixture
+def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project with its report, which is the working directory."""
+    folder = tmp_path / "reported"
+    shutil.copytree(_reported, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def page(folder: Path) -> Page:
+    return Page((folder / "reports/report.html").read_text(encoding="utf-8"))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_page_needs_nothing_but_itself(reported: Path) -> None:
+    found = page(reported)
+    assert all(link.startswith(("#", "data:")) for link in found.links)
+    html = (reported / "reports/report.html").read_text(encoding="utf-8")
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "script" not in found.tags
+    assert "svg" in found.tags
+    assert "img" in found.tags
+    assert str(reported) not in html
+
+
+def test_identifiers_are_unique_and_links_lead_somewhere(reported: Path) -> None:
+    found = page(reported)
+    assert len(found.ids) == len(set(found.ids))
+    inside = {link[1:] for link in found.links if link.startswith("#")}
+    html = (reported / "reports/report.html").read_text(encoding="utf-8")
+    inside |= set(re.findall(r"url\(#([^)]+)\)", html))
+    assert inside
+    assert inside <= set(found.ids)
+
+
+def test_markdown_shows_every_picture_and_no_other(reported: Path) -> None:
+    text = (reported / "reports/report.md").read_text(encoding="utf-8")
+    shown = [unquote(name) for name in re.findall(r'src="pictures/([^"]+)"', text)]
+    assert sorted(shown) == sorted(path.name for path in (reported / "reports/pictures").iterdir())
+    assert len(shown) == len(set(shown)) > 15
+    for line in re.findall(r"^\|.*$", text, flags=re.MULTILINE):
+        assert line.endswith("|")
+
+
+def test_both_pages_tell_the_figures_of_the_metrics(reported: Path) -> None:
+    results = json.loads((reported / "metrics/evaluate.json").read_text())
+    markdown = (reported / "reports/report.md").read_text(encoding="utf-8")
+    for text in (page(reported).text, markdown):
+        for model in ("finetune", "source_only", "coral", "train_on_target"):
+            for domain in ("source", "target"):
+                assert f"{100 * results[model][domain]['accuracy']:.1f} %" in text
+        assert f"{100 * results['coral']['gap_closed']['value']:.0f} %" in text
+        assert "better beyond the interval" in text
+        assert "n = 80" in text
+
+
+def test_the_same_bytes_in_another_folder(reported: Path) -> None:
+    """The report was made in one folder, and is made again in another."""
+    before = files(reported / "reports")
+    shutil.rmtree(reported / "reports")
+    report.run()
+    assert files(reported / "reports") == before
+
+
+def test_target_labels_are_not_read(reported: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
+    before = files(reported / "reports")
+    for side in ("labelled", "unlabelled", "validation", "test"):
+        permute_labels(reported, "target", side)
+    report.run()
+    assert files(reported / "reports") == before
+    permute_labels(reported, "source", "test")
+    report.run()
+    assert files(reported / "reports") != before, "source labels colour the map, so this test can fail"
+
+
+def test_one_domain_alone(judged: Path, leave_one_domain: Callable[[Path], None]) -> None:
+    leave_one_domain(judged)
+    probe.run()
+    evaluate.run()
+    report.run()
+    text = page(judged).text
+    assert "no target domain" in text
+    assert "domain gap" not in text.replace("Share of the domain gap closed", "")
+    names = [path.name for path in (judged / "reports/pictures").iterdir()]
+    assert not [name for name in names if "target" in name or "coral" in name]
+    assert "map.pretrain.png" in names
+
+
+def test_names_are_shown_as_they_are(judged: Path) -> None:
+    """Class names and introductions are the user's: neither page takes them for its own language."""
+    names = ("<script>alert(1)</script>", "a|b", "*bold*", "[link](x)", *map(str, range(4, 10)))
+    for domain in ("source", "target"):
+        path = judged / "data/stores" / domain / "manifest.parquet"
+        manifest = pd.read_parquet(path)
+        manifest["given_class"] = manifest["label"].map(dict(enumerate(names)))
+        manifest.to_parquet(path, index=False)
+    (judged / "data/splits/classes.json").write_text(json.dumps(names))
+    for model in sorted((judged / "models").rglob("model.json")):
+        about = json.loads(model.read_text())
+        model.write_text(json.dumps(about | ({"classes": names} if about["classes"] else {})))
+    probe.run()
+    evaluate.run()
+    report.run()
+    found = page(judged)
+    assert "script" not in found.tags
+    assert names[0] in found.text
+    markdown = (judged / "reports/report.md").read_text(encoding="utf-8")
+    assert r"a\|b" in markdown
+    assert r"\*bold\*" in markdown
+    assert "<script>" not in markdown.replace(r"\<script\>", "")
+    header = markdown[markdown.index("| source class") :].splitlines()
+    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in header[:6]}
+    assert len(columns) == 1
+
+
+def test_a_search_is_shown_where_there_was_one(reported: Path) -> None:
+    pictures = reported / "reports/pictures"
+    assert not (pictures / "search.png").exists()
+    (pictures / "old.png").write_bytes(b"")
+    (reported / "models/tune").mkdir()
+    table = "number,state,steps,value,training.optimizer.learning_rate\n0,complete,40,0.5,0.01\n1,pruned,20,0.3,0.1\n"
+    (reported / "models/tune/trials.csv").write_text(table + "2,failed,0,,1.0\n3,complete,40,0.625,0.02\n")
+    (reported / "models/tune/best.yaml").write_text("training.optimizer.learning_rate: 0.02\n")
+    report.run()
+    assert (pictures / "search.png").is_file()
+    assert not (pictures / "old.png").exists(), "pictures that are no longer drawn go"
+    text = page(reported).text
+    assert "4 trials, 1 given up early" in text
+    assert "training.optimizer.learning_rate 0.01 0.02" in text
+
+
+def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:
+    parameters = yaml.safe_load((reported / "params.yaml").read_text())
+    published = {"source": "Somebody 2016", "differences": "Other images.", "accuracy": {"source_only": 0.5225}}
+    parameters["report"]["published"] = published
+    (reported / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
+    report.run()
+    for text in (page(reported).text, (reported / "reports/report.md").read_text(encoding="utf-8")):
+        assert "52.2 %" in text
+        assert "Somebody 2016" in text
+        assert "Other images." in text
