@@ -39,9 +39,9 @@ def choices() -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with this one's conf/ and its params.yaml; the working directory."""
+    """A project with this one's conf/ and what it composes to; the working directory."""
     shutil.copytree(CONF, tmp_path / "conf")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(composed(CONF, []))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,7 +78,7 @@ def test_dvc_exp_run_takes_groups_and_keys(project: Path) -> None:
     subprocess.run([*git, "commit", "--quiet", "--message", "start"], check=True)
     overrides = ["pretrain=rotation", "seed=3"]
     dvc("exp", "run", "-S", overrides[0], "-S", overrides[1])
-    assert Path("seen.yaml").read_text() == composed(CONF, overrides)
+    assert Path("seen.yaml").read_text() == composed(Path("conf"), overrides)
 
 
 def test_compose_writes_the_choice_and_says_what_changed(project: Path) -> None:
@@ -86,7 +86,7 @@ def test_compose_writes_the_choice_and_says_what_changed(project: Path) -> None:
     assert result.exit_code == 0
     assert "seed: 0 -> 3" in result.stderr
     assert "pretrain.name: 'simclr' -> 'rotation'" in result.stderr
-    assert Path("params.yaml").read_text() == composed(CONF, ["pretrain=rotation", "seed=3"])
+    assert Path("params.yaml").read_text() == composed(Path("conf"), ["pretrain=rotation", "seed=3"])
 
 
 def test_composing_again_says_that_nothing_changed(project: Path) -> None:

@@ -91,6 +91,7 @@ def check(whole: Any) -> None:
 def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
     """Key and check of every section, each read with the type that its stage reads it with."""
     from repflow.augment import PolicyConfig
+    from repflow.data.checks import ValidateConfig
     from repflow.data.ingestion import DataConfig
     from repflow.data.splits import SplitConfig
     from repflow.encoders import EncoderConfig
@@ -104,6 +105,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     kinds: dict[str, Any] = {
         "seed": int,
         "data": DataConfig,
+        "validate": ValidateConfig,
         "split": SplitConfig,
         "augment": dict[str, PolicyConfig],
         "encoder": EncoderConfig,
