@@ -78,7 +78,9 @@ def affine(
     c = torch.sin(turn - shear_y) / torch.cos(shear_y)
     d = -c * torch.tan(shear_x) + torch.cos(turn)
     inverse = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
-    return _sampled(images, inverse, -(inverse @ translation.to(inverse.dtype)[:, :, None])[:, :, 0], fill)
+    # No matrix product: under mixed precision it would place pixels with 8 bits.
+    offset = -(inverse * translation.to(inverse.dtype)[:, None, :]).sum(dim=2)
+    return _sampled(images, inverse, offset, fill)
 
 
 def _sampled(images: Tensor, matrix: Tensor, offset: Tensor, fill: float) -> Tensor:

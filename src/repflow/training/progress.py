@@ -25,6 +25,7 @@ class Progress:
         self._bar = tqdm(total=steps, desc=title, unit="step", disable=not sys.stderr.isatty(), leave=False)
         self._started = time.monotonic()
         self._line_every = max(1, steps // LINES)
+        self._next_line = self._line_every
 
     def show(self, step: int, loss: float, images: int) -> None:
         """Tell that `step` steps are done.
@@ -37,7 +38,8 @@ class Progress:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         self._bar.set_postfix_str(f"loss {loss:.4g}, {images / elapsed:,.0f} images/s", refresh=False)
         self._bar.update(step - self._bar.n)
-        if self._bar.disable and (step % self._line_every == 0 or step == self._steps):
+        if self._bar.disable and (step >= self._next_line or step == self._steps):
+            self._next_line = (step // self._line_every + 1) * self._line_every
             left = elapsed / step * (self._steps - step)
             rate = f"{images / elapsed:,.0f} images/s"
             log.info("%s: step %d/%d, loss %.4g, %s, %.0f s left", self._title, step, self._steps, loss, rate, left)
