@@ -14,10 +14,9 @@ from sklearn.datasets import load_digits
 
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
-from repflow.draw import Draw
+from repflow.draw import Draw, seeded
 from repflow.encoders import Classifier, EncoderConfig, build_encoder
 from repflow.encoders.classifier import build_head
-from repflow.encoders.weights import seeded
 from repflow.errors import ParameterError
 from repflow.hardware import HardwareConfig, prepare
 from repflow.method import EncoderMethod, Losses, Method, find_method

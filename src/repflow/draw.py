@@ -1,5 +1,8 @@
 """The random numbers of one step of learning, one row per sample."""
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -57,3 +60,11 @@ class Draw:
 
     def _torch_integer(self) -> int:
         return int(torch.randint(0, 2**62, (), generator=self._generator))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, stream: str, step: int = 0) -> Iterator[None]:
+    """PyTorch's global generator draws from (seed, stream, step) inside the block and is restored after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, stream, step))
+        yield

@@ -1,5 +1,6 @@
 """What every encoder is: a normalisation, a body, and the width of its features."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -40,3 +41,16 @@ class Encoder(nn.Module):
         """Features [B, width] of images [B, channels, size, size] in [0, 1]."""
         features: Tensor = self.body((images - self.mean) / self.std)
         return features
+
+
+def normalise_by(encoder: Encoder, images: np.ndarray) -> None:
+    """Let `encoder` normalise by the channel statistics of these images, uint8 [N, channels, size, size]."""
+    mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
+    for part in np.array_split(images, max(1, len(images) // 4096)):
+        values = part.astype(np.float64) / 255
+        mean += values.sum(axis=(0, 2, 3))
+        square += (values**2).sum(axis=(0, 2, 3))
+    count = images.size // images.shape[1]
+    mean, square = mean / count, square / count
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    encoder.set_normalisation(torch.from_numpy(mean).float(), torch.from_numpy(std).float())

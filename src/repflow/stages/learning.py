@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from repflow.data.batches import as_float
 from repflow.data.rows import Domain, Rows
+from repflow.draw import seeded
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
+from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
-from repflow.encoders.weights import normalise_by, seeded
 from repflow.hardware import HardwareConfig, prepare
 from repflow.method import Method, find_method, introduction
 from repflow.schema import build, parameters

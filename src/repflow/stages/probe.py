@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from repflow.data.rows import TRAINING, Domain, Rows, Side
+from repflow.draw import seeded
 from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder, read_description
-from repflow.encoders.weights import seeded
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.intervals import percentile_interval, resampled_means

@@ -96,9 +96,10 @@ def _files(*places: Path) -> Iterable[Path]:
 def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, seed: int) -> None:
     """Write what the search found: for `finetune`, for people and for the metrics."""
     best = best_trial(trials)
-    with writing(paths.PLOTS / "tune", folder=True) as fresh:
-        draw_history(fresh / "history.png", trials)
-        draw_importance(fresh / "importance.png", trials, derive(seed, "tune/importance") % 2**32)
+    with writing(paths.PLOTS / "tune" / "history.png") as fresh:
+        draw_history(fresh, trials)
+    with writing(paths.PLOTS / "tune" / "importance.png") as fresh:
+        draw_importance(fresh, trials, derive(seed, "tune/importance") % 2**32)
     write_metrics(paths.METRICS / "tune.json", summary(trials))
     with writing(paths.MODELS / "tune", folder=True) as fresh:
         text = yaml.safe_dump(best.params if best else {}, sort_keys=False, allow_unicode=True)

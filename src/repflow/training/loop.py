@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
-from repflow.draw import Draw
-from repflow.encoders.weights import seeded
+from repflow.draw import Draw, seeded
 from repflow.errors import Diverged
 from repflow.method import Losses, Method
 from repflow.training.config import TrainingConfig

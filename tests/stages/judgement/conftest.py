@@ -69,6 +69,18 @@ def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(folder / "models/pretrain", trained(few)[0].encoder, described("pretext.made_up", "Made-up learning"))
     write_curve(folder / "plots/curves/pretrain.tsv", [{"step": 20.0, "loss": 2.0}, {"step": 40.0, "loss": 1.0}])
     write_json(folder / "metrics/pretrain.json", {"steps": 40, "images": 320})
+    rules = {
+        "readable": {"severity": "critical", "passed": True, "count": 0, "of": 300, "first": []},
+        "dark": {
+            "severity": "warning",
+            "passed": False,
+            "count": 7,
+            "of": 300,
+            "first": ["a/1_<b>.png (2)", "a/2.png (3)"],
+        },
+    }
+    write_json(folder / "metrics/validate/source.json", {"files": 300, "images": 300, "warnings": 1, "rules": rules})
+    write_json(folder / "metrics/validate/target.json", {"files": 0, "note": "nothing was checked"})
     counts = {side.value: {} for side in Side} | {"labelled": {"0": 60}, "test": {"0": 80}}
     write_json(folder / "metrics/split.json", {"source": counts, "target": counts})
     return folder

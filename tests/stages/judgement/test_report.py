@@ -114,6 +114,14 @@ def test_markdown_shows_every_picture_and_no_other(reported: Path) -> None:
         assert line.endswith("|")
 
 
+def test_what_the_door_found_is_told(reported: Path) -> None:
+    assert "dark source 7 of 300 warning a/1_<b>.png (2), a/2.png (3)" in page(reported).text
+    assert "1 of 2 checks at the door found nothing" in page(reported).text
+    assert r"| dark | source | 7 of 300 | warning | a/1\_\<b\>.png (2), a/2.png (3) |" in (
+        reported / "reports/report.md"
+    ).read_text(encoding="utf-8")
+
+
 def test_both_pages_tell_the_figures_of_the_metrics(reported: Path) -> None:
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     markdown = (reported / "reports/report.md").read_text(encoding="utf-8")

@@ -15,6 +15,9 @@ from repflow.stages.reporting.content import Block, Figure, Figures, Paragraph, 
 from repflow.stages.reporting.facts import Facts, metrics
 from repflow.stages.reporting.grids import augmented, grid_picture, samples_by_class
 
+_FIRST = 3
+"""How many of the images that broke a rule are named."""
+
 
 def images_section(facts: Facts) -> Section:
     """How many images there are, what they look like, and what the checks found."""
@@ -27,7 +30,7 @@ def images_section(facts: Facts) -> Section:
     )
     if not facts.has_target:
         text += " There is no target domain in this run."
-    blocks: list[Block] = [Paragraph(text), _sides(facts), _samples(facts)]
+    blocks: list[Block] = [Paragraph(text), _sides(facts), _samples(facts), *_checks(facts)]
     return Section("The images", blocks)
 
 
@@ -50,6 +53,26 @@ def _sides(facts: Facts) -> Table:
         f"Training sees {labels} of the source; labels of the target are seen by nobody but the method that is trained"
         " on them for comparison, and by the test. Copies and near-copies of an image never stand on two sides.",
     )
+
+
+def _checks(facts: Facts) -> list[Block]:
+    """What the checks found at the door: only what at least one image did not keep."""
+    rows, kept, looked = [], 0, 0
+    for domain in ("source", "target") if facts.has_target else ("source",):
+        for rule, found in metrics(f"validate/{domain}").get("rules", {}).items():
+            looked += 1
+            if not found["count"]:
+                kept += 1
+                continue
+            verdict = "within bounds" if found["passed"] else found["severity"]
+            count = f"{found['count']:,} of {found['of']:,}"
+            rows.append([rule.replace("_", " "), domain, count, verdict, ", ".join(found["first"][:_FIRST])])
+    if not looked:
+        return []
+    if not rows:
+        return [Paragraph(f"At the door {looked} checks were made; all images kept them all.")]
+    caption = f"{kept} of {looked} checks at the door found nothing; these found something that bears a look."
+    return [Table(["check", "domain", "found", "verdict", "the first ones"], rows, caption)]
 
 
 def _samples(facts: Facts) -> Figures:
