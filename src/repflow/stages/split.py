@@ -2,8 +2,6 @@
 
 import json
 import logging
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,7 @@ from repflow.data.splits import SplitConfig, make_splits
 from repflow.data.store import open_store
 from repflow.stages import parameters
 from repflow.stages.paths import METRICS, SPLITS, STORES
+from repflow.stages.project import write_metrics
 
 LOG = logging.getLogger(__name__)
 
@@ -33,12 +32,11 @@ def run() -> None:
         for name in DOMAINS:
             table = pd.DataFrame({"index": manifests[name]["index"].to_numpy(np.int64), "side": sides[name]})
             table.to_parquet(fresh / f"{name}.parquet", index=False)
-        _write_json(fresh / "classes.json", list(classes))
+        (fresh / "classes.json").write_text(json.dumps(classes, ensure_ascii=False) + "\n", encoding="utf-8")
     counts = {name: count(manifests[name], sides[name], classes) for name in DOMAINS}
-    with writing(METRICS / "split.json") as fresh:
-        _write_json(fresh, counts)
+    write_metrics(METRICS / "split.json", counts)
     for name, by_side in counts.items():
-        LOG.info("%s: %s", name, ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
+        LOG.info("split: %s: %s", name, ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
 
 
 def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
@@ -52,7 +50,3 @@ def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -
         }
         for side in Side
     }
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
