@@ -51,10 +51,10 @@ class Description:
         return Classifier(encoder, build_head(self.head or HeadConfig(), encoder.width, len(self.classes)))
 
 
-def save_model(folder: Path, model: Encoder | Classifier, description: Description) -> None:
-    """Write `model` to `folder`, whole or not at all."""
+def save_model(folder: Path, model: nn.Module, description: Description) -> None:
+    """Write `model`, an encoder or a classifier as `description` says, to `folder`, whole or not at all."""
     about = {
-        "kind": "encoder" if isinstance(model, Encoder) else "classifier",
+        "kind": "classifier" if description.head else "encoder",
         "encoder": dataclasses.asdict(description.encoder),
         "head": dataclasses.asdict(description.head) if description.head else None,
         "classes": list(description.classes),
@@ -89,7 +89,7 @@ def read_description(folder: Path) -> Description:
         raise DataError(f"{folder}: holds no model: {about['skipped']}")
     try:
         return Description(
-            encoder=build(EncoderConfig, about["encoder"], f"{folder}/model.json: encoder"),  # type: ignore[type-var]
+            encoder=build(EncoderConfig, about["encoder"], f"{folder}/model.json: encoder"),
             head=build(HeadConfig, about["head"], f"{folder}/model.json: head") if about["head"] else None,
             classes=tuple(about["classes"]),
             preprocessing=about["preprocessing"],
@@ -122,9 +122,14 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
 def _filled(model: M, folder: Path) -> M:
     path = folder / "weights.safetensors"
     try:
-        model.load_state_dict(load_file(path))
+        weights = load_file(path)
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({error}); train the model again, or `dvc pull` it") from error
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        message = f"{path}: not the weights of the model that model.json describes; train it again, or `dvc pull` it"
+        raise DataError(message) from None
     return model.eval()
 
 

@@ -1,0 +1,119 @@
+"""Encoders: every choice in conf/ builds, and says the truth about its features."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from repflow.draw import seeded
+from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder
+from repflow.encoders.classifier import build_head
+from repflow.encoders.convolutional import LeNetConfig, SmallConfig
+from repflow.encoders.encoder import normalise_by
+from repflow.encoders.transformer import ViTConfig
+from repflow.errors import ParameterError
+from repflow.schema import build
+
+CONF = Path(__file__).parents[2] / "conf" / "encoder"
+CHOICES = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def encoder(choice: str, channels: int = 3, size: int = 32) -> Encoder:
+    values: dict[str, Any] = yaml.safe_load((CONF / f"{choice}.yaml").read_text())
+    config: Any = build(EncoderConfig, values, f"conf/encoder/{choice}.yaml")  # type: ignore[type-var]
+    return build_encoder(config, channels, size)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_encodes_images(choice: str) -> None:
+    for channels, size in ((3, 32), (1, 28)):
+        made = encoder(choice, channels, size).eval()
+        with torch.no_grad():
+            features = made(torch.rand(2, channels, size, size))
+        assert features.shape == (2, made.width)
+        assert torch.isfinite(features).all()
+        assert not torch.equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("choice", ["small", "lenet", "vit_tiny"])
+def test_features_of_an_image_do_not_depend_on_its_batch(choice: str) -> None:
+    made = encoder(choice).train()
+    images = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(made(images)[:1], made(images[:1]), atol=1e-5)
+
+
+def test_the_sizes_are_those_of_their_papers() -> None:
+    def count(choice: str) -> float:
+        return sum(weight.numel() for weight in encoder(choice).parameters()) / 1e6
+
+    assert count("resnet18") == pytest.approx(11.17, abs=0.05)
+    assert count("resnet50") == pytest.approx(23.5, abs=0.1)
+    assert count("vit_tiny") == pytest.approx(5.4, abs=0.1)
+    assert count("small") < 0.4
+
+
+@pytest.mark.parametrize("size", [8, 16, 33])
+def test_the_small_encoder_takes_images_of_any_size(size: int) -> None:
+    assert build_encoder(SmallConfig(), 1, size)(torch.rand(1, 1, size, size)).shape == (1, 128)
+
+
+def test_lenet_keeps_the_feature_map() -> None:
+    assert build_encoder(LeNetConfig(), 3, 28).width == 48 * 4 * 4
+
+
+def test_a_patch_that_does_not_divide_the_image_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"encoder\.patch: 5 does not divide data\.size 32; allowed: \[1, 2, 4, 8"):
+        build_encoder(ViTConfig(patch=5), 3, 32)
+
+
+def test_an_unknown_encoder_is_named() -> None:
+    with pytest.raises(ParameterError, match=r'encoder\.name: "resnet19" is not allowed'):
+        build(EncoderConfig, {"name": "resnet19"}, "encoder")  # type: ignore[type-var]
+
+
+def test_images_are_normalised_by_the_statistics_of_what_it_learned_from() -> None:
+    generator = np.random.default_rng(0)
+    images = generator.normal((60, 120, 180), (10, 20, 30), (5000, 4, 4, 3)).round().clip(0, 255).astype(np.uint8)
+    images = images.transpose(0, 3, 1, 2)
+    made = Encoder(torch.nn.Identity(), 3, 3)
+    normalise_by(made, images)
+    normal = made(torch.from_numpy(images).float() / 255)
+    assert normal.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+    assert normal.std((0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
+
+
+def test_a_channel_that_does_not_vary_keeps_its_scale() -> None:
+    made = Encoder(torch.nn.Identity(), 1, 1)
+    normalise_by(made, np.full((3, 1, 2, 2), 51, np.uint8))
+    assert made(torch.full((1, 1, 2, 2), 0.7)).flatten().tolist() == pytest.approx([0.5] * 4)
+
+
+def test_statistics_are_part_of_the_weights() -> None:
+    assert {"mean", "std"} <= set(encoder("small").state_dict())
+
+
+def test_random_weights_are_a_function_of_seed_and_stream() -> None:
+    def weights(seed: int, stream: str) -> torch.Tensor:
+        with seeded(seed, stream):
+            return torch.cat([weight.flatten() for weight in build_encoder(SmallConfig(), 1, 8).parameters()])
+
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    assert torch.equal(weights(0, "a"), weights(0, "a"))
+    assert not torch.equal(weights(0, "a"), weights(1, "a"))
+    assert not torch.equal(weights(0, "a"), weights(0, "b"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_head_ends_in_the_layer_that_gives_the_logits() -> None:
+    plain = build_head(HeadConfig(), 16, 10)
+    deep = build_head(HeadConfig(hidden=(32, 8), dropout=0.5), 16, 10)
+    assert [type(layer).__name__ for layer in plain] == ["Linear"]
+    names = ["Linear", "ReLU", "Linear", "ReLU", "Dropout", "Linear"]
+    assert [type(layer).__name__ for layer in deep] == names
+    for head in (plain, deep):
+        assert Classifier(Encoder(torch.nn.Flatten(), 16, 1), head)(torch.rand(2, 1, 4, 4)).shape == (2, 10)

@@ -1,0 +1,60 @@
+"""A tiny problem of real digits for the trainer, and methods that show what it does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from sklearn.datasets import load_digits
+
+from repflow.data.rows import Rows
+from repflow.encoders import Classifier, HeadConfig, build_encoder
+from repflow.encoders.classifier import build_head
+from repflow.encoders.convolutional import SmallConfig
+from repflow.hardware import HardwareConfig, prepare
+from repflow.method import Method
+from repflow.schema import build
+from repflow.semisup.supervised import Config, Supervised
+from repflow.training import Trained, TrainingConfig, train
+
+CLASSES = tuple(str(digit) for digit in range(10))
+
+
+@pytest.fixture(scope="session")
+def rows() -> dict[str, Rows]:
+    """96 labelled digits of 8x8 pixels."""
+    digits = load_digits()
+    images = (digits.images[:96, None] * 255 / 16).astype(np.uint8)
+    return {"labelled": Rows(images, digits.target[:96].astype(np.int64), np.arange(96), CLASSES)}
+
+
+@pytest.fixture(scope="session")
+def fabric() -> Fabric:
+    """One thread of the CPU."""
+    return prepare(HardwareConfig(threads=1))
+
+
+@pytest.fixture
+def method() -> Supervised:
+    """A small classifier with the same random weights in every test, dropout in its head."""
+    return new_method()
+
+
+def new_method(kind: Callable[[Config, Classifier], Any] = Supervised, dropout: float = 0.2) -> Any:
+    """A method of a small classifier."""
+    torch.manual_seed(0)
+    encoder = build_encoder(SmallConfig(widths=(8, 16)), 1, 8)
+    return kind(Config(), Classifier(encoder, build_head(HeadConfig(dropout=dropout), encoder.width, 10)))
+
+
+@pytest.fixture
+def run(rows: dict[str, Rows], fabric: Fabric) -> Callable[..., Trained]:
+    """`run(method, steps=..., seed=0, validate=..., observe=..., **training)` trains the method."""
+
+    def training(method: Method, seed: int = 0, validate: Any = None, observe: Any = None, **values: Any) -> Trained:
+        config = build(TrainingConfig, {"batch_size": 16, "log_every": 1, **values}, "training")
+        return train(method, rows, config, fabric, seed=seed, validate=validate, observe=observe)
+
+    return training

@@ -1,0 +1,222 @@
+"""The one loop: what it promises to every method and to every reader of its results."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repflow.data.batches import Batches, Stream
+from repflow.draw import Draw
+from repflow.errors import DataError, RepflowError
+from repflow.method import Losses
+from repflow.semisup.supervised import Config, Supervised
+from repflow.training import Trained
+
+Run = Callable[..., Trained]
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_a_training_is_a_function_of_its_seed(method: Supervised, run: Run) -> None:
+    again, other = copy.deepcopy(method), copy.deepcopy(method)
+    torch.manual_seed(1)
+    first = run(method, steps=6)
+    torch.manual_seed(2)
+    second = run(again, steps=6)
+    third = run(other, steps=6, seed=1)
+    assert first == second
+    assert_same(state(method), state(again))
+    assert third.curve != first.curve
+
+
+def test_training_leaves_the_global_generator_alone(method: Supervised, run: Run) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run(method, steps=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_learns_and_says_so(method: Supervised, run: Run) -> None:
+    trained = run(method, steps=150, log_every=10, optimizer={"learning_rate": 0.01})
+    assert trained.steps == trained.best_step == 150
+    assert trained.images == 150 * 16
+    assert [point["step"] for point in trained.curve] == list(range(10, 151, 10))
+    assert trained.curve[-1]["loss"] < 0.3 * trained.curve[0]["loss"]
+    assert trained.curve[-1]["accuracy"] > 0.9
+    assert trained.best_score is None
+    assert not method.training
+
+
+def test_a_point_is_the_mean_since_the_last_one(method: Supervised, run: Run) -> None:
+    fine = run(copy.deepcopy(method), steps=6).curve
+    coarse = run(method, steps=6, log_every=4).curve
+    assert [point["step"] for point in coarse] == [4, 6]
+    assert coarse[0]["loss"] == pytest.approx(sum(point["loss"] for point in fine[:4]) / 4, rel=1e-5)
+    assert coarse[1]["accuracy"] == pytest.approx(sum(point["accuracy"] for point in fine[4:]) / 2, rel=1e-5)
+
+
+def test_the_rate_follows_the_schedule(method: Supervised, run: Run) -> None:
+    schedule = {"name": "cosine", "warmup": 0.2}
+    trained = run(method, steps=10, optimizer=SGD, schedule=schedule)
+    rates = [point["learning_rate"] for point in trained.curve]
+    assert rates == pytest.approx([0.0333, 0.0667, 0.1, 0.0962, 0.0854, 0.0691, 0.05, 0.0309, 0.0146, 0.0038], abs=1e-4)
+
+
+def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supervised) -> None:
+    method.classifier.head[0].p = 0.0
+    by_hand = copy.deepcopy(method).train()
+    batch = Batches({"labelled": Stream("labelled", rows["labelled"]).at(0, 16, seed=0)}, 0.0)
+    by_hand.losses(batch, Draw(0, "step")).total.backward()
+    run(method, steps=1, optimizer=SGD, schedule={"name": "constant"})
+    for weight, expected in zip(method.parameters(), by_hand.parameters(), strict=True):
+        assert expected.grad is not None
+        assert torch.allclose(weight, expected - 0.1 * expected.grad, atol=1e-7)
+
+
+def test_an_average_of_the_weights_is_kept(method: Supervised, run: Run) -> None:
+    path = []
+    for steps in (1, 2, 3):
+        walker = copy.deepcopy(method)
+        run(walker, steps=steps, optimizer=SGD, schedule={"name": "constant"})
+        path.append(state(walker.classifier))
+    run(method, steps=3, optimizer=SGD, schedule={"name": "constant"}, ema=0.8)
+    for name, kept in state(method.classifier).items():
+        first, second, third = (each[name] for each in path)
+        assert torch.allclose(kept, 0.8 * (0.8 * first + 0.2 * second) + 0.2 * third, atol=1e-6), name
+
+
+def test_the_norm_of_the_gradient_is_clipped(method: Supervised, run: Run) -> None:
+    def distance(**training: Any) -> float:
+        moved = copy.deepcopy(method)
+        run(moved, steps=1, optimizer=SGD, schedule={"name": "constant"}, **training)
+        pairs = zip(moved.parameters(), method.parameters(), strict=True)
+        return torch.cat([(a - b).flatten() for a, b in pairs]).norm().item()
+
+    assert distance() > 0.1 * 0.01 * 2
+    assert distance(clip=0.01) == pytest.approx(0.1 * 0.01, rel=1e-3)
+    assert distance(clip=1e6) == pytest.approx(distance())
+
+
+def test_a_factor_of_0_freezes_the_encoder(method: Supervised, run: Run) -> None:
+    before = state(method.classifier)
+    run(method, steps=3, optimizer={"encoder_factor": 0.0})
+    for name, tensor in state(method.classifier).items():
+        assert torch.equal(tensor, before[name]) == name.startswith("encoder."), name
+
+
+class Script:
+    """A validation that gives one score after the other, and remembers what it was shown."""
+
+    def __init__(self, *scores: float):
+        self.scores = scores
+        self.seen: list[dict[str, Tensor]] = []
+
+    def __call__(self, model: nn.Module) -> float:
+        assert not model.training, "dropout must be off where a model is judged"
+        assert not torch.is_grad_enabled()
+        self.seen.append(state(model))
+        return self.scores[len(self.seen) - 1]
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_early_stopping_keeps_the_best_weights(method: Supervised, run: Run, ema: float | None) -> None:
+    script = Script(0.3, 0.7, 0.6, 0.7, 0.5, 0.9)
+    trained = run(method, steps=100, ema=ema, validate=script, early_stopping={"every": 5, "patience": 3})
+    assert (trained.steps, trained.best_step, trained.best_score) == (25, 10, 0.7)
+    assert_same(script.seen[1], state(method.classifier))
+    assert [point["validation"] for point in trained.curve if "validation" in point] == [0.3, 0.7, 0.6, 0.7, 0.5]
+
+
+def test_the_last_weights_are_judged_too(method: Supervised, run: Run) -> None:
+    script = Script(0.1, 0.2, 0.3)
+    trained = run(method, steps=12, validate=script, early_stopping={"every": 5, "patience": 3})
+    assert (trained.steps, trained.best_step, trained.best_score) == (12, 12, 0.3)
+
+
+def test_validation_changes_nothing_but_what_is_kept(method: Supervised, run: Run) -> None:
+    judged = copy.deepcopy(method)
+    with_validation = run(judged, steps=6, validate=lambda model: 0.0, early_stopping={"every": 2, "patience": 10})
+    without = run(method, steps=6)
+    assert [point["loss"] for point in with_validation.curve] == [point["loss"] for point in without.curve]
+
+
+def test_an_observer_can_end_a_training(method: Supervised, run: Run) -> None:
+    told: list[tuple[int, float]] = []
+
+    def observe(step: int, score: float) -> bool:
+        told.append((step, score))
+        return step < 4
+
+    script = Script(0.1, 0.4, 0.9)
+    trained = run(method, steps=10, validate=script, observe=observe, early_stopping={"every": 2, "patience": 9})
+    assert told == [(2, 0.1), (4, 0.4)]
+    assert trained.steps == 4
+
+
+class Exploding(Supervised):
+    """Its loss is no number from the third step on."""
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        found = super().losses(batch, draw)
+        return Losses(found.total * (float("nan") if draw.step >= 2 else 1.0))
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_advice(run: Run, method: Supervised) -> None:
+    exploding = Exploding(Config(), method.classifier)
+    with pytest.raises(RepflowError, match=r"the loss is nan at step 3; lower training\.optimizer\.learning_rate"):
+        run(exploding, steps=10)
+
+
+class Watched(Supervised):
+    """Writes down when it is called."""
+
+    def __init__(self, config: Config, classifier: Any):
+        super().__init__(config, classifier)
+        self.calls: list[Any] = []
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        assert self.training
+        self.calls.append((draw.step, batch.progress))
+        return super().losses(batch, draw)
+
+    def after_step(self) -> None:
+        self.calls.append("after")
+
+    def finish(self, streams: Mapping[str, Stream]) -> None:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        self.calls.append(sorted(streams))
+
+
+def test_a_method_is_told_of_every_step_and_of_the_end(run: Run, method: Supervised) -> None:
+    watched = Watched(Config(), method.classifier)
+    run(watched, steps=2)
+    assert watched.calls == [(0, 0.0), "after", (1, 0.5), "after", ["labelled"]]
+
+
+def test_no_steps_leave_the_weights(run: Run, method: Supervised) -> None:
+    before = state(method)
+    trained = run(method, steps=0)
+    assert (trained.steps, trained.curve) == (0, [])
+    assert_same(before, state(method))
+
+
+def test_a_stream_without_images_is_named(method: Supervised, fabric: Any, rows: dict[str, Any]) -> None:
+    from repflow.data.rows import Rows
+    from repflow.training import TrainingConfig, train
+
+    full = rows["labelled"]
+    empty = Rows(full.images[:0], full.labels[:0], full.index[:0], full.classes)
+    with pytest.raises(DataError, match="the stream 'labelled' has no images"):
+        train(method, {"labelled": empty}, TrainingConfig(steps=1, batch_size=4), fabric, seed=0)
