@@ -15,8 +15,8 @@ from repflow.errors import StorageError
 def writing(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Give a fresh place beside `path` to write to, and move it to `path` when the block ends well.
 
-    A block that fails, or a process that is killed, leaves `path` as it was; leftovers of a killed writer are removed by
-    the next one. An existing file or folder at `path` is replaced.
+    A block that fails, or a process that is killed, leaves `path` as it was; leftovers of a killed writer are removed
+    by the next one. An existing file or folder at `path` is replaced.
 
     Args:
         path: the file or folder to make. Its parents are created.

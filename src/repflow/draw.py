@@ -13,9 +13,9 @@ from repflow.randomness import derive
 class Draw:
     """The random numbers of one step, one row per sample.
 
-    Every method takes the number of samples first and returns a tensor with that many rows, on `device`. Numbers come in
-    the order in which they are asked for; `stream` opens an independent sequence, so that one part's draws never shift
-    another's.
+    Every method takes the number of samples first and returns a tensor with that many rows, on `device`. Numbers come
+    in the order in which they are asked for; `stream` opens an independent sequence, so that one part's draws never
+    shift another's.
 
     Args:
         seed: the run's seed.

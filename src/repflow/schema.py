@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin, overload
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -34,7 +34,11 @@ def parameters(cls: type[T]) -> type[T]:
     return pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # type: ignore[return-value]
 
 
-def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+@overload
+def build(kind: type[T], values: Any, where: str) -> T: ...
+@overload
+def build(kind: Any, values: Any, where: str) -> Any: ...
+def build(kind: Any, values: Any, where: str) -> Any:
     """Build `kind`, a class made by `parameters`, from plain values as YAML gives them.
 
     Args:

@@ -11,8 +11,8 @@ from repflow.schema import Count, parameters
 class SmallConfig:
     """A 5x5 convolution, then pairs of 3x3 ones, each stage halving the image, then an average over what is left.
 
-    The first stage halves the image at once: that makes it four times as fast on a CPU as the same network with the first
-    stage at full size. Group normalisation rather than batch normalisation: an image's features do not depend on its
+    The first stage halves the image at once, which makes it four times as fast on a CPU as with a first stage at full
+    size. Group normalisation rather than batch normalisation: an image's features do not depend on its
     batch, so that batches from two domains, or shared between processes, need no special care.
     """
 
@@ -22,7 +22,7 @@ class SmallConfig:
 
 @parameters
 class LeNetConfig:
-    """The feature extractor of Ganin et al. (JMLR 2016) for MNIST: 32 and 48 5x5 filters, each max-pooled, no padding."""
+    """The features of Ganin et al. (JMLR 2016) for MNIST: 32 and 48 5x5 filters, each max-pooled, no padding."""
 
     name: Literal["lenet"] = "lenet"
     widths: tuple[Count, Count] = (32, 48)

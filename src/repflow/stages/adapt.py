@@ -1,4 +1,4 @@
-"""adapt@METHOD: a classifier for the target from the source's labels and, as far as the method wants them, target images."""
+"""adapt@METHOD: a classifier for the target, from the source's labels and the target's images."""
 
 from repflow.data.rows import TRAINING, Side, pooled
 from repflow.encoders.model_files import save_model, save_skipped

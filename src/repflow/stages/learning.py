@@ -97,7 +97,7 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
     channels, size = domain.store.images.shape[1:3]
     section = recipe.section
     return Description(
-        encoder=read("encoder", EncoderConfig),  # type: ignore[type-var]
+        encoder=read("encoder", EncoderConfig),
         head=section.head if classes else None,
         classes=classes,
         preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},

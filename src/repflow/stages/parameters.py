@@ -1,7 +1,7 @@
 """Reading typed parameters from the project's `params.yaml`."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import yaml
 
@@ -29,7 +29,11 @@ SECTIONS = (
 )
 
 
-def read(section: str, kind: type[T]) -> T:
+@overload
+def read(section: str, kind: type[T]) -> T: ...
+@overload
+def read(section: str, kind: Any) -> Any: ...
+def read(section: str, kind: Any) -> Any:
     """Build `kind` from a section of `params.yaml`.
 
     Args:

@@ -59,7 +59,7 @@ class TrainingConfig:
     Attributes:
         steps: of the optimiser.
         batch_size: images of one stream in a step; a method may take a multiple of it for some streams.
-        ema: decay of the exponential moving average of the weights that is kept instead of the last ones; None for none.
+        ema: decay of the exponential moving average of the weights that is kept instead of the last; None for none.
         clip: largest norm of the gradient; None for no limit.
         early_stopping: by source validation rows, for methods that learn a classifier; None for no early stop.
         log_every: steps between two points of the curves.
