@@ -130,7 +130,7 @@ def test_both_pages_tell_the_figures_of_the_metrics(reported: Path) -> None:
             for domain in ("source", "target"):
                 assert f"{100 * results[model][domain]['accuracy']:.1f} %" in text
         assert f"{100 * results['coral']['gap_closed']['value']:.0f} %" in text
-        assert "better beyond the interval" in text
+        assert "is better, beyond the interval" in text
         assert "n = 80" in text
 
 

@@ -96,9 +96,9 @@ def test_numbers_in_words() -> None:
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a"]) == "a"
     assert listed([str(n) for n in range(20)], at_most=2) == "0, 1 and 18 more"
-    assert verdict(0.1, 0.01, 0.2).startswith("better beyond the interval")
-    assert verdict(-0.1, -0.2, -0.01).startswith("worse beyond the interval")
-    assert verdict(0.1, 0.0, 0.2).startswith("not told apart")
+    assert verdict(0.1, 0.01, 0.2).startswith("is better, beyond the interval")
+    assert verdict(-0.1, -0.2, -0.01).startswith("is worse, beyond the interval")
+    assert verdict(0.1, 0.0, 0.2) == "cannot be told apart on so many images (+10.0 points, 0.0 to +20.0)"
 
 
 def test_columns_of_numbers_are_known() -> None:

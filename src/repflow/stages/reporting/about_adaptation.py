@@ -1,6 +1,9 @@
 """The section on adaptation: how much of the gap between the domains each method closes, and what it does to maps."""
 
+import numpy as np
+
 from repflow.encoders.model_files import load_encoder
+from repflow.evaluation.features import encode
 from repflow.stages import paths
 from repflow.stages.reporting.about_learning import placed, test_points, training_figure
 from repflow.stages.reporting.charts import Estimate, interval_chart
@@ -21,7 +24,7 @@ from repflow.stages.reporting.embedding import map_of_domains
 from repflow.stages.reporting.facts import Facts
 from repflow.stages.reporting.style import TARGET
 
-_MAP_POINTS = 300
+_MAP_POINTS = 240
 
 
 def adaptation_section(facts: Facts) -> Section:
@@ -46,7 +49,7 @@ def _opening(facts: Facts) -> str:
         gain = facts.evaluation[key].get("gain")
         if facts.floor and gain:
             said = verdict(gain["value"], gain["low"], gain["high"])
-            text += f" Held against {facts.adapt[facts.floor].inside}, {facts.adapt[key].inside} is {said}."
+            text += f" Held against {facts.adapt[facts.floor].inside}, {facts.adapt[key].inside} {said}."
     return text
 
 
@@ -92,11 +95,17 @@ def _about_maps(facts: Facts) -> str:
 
 
 def _maps(facts: Facts) -> Figures:
-    """A small map for every adapted encoder."""
+    """A small map for every adapted encoder; methods that leave the encoder alike share one."""
     start = test_points(facts, min(_MAP_POINTS, facts.config.map.points))
+    encoders: dict[bytes, list[str]] = {}
+    for key in facts.adapt:
+        features = encode(load_encoder(paths.MODELS / "adapt" / key), start.images)
+        encoders.setdefault(features.tobytes(), []).append(key)
     figures = []
-    for key, card in facts.adapt.items():
-        own = placed(facts, start, load_encoder(paths.MODELS / "adapt" / key))
-        sheet = map_of_domains(f"map.{key}", f"Map of the features of {card.inside}", own.places, own.is_target)
-        figures.append(Figure(sheet, f"{card.name}: {card.about}"))
+    for features, keys in encoders.items():
+        own = placed(facts, start, np.frombuffer(features, np.float32).reshape(len(start.images), -1))
+        names = listed([card.name if key == keys[0] else card.inside for key in keys if (card := facts.adapt[key])])
+        sheet = map_of_domains(f"map.{keys[0]}", f"Map of the features of {names}", own.places, own.is_target)
+        shared = ", which share their encoder." if len(keys) > 1 else f": {facts.adapt[keys[0]].about}"
+        figures.append(Figure(sheet, names + shared))
     return Figures(figures, size="small", key=[("source", "source"), ("target", "target")])

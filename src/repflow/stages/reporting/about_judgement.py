@@ -182,7 +182,7 @@ def confusion_counts(facts: Facts, model: str, domain: str) -> np.ndarray:
 
 def _worst_pair(counts: np.ndarray, classes: Sequence[str]) -> str:
     wrong = counts - np.diag(np.diag(counts))
-    if not wrong.max():
+    if wrong.max() < 2:
         return ""
     actual, seen = (int(place) for place in np.unravel_index(int(wrong.argmax()), wrong.shape))
     return f"; most often {classes[actual]} was taken for {classes[seen]} ({wrong[actual, seen]:,})"

@@ -7,7 +7,6 @@ import pandas as pd
 import yaml
 
 from repflow.data.rows import Side
-from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder
 from repflow.evaluation.features import encode
 from repflow.randomness import derive, numpy_generator
@@ -85,7 +84,8 @@ def _about_gains(probe: dict[str, Any]) -> str:
         f"What simple probes read from the frozen encoder, on {rows['test']:,} source test images. Linear probe and"
         f" {config['knn']['neighbours']} neighbours learn from {rows['labelled']:,} labelled images, the clusters from"
         f" {rows['training']:,} without labels. Rings: the mean of {config['random_encoders']} encoders with random"
-        f" weights. Linear probe: {verdict(gain['linear'], gain['linear_low'], gain['linear_high'])}."
+        f" weights. By the linear probe, the pretrained encoder"
+        f" {verdict(gain['linear'], gain['linear_low'], gain['linear_high'])}."
     )
 
 
@@ -119,17 +119,17 @@ def test_points(facts: Facts, limit: int) -> Points:
     return Points(nowhere, np.concatenate(is_target), np.concatenate(labels), np.concatenate(images))
 
 
-def placed(facts: Facts, points: Points, encoder: Encoder) -> Points:
-    """The same points in the places that `encoder` gives them."""
+def placed(facts: Facts, points: Points, features: np.ndarray) -> Points:
+    """The same points in the places that their features [N, width] give them."""
     config = facts.config.map
-    features = encode(encoder, points.images)
     places = project(features, config.method, config.perplexity, derive(facts.seed, "report/map") % 2**32)
     return Points(places, points.is_target, points.labels, points.images)
 
 
 def _map(facts: Facts) -> Figures:
     config = facts.config.map
-    points = placed(facts, test_points(facts, config.points), load_encoder(paths.MODELS / "pretrain"))
+    points = test_points(facts, config.points)
+    points = placed(facts, points, encode(load_encoder(paths.MODELS / "pretrain"), points.images))
     classes = [
         (f"class-{label % 10}", facts.source.classes[label]) for label in np.unique(points.labels[~points.is_target])
     ]
@@ -205,4 +205,4 @@ def _default(key: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "(its default)" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ def methods_section(facts: Facts) -> Section:
     """The methods of this run with their papers, and the measures."""
     cards = [("pretraining", facts.pretrain), ("fine-tuning", facts.finetune)]
     cards += [("adaptation", card) for card in facts.adapt.values()]
-    rows = [[card.name, role, card.about, card.paper] for role, card in cards]
+    rows = [[card.name, role, card.sentence, card.paper] for role, card in cards]
     settings = (
         f"Seed {facts.seed}, encoder {read_raw('encoder')['name']}. All figures come from the files in metrics/ and"
         " plots/, all settings from params.yaml; `dvc repro` makes them again."

@@ -23,7 +23,7 @@ class Estimate:
     published: float | None = None
 
 
-_ROW = 0.27
+_ROW = 0.28
 """Height of a line of an interval chart, in inches."""
 
 
@@ -46,7 +46,7 @@ def interval_chart(
         marks: label to a position that a line across the chart marks; the space between two is shaded.
     """
     height = 0.62 + _ROW * len(estimates)
-    axes = new_axes(height, left=1.35, right=0.62, top=0.34, bottom=0.28)
+    axes = new_axes(height, left=1.48, right=0.68, top=0.36, bottom=0.28)
     places = np.arange(len(estimates))[::-1]
     marks = marks or {}
     if len(marks) == 2:
@@ -64,7 +64,8 @@ def interval_chart(
     axes.set_ylim(-0.6, len(estimates) - 0.4)
     axes.set_yticks(places, [each.label for each in estimates], color=INK)
     axes.grid(axis="y", visible=False)
-    _span(axes, [end for each in estimates for end in (each.low, each.high, each.published or each.low)])
+    ends = [end for each in estimates for end in (each.low, each.high, each.published or each.low)]
+    _span(axes, [*ends, *marks.values()])
     _title(axes, title)
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]
 
@@ -81,14 +82,14 @@ def _title(axes: "Axes", title: str) -> None:
     """A title that begins at the left edge of the chart, not of its axes."""
     figure = axes.figure
     width, height = figure.get_size_inches()  # type: ignore[union-attr]
-    figure.text(0.06 / width, 1 - 0.06 / height, title, weight="bold", fontsize=9.5, va="top")
+    figure.text(0.06 / width, 1 - 0.06 / height, title, weight="bold", fontsize=10.5, va="top")
 
 
 def gain_chart(name: str, alt: str, before: Mapping[str, float], after: Mapping[str, float]) -> Picture:
     """A line from each score with random weights to the same score with pretrained ones."""
     labels = {"linear": "linear probe", "knn": "neighbours", "acc": "clusters, ACC", "nmi": "NMI", "ari": "ARI"}
-    height = 0.62 + 0.31 * len(labels)
-    axes = new_axes(height, left=1.1, right=0.62, top=0.34, bottom=0.28)
+    height = 0.62 + 0.33 * len(labels)
+    axes = new_axes(height, left=1.18, right=0.68, top=0.36, bottom=0.28)
     for place, key in zip(range(len(labels))[::-1], labels, strict=True):
         low, high = before[key], after[key]
         axes.plot([low, high], [place, place], color=SOURCE, lw=2, alpha=0.35, zorder=1)

@@ -145,17 +145,18 @@ def between(low: float, high: float) -> str:
 
 def points(difference: float) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+    text = f"{100 * difference:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
 
 
 def verdict(gain: float, low: float, high: float) -> str:
-    """What an interval says of a gain in shares, as "better beyond the interval (+4.1 points, +1.2 to +7.3)"."""
+    """What an interval says of a gain in shares, as "is better, beyond the interval (+4.1 points, +1.2 to +7.3)"."""
     ends = f"({points(gain)} points, {points(low)} to {points(high)})"
     if low > 0:
-        return f"better beyond the interval {ends}"
+        return f"is better, beyond the interval {ends}"
     if high < 0:
-        return f"worse beyond the interval {ends}"
-    return f"not told apart on so many images {ends}"
+        return f"is worse, beyond the interval {ends}"
+    return f"cannot be told apart on so many images {ends}"
 
 
 def _sign(number: float) -> str:

@@ -28,7 +28,7 @@ def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Picture
     losses, shares = panels(curve)
     groups = [group for group in (losses, shares) if group]
     figure = Figure(figsize=(WIDTH, _HEIGHT))
-    figure.text(0.06 / WIDTH, 1 - 0.06 / _HEIGHT, title, weight="bold", fontsize=9.5, va="top")
+    figure.text(0.06 / WIDTH, 1 - 0.06 / _HEIGHT, title, weight="bold", fontsize=10.5, va="top")
     width = 0.97 / max(1, len(groups))
     for position, group in enumerate(groups):
         axes = figure.add_axes((position * width + 0.1, 0.13, width - 0.11, 0.58))
@@ -40,7 +40,7 @@ def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Picture
             axes.yaxis.set_major_formatter(lambda number, _: f"{100 * number:.0f} %")
         axes.set_xlim(0, curve["step"].max())
         axes.locator_params(nbins=4)
-        axes.tick_params(labelsize=7.5)
+        axes.tick_params(labelsize=8)
         _legend(figure, position * width + 0.015, group)
     return picture(name, alt, figure)
 
@@ -49,8 +49,8 @@ def _legend(figure: "Figure", left: float, names: list[str]) -> None:
     """The names of the lines in their colours, one after another."""
     for name, colour in zip(names, LINES, strict=False):
         text = name.replace("_", " ")
-        figure.text(left, 0.765, text, color=colour, fontsize=7)
-        left += 0.03 + 0.0138 * len(text)
+        figure.text(left, 0.765, text, color=colour, fontsize=7.5)
+        left += 0.03 + 0.0146 * len(text)
 
 
 def panels(curve: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ class MethodCard:
     Attributes:
         method: family and module, as "adaptation.dann".
         name: as "DANN".
-        about: what it does, in a sentence.
+        about: what it does, a sentence without its capital.
         paper: where it comes from, "" where nobody is named.
         start: "pretrained" or "random".
     """
@@ -31,6 +31,11 @@ class MethodCard:
     start: str
 
     @property
+    def sentence(self) -> str:
+        """What it does, as a sentence of its own."""
+        return self.about[:1].upper() + self.about[1:]
+
+    @property
     def inside(self) -> str:
         """The name inside a sentence: names of ordinary words lose their capital."""
         return self.name[0].lower() + self.name[1:] if _ORDINARY.fullmatch(self.name) else self.name
@@ -40,11 +45,10 @@ def read_card(folder: Path) -> MethodCard:
     """The card of the method that made the model in `folder`."""
     said: Mapping[str, Any] = read_description(folder).provenance
     method = str(said.get("method", "a method of its own"))
-    about = str(said.get("about", ""))
     return MethodCard(
         method=method,
         name=str(said.get("name", method.rpartition(".")[2])),
-        about=about[:1].upper() + about[1:],
+        about=str(said.get("about", "")),
         paper=str(said.get("paper", "")),
         start=str(said.get("start", "pretrained")),
     )

@@ -63,7 +63,7 @@ CLASSES = (
 
 WIDTH = 4.2
 """Width of a chart in inches: at 9 points its letters are legible on a telephone."""
-_DPI = 200
+_DPI = 160
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,13 @@ def drawing() -> Iterator[None]:
         matplotlib.rcParams.update(
             {
                 "font.family": "DejaVu Sans",
-                "font.size": 8.5,
+                "font.size": 9.5,
                 "text.color": INK,
                 "axes.edgecolor": RULE,
                 "axes.labelcolor": SOFT,
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "axes.spines.left": False,
-                "axes.titlesize": 9.5,
-                "axes.titleweight": "bold",
-                "axes.titlelocation": "left",
                 "axes.grid": True,
                 "axes.axisbelow": True,
                 "grid.color": RULE,
