@@ -146,7 +146,7 @@ class Check:
         bounds = [f"at least {self.least:g}"] if self.least is not None else []
         bounds += [f"at most {self.most:g}"] if self.most is not None else []
         wanted = f"{self.look.measure} {' and '.join(bounds)}" if bounds and not self.look.bounds else ""
-        borne = f"up to {self.share:.3g} of all may be so" if self.share else "none may be"
+        borne = f"up to {100 * self.share:.3g} % may be so" if self.share else "none may be"
         return "; ".join(part for part in (wanted, borne) if part)
 
 

@@ -1,0 +1,152 @@
+"""The stage `split`: what it writes fits the stores, whole or not at all, and counts stand in the metrics."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from repflow.cli import app
+from repflow.data.ingestion import describe
+from repflow.data.rows import Side, open_domain
+from repflow.data.sources.contract import listing
+from repflow.data.store import write_store
+from repflow.errors import DataError, ParameterError
+from repflow.stages import split
+from repflow.stages.paths import SPLITS, STORES
+
+DEFAULTS = Path(__file__).parents[2] / "conf" / "split" / "default.yaml"
+
+
+def store(name: str, first: int, last: int, labels: bool = True, unreadable: int = 0) -> None:
+    """Write a store of real handwriting, with files that could not be read before the others."""
+    data = load_digits()
+    images = (data.images[first:last] * (255 / 16)).astype(np.uint8)[:, None]
+    count = len(images)
+    rows = listing(
+        path=[f"broken/{number}" for number in range(unreadable)] + [f"digits/{n:04}" for n in range(first, last)],
+        index=[-1] * unreadable + list(range(count)),
+        given_class=[None] * unreadable + [str(label) if labels else None for label in data.target[first:last]],
+        reason=["is cut off"] * unreadable + [None] * count,
+    )
+    manifest, classes = describe(rows, images)
+    write_store(STORES / name, images, manifest, classes, {})
+
+
+def configure(**changes: object) -> None:
+    values = yaml.safe_load(DEFAULTS.read_text()) | changes
+    Path("params.yaml").write_text(yaml.safe_dump({"seed": 0, "split": values}))
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    """Both domains and the default split."""
+    monkeypatch.chdir(tmp_path)
+    store("source", 0, 600, unreadable=2)
+    store("target", 900, 1300)
+    configure()
+    return tmp_path
+
+
+def test_both_domains_open_with_their_sides_and_the_metrics_count_them(stores):
+    split.run()
+    metrics = json.loads(Path("metrics/split.json").read_text())
+    for name, count in (("source", 600), ("target", 400)):
+        domain = open_domain(name, STORES, SPLITS)
+        assert domain.classes == tuple("0123456789")
+        assert sum(len(domain.rows(side)) for side in Side) == count
+        assert len(domain.labelled_rows(Side.LABELLED)) == 100
+        assert metrics[name]["labelled"] == dict.fromkeys(domain.classes, 10)
+        for side in Side:
+            rows = domain.rows(side, labels=True)
+            counted = zip(domain.classes, np.bincount(rows.labels, minlength=10).tolist(), strict=True)
+            assert metrics[name][side] == {label: number for label, number in counted if number}
+
+
+def test_the_same_stores_and_seed_give_the_same_bytes(stores, tmp_path_factory, monkeypatch):
+    names = (
+        "data/splits/source.parquet",
+        "data/splits/target.parquet",
+        "data/splits/classes.json",
+        "metrics/split.json",
+    )
+    split.run()
+    first = [Path(name).read_bytes() for name in names]
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    store("source", 0, 600, unreadable=2)
+    store("target", 900, 1300)
+    configure()
+    split.run()
+    assert [Path(name).read_bytes() for name in names] == first
+
+
+def test_a_project_without_a_target_is_split(stores):
+    store("target", 0, 0)
+    split.run()
+    assert len(open_domain("target", STORES, SPLITS).rows(*Side)) == 0
+    assert json.loads(Path("metrics/split.json").read_text())["target"] == {side: {} for side in Side}
+
+
+def test_a_target_without_labels_is_unlabelled(stores):
+    store("target", 900, 1300, labels=False)
+    split.run()
+    counts = json.loads(Path("metrics/split.json").read_text())["target"]
+    assert counts == {side: {} for side in Side} | {"unlabelled": {"(no label)": 400}}
+
+
+def test_a_budget_above_what_exists_ends_in_one_message_and_leaves_the_last_split(stores):
+    split.run()
+    before = Path("data/splits/source.parquet").read_bytes()
+    configure(labels_per_class=60)
+    ended = CliRunner().invoke(app, ["split"])
+    assert ended.exit_code == DataError.exit_code == 3
+    assert (
+        "labels_per_class: 60 labels per class are wanted, but in the training rows of the source '0' has"
+        in ended.stderr
+    )
+    assert Path("data/splits/source.parquet").read_bytes() == before
+    assert sorted(path.name for path in Path("data/splits").iterdir()) == sorted(
+        ["classes.json", "source.parquet", "target.parquet"]
+    )
+
+
+def test_a_source_without_labels_ends_in_one_message(stores):
+    store("source", 0, 600, labels=False)
+    ended = CliRunner().invoke(app, ["split"])
+    assert ended.exit_code == DataError.exit_code
+    assert "source: no image has a label" in ended.stderr
+    assert not SPLITS.exists()
+
+
+def test_a_missing_store_says_what_to_run(stores):
+    (STORES / "target" / "manifest.parquet").unlink()
+    with pytest.raises(DataError, match="data/stores/target: not a readable store"):
+        split.run()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels_per_clas": 3}, "split.labels_per_clas: unknown parameter; did you mean 'labels_per_class'"),
+        ({"labels_per_class": 0}, "split.labels_per_class: 0 is not allowed"),
+        ({"validation": 0.7}, "split.validation: 0.7 is not allowed"),
+        ({"test": "0.2"}, 'split.test: "0.2" is not allowed'),
+        ({"near_duplicate_distance": 20}, "split.near_duplicate_distance: 20 is not allowed"),
+    ],
+)
+def test_a_parameter_misspelt_or_out_of_range_is_named(stores, change, message):
+    configure(**change)
+    with pytest.raises(ParameterError) as raised:
+        split.run()
+    assert message in str(raised.value)
+
+
+def test_sides_stand_in_the_order_of_the_store(stores):
+    split.run()
+    table = pd.read_parquet("data/splits/source.parquet")
+    assert table["index"].tolist() == list(range(600))
+    assert set(table["side"]) <= {side.value for side in Side}
