@@ -128,7 +128,7 @@ DAMAGED = [
     ("images_per_class", "critical", 2, "rare (3)"),
     ("class_balance", "warning", 1, "rare ("),
     ("size", "critical", 28, "tiny/0 (3)"),
-    ("aspect", "critical", 28, "tiny/0 (10.67)"),
+    ("aspect", "critical", 14, "long/0 (2e+04)"),
     ("blank", "critical", 250, "blank/0 (0)"),
     ("dark", "warning", 80, "dark/0 ("),
     ("bright", "warning", 80, "bright/0 ("),

@@ -162,7 +162,7 @@ def _expectation(check: Check, classes: tuple[str, ...]) -> Any:
         "mostly": 1 - check.share,
         "severity": check.severity,
         "meta": {"rule": check.rule},
-        "notes": f"{check.rule}: {check.look.broken} ({check})",
+        "description": f"{check.rule}: {check.look.broken} ({check})",
     }
     match check.look.how:
         case "missing":
