@@ -133,6 +133,14 @@ def test_a_run_without_floor_or_ceiling_makes_no_comparison(judged: Path) -> Non
     assert "gap_closed" not in only_floor["one"]
 
 
+def test_a_gain_that_may_be_chance_is_not_beyond_the_interval() -> None:
+    labels = np.zeros(60, int)
+    halves = {"floor": np.eye(2)[np.arange(60) % 2], "model": np.eye(2)[(np.arange(60) + 1) % 2]}
+    results = evaluate.judge({"target": halves}, {"target": labels}, EvaluateConfig(), seed=0, floor="floor")
+    assert results["model"]["gain"]["low"] < 0 < results["model"]["gain"]["high"]
+    assert results["model"]["gain"]["beyond"] is False
+
+
 def test_class_names_survive_the_table(judged: Path) -> None:
     names = ('a, "b"', "nan", " spaced ", "日本", *map(str, range(6)))
     for domain in ("source", "target"):

@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from repflow.data.rows import Domain
 from repflow.stages import evaluate, probe, report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -142,7 +144,18 @@ def test_the_same_bytes_in_another_folder(reported: Path) -> None:
     assert files(reported / "reports") == before
 
 
-def test_target_labels_are_not_read(reported: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
+def test_target_labels_are_not_asked_for(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Domain._labels
+
+    def guarded(domain: Domain) -> np.ndarray:
+        assert domain.name == "source", "the report asks for labels of the target"
+        return read(domain)
+
+    monkeypatch.setattr(Domain, "_labels", guarded)
+    report.run()
+
+
+def test_target_labels_change_nothing(reported: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
     before = files(reported / "reports")
     for side in ("labelled", "unlabelled", "validation", "test"):
         permute_labels(reported, "target", side)

@@ -102,8 +102,8 @@ def _maps(facts: Facts) -> Figures:
         features = encode(load_encoder(paths.MODELS / "adapt" / key), start.images)
         encoders.setdefault(features.tobytes(), []).append(key)
     figures = []
-    for features, keys in encoders.items():
-        own = placed(facts, start, np.frombuffer(features, np.float32).reshape(len(start.images), -1))
+    for stored, keys in encoders.items():
+        own = placed(facts, start, np.frombuffer(stored, np.float32).reshape(len(start.images), -1))
         names = listed([card.name if key == keys[0] else card.inside for key in keys if (card := facts.adapt[key])])
         sheet = map_of_domains(f"map.{keys[0]}", f"Map of the features of {names}", own.places, own.is_target)
         shared = ", which share their encoder." if len(keys) > 1 else f": {facts.adapt[keys[0]].about}"

@@ -185,7 +185,7 @@ def _worst_pair(counts: np.ndarray, classes: Sequence[str]) -> str:
     if wrong.max() < 2:
         return ""
     actual, seen = (int(place) for place in np.unravel_index(int(wrong.argmax()), wrong.shape))
-    return f"; most often {classes[actual]} was taken for {classes[seen]} ({wrong[actual, seen]:,})"
+    return f"; most often {classes[actual]} was taken for {classes[seen]} ({wrong[actual, seen]:,} times)"
 
 
 def _recall_table(facts: Facts, domain: str) -> Table:

@@ -74,7 +74,7 @@ def _span(axes: "Axes", numbers: Sequence[float]) -> None:
     low, high = min(numbers), max(numbers)
     margin = 0.06 * max(high - low, 0.05)
     axes.set_xlim(low - margin, high + margin)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(lambda number, _: f"{100 * number:.0f} %")
 
 
@@ -136,7 +136,7 @@ def confusion_chart(name: str, alt: str, title: str, counts: np.ndarray, classes
             axes.add_collection(PatchCollection(patches, facecolor=colour, lw=0, alpha=alphas))
         if size <= 15:
             for (a, p), alpha in zip(cells, alphas, strict=True):
-                axes.text(p, a, f"{counts[a, p]}", ha="center", va="center", color=PAPER if alpha > 0.45 else INK)
+                axes.text(p, a, f"{counts[a, p]}", ha="center", va="center", color=PAPER if alpha > 0.66 else INK)
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     step = -(-size // 20)

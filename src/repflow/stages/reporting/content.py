@@ -7,7 +7,7 @@ from typing import Literal
 
 from repflow.stages.reporting.style import Picture
 
-_NUMBER = re.compile(r"[+−]?[\d.,]+( %| to [−\d]| *$)")
+_NUMBER = re.compile(r"[+−]?[\d.,]+( %| to [+−\d]| *$)")
 
 
 @dataclass(frozen=True)

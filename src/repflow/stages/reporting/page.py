@@ -11,7 +11,7 @@ _PLAIN = re.compile(r"([\\`*_\[\]<>|])")
 
 def as_html(report: Report) -> str:
     """One page with its style, charts and images inside; it needs no network and no script."""
-    return _render("page.html.j2", report)
+    return _render("page.html.j2", report).replace(" %", "\u00a0%")  # no line ends between a number and its sign
 
 
 def as_markdown(report: Report) -> str:
