@@ -71,7 +71,13 @@ def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]
 
 def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int) -> Readings:
     """Fit all probes on one encoder's features and read them on the test rows."""
-    features = {name: Features(encode(encoder, each.images), each.labels) for name, each in rows.items()}
+    features = {
+        name: Features(encode(encoder, rows[name].images), rows[name].labels)
+        for name in ("training", "validation", "test")
+    }
+    # The labelled rows are among the training rows, which stand in the order of the store.
+    among = np.searchsorted(rows["training"].index, rows["labelled"].index)
+    features["labelled"] = Features(features["training"].features[among], rows["labelled"].labels)
     probes = fit_probes(
         config,
         features["labelled"],

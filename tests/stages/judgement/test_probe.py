@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from repflow.data.rows import Side, open_domain
 from repflow.encoders.model_files import load_encoder
 from repflow.errors import DataError
+from repflow.evaluation.features import encode
 from repflow.evaluation.probes import Probes
 from repflow.stages import probe
 
@@ -45,6 +47,20 @@ def test_the_gain_is_what_lies_between_pretrained_and_random(judged: Path) -> No
     for name in ("linear", "knn"):
         assert said["gain"][f"{name}_low"] < said["gain"][name] < said["gain"][f"{name}_high"]
     assert said["gain"]["linear"] > 0.05, "the encoder was trained with labels, so it must beat random ones"
+
+
+def test_the_labelled_rows_train_with_their_own_features(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = judged / "data/splits/source.parquet"
+    split = pd.read_parquet(path)
+    split["side"] = np.random.default_rng(0).permutation(split["side"])
+    split.to_parquet(path, index=False)
+    fitted = keep_fitted(monkeypatch)
+    probe.run()
+    rows = open_domain("source", judged / "data/stores", judged / "data/splits").labelled_rows(Side.LABELLED)
+    features = encode(load_encoder(judged / "models/pretrain"), rows.images)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    assert np.allclose(fitted[0].knn[-1]._fit_X, unit, atol=1e-5)
+    assert np.array_equal(fitted[0].knn[-1]._y, rows.labels)
 
 
 def test_labels_that_only_judge_never_reach_the_probes(

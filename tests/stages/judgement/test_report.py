@@ -179,9 +179,24 @@ def test_one_domain_alone(judged: Path, leave_one_domain: Callable[[Path], None]
     assert "map.pretrain.png" in names
 
 
+def test_a_target_without_labels(judged: Path) -> None:
+    path = judged / "data/stores/target/manifest.parquet"
+    manifest = pd.read_parquet(path)
+    manifest["given_class"], manifest["label"] = None, -1
+    manifest.to_parquet(path, index=False)
+    probe.run()
+    evaluate.run()
+    report.run()
+    text = page(judged).text
+    assert "no labelled test images" in text
+    assert "Accuracy on the source" in text
+    assert "Accuracy on the target" not in text
+    assert (judged / "reports/pictures/map.coral.png").is_file()
+
+
 def test_names_are_shown_as_they_are(judged: Path) -> None:
     """Class names and introductions are the user's: neither page takes them for its own language."""
-    names = ("<script>alert(1)</script>", "a|b", "*bold*", "[link](x)", *map(str, range(4, 10)))
+    names = ("<script>alert(1)</script>", "a|b", "*bold*", "$\\frac{1}$ 日本", *map(str, range(4, 10)))
     for domain in ("source", "target"):
         path = judged / "data/stores" / domain / "manifest.parquet"
         manifest = pd.read_parquet(path)

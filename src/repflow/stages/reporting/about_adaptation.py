@@ -45,6 +45,8 @@ def _opening(facts: Facts) -> str:
         " images without. The same model trained on the source only is the floor of the comparison, the one trained on"
         " target labels the ceiling."
     )
+    if not facts.evaluation["rows"].get("target"):
+        return text + " The target has no labelled test images, so nobody can say how good they are."
     for key in facts.adapted:
         gain = facts.evaluation[key].get("gain")
         if facts.floor and gain:

@@ -20,7 +20,6 @@ from repflow.stages.reporting.content import (
     Paragraph,
     Section,
     Table,
-    between,
     percent,
     points,
     verdict,
@@ -28,7 +27,7 @@ from repflow.stages.reporting.content import (
 from repflow.stages.reporting.curves import curve_chart, panels, read_curve
 from repflow.stages.reporting.embedding import Points, map_with_thumbnails, project
 from repflow.stages.reporting.facts import Facts, metrics
-from repflow.stages.reporting.style import Picture
+from repflow.stages.reporting.style import CLASSES, Picture
 
 SCORES = {
     "linear": "linear probe, accuracy",
@@ -93,7 +92,7 @@ def _probe_table(probe: dict[str, Any]) -> Table:
     rows = []
     for key, name in SCORES.items():
         gain = probe["gain"]
-        ends = between(gain[f"{key}_low"], gain[f"{key}_high"]) if f"{key}_low" in gain else ""
+        ends = f"{points(gain[f'{key}_low'])} to {points(gain[f'{key}_high'])}" if f"{key}_low" in gain else ""
         before, after = percent(probe["random"][key]), percent(probe["pretrained"][key])
         rows.append([name, before, after, points(gain[key]), ends])
     caption = (
@@ -131,9 +130,10 @@ def _map(facts: Facts) -> Figures:
     points = test_points(facts, config.points)
     points = placed(facts, points, encode(load_encoder(paths.MODELS / "pretrain"), points.images))
     classes = [
-        (f"class-{label % 10}", facts.source.classes[label]) for label in np.unique(points.labels[~points.is_target])
+        (f"class-{label % len(CLASSES)}", facts.source.classes[label])
+        for label in np.unique(points.labels[~points.is_target])
     ]
-    key = classes[:10]
+    key = classes if len(classes) <= len(CLASSES) else []
     rings = int(points.is_target.sum())
     name = "t-SNE" if config.method == "tsne" else "PCA"
     text = (
@@ -141,6 +141,8 @@ def _map(facts: Facts) -> Figures:
         " encoder finds them alike. Dots are source images in the colours of their classes; look for islands of one"
         " colour, which are classes that were found without labels."
     )
+    if not key:
+        text += f" With {len(classes)} classes, colours come more than once."
     if rings:
         key.append(("ring", "target, label not read"))
         text += (

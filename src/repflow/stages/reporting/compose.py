@@ -6,7 +6,7 @@ from repflow.stages.reporting.about_data import augmentation_section, images_sec
 from repflow.stages.reporting.about_judgement import errors_section, headlines, test_section
 from repflow.stages.reporting.about_learning import finetuning_section, pretraining_section
 from repflow.stages.reporting.about_methods import methods_section
-from repflow.stages.reporting.content import Report, Section
+from repflow.stages.reporting.content import Block, Figures, Report, Section, Table
 from repflow.stages.reporting.facts import Facts
 from repflow.stages.reporting.style import drawing
 
@@ -24,8 +24,22 @@ def compose(facts: Facts) -> Report:
             errors_section(facts),
             methods_section(facts),
         ]
-    shown = [section for section in sections if section.blocks]
+    shown = [section for section in map(_without_gaps, sections) if section.blocks]
     return Report(facts.config.title, _summary(facts), headlines(facts), shown)
+
+
+def _without_gaps(section: Section) -> Section:
+    """The section without tables that have no rows and rows of figures that have none."""
+
+    def has_something(block: Block) -> bool:
+        match block:
+            case Table():
+                return bool(block.rows)
+            case Figures():
+                return bool(block.figures)
+        return True
+
+    return Section(section.title, [block for block in section.blocks if has_something(block)])
 
 
 def _summary(facts: Facts) -> str:
@@ -35,6 +49,6 @@ def _summary(facts: Facts) -> str:
     if facts.has_target:
         images += f" and {len(facts.target.store.images):,} target images ({target})"
     return (
-        f"{images} in {len(facts.source.classes)} classes. Pretrained by {facts.pretrain.name}, fine-tuned by"
-        f" {facts.finetune.name}, with a {read_raw('encoder')['name'].replace('_', ' ')} encoder."
+        f"{images} in {len(facts.source.classes)} classes. Pretrained by {facts.pretrain.inside}, fine-tuned by"
+        f" {facts.finetune.inside}, with a {read_raw('encoder')['name'].replace('_', ' ')} encoder."
     )

@@ -7,6 +7,7 @@ Ito's palette, which colour-blind people can tell apart.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,13 +101,16 @@ def drawing() -> Iterator[None]:
     """Matplotlib in the report's style, whatever the user prefers elsewhere."""
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A class may be named in letters that Matplotlib's font lacks; the page shows them in its own.
+        warnings.filterwarnings("ignore", message="Glyph")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
             {
                 "font.family": "DejaVu Sans",
                 "font.size": 9.5,
                 "text.color": INK,
+                "text.parse_math": False,
                 "axes.edgecolor": RULE,
                 "axes.labelcolor": SOFT,
                 "axes.spines.top": False,
