@@ -84,6 +84,18 @@ def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supe
         assert torch.allclose(weight, expected - 0.1 * expected.grad, atol=1e-7)
 
 
+def test_layers_that_draw_draw_anew_in_every_step(method: Supervised, run: Run) -> None:
+    kept: list[Tensor] = []
+    dropout = next(module for module in method.modules() if isinstance(module, nn.Dropout))
+    # Where what goes in is 1, what comes out is the mask.
+    dropout.register_forward_pre_hook(lambda module, given: torch.ones_like(given[0]))
+    dropout.register_forward_hook(lambda module, given, dropped: kept.append(dropped > 0))
+    run(method, steps=2)
+    run(method, steps=2)
+    assert not torch.equal(kept[0], kept[1])
+    assert torch.equal(torch.stack(kept[:2]), torch.stack(kept[2:])), "and the same in every run"
+
+
 def test_an_average_of_the_weights_is_kept(method: Supervised, run: Run) -> None:
     path = []
     for steps in (1, 2, 3):
