@@ -108,7 +108,8 @@ def damaged() -> tuple[Images, tuple[str, ...]]:
         image[:, 0, 0] += 2  # not the same bytes, though nobody could tell
     plain = {"given_class": "0", "width": 32, "height": 32}
     odd = [({**plain, "path": f"tiny/{n}", "width": 3}, photo(n)) for n in range(14)]
-    odd += [({**plain, "path": f"long/{n}", "width": 1, "height": 20_000}, photo(20 + n)) for n in range(14)]
+    odd += [({**plain, "path": f"high/{n}", "width": 1, "height": 20_000}, photo(20 + n)) for n in range(7)]
+    odd += [({**plain, "path": f"wide/{n}", "width": 20_000, "height": 1}, photo(30 + n)) for n in range(7)]
     odd += [({**plain, "path": f"blank/{n}"}, np.full((3, 32, 32), 100 + n, np.uint8)) for n in range(90)]
     odd += [({**plain, "path": f"dark/{n}"}, photo(200 + n) // 60) for n in range(80)]
     odd += [({**plain, "path": f"bright/{n}"}, 255 - photo(300 + n) // 60) for n in range(80)]
@@ -128,7 +129,7 @@ DAMAGED = [
     ("images_per_class", "critical", 2, "rare (3)"),
     ("class_balance", "warning", 1, "rare ("),
     ("size", "critical", 28, "tiny/0 (3)"),
-    ("aspect", "critical", 14, "long/0 (2e+04)"),
+    ("aspect", "critical", 14, "high/0 (2e+04)"),
     ("blank", "critical", 250, "blank/0 (0)"),
     ("dark", "warning", 80, "dark/0 ("),
     ("bright", "warning", 80, "bright/0 ("),
