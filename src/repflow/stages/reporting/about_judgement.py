@@ -204,5 +204,5 @@ def _recall_table(facts: Facts, domain: str) -> Table:
         [name, f"{number[name]:,}", *(percent(each) for each in line)]
         for name, line in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    shade = [[None, None, *(min(1.0, 2 * (1 - each)) for each in line)] for line in wide.to_numpy()]
+    shade = [[None, None, *(min(1.0, 1.5 * (1 - each)) for each in line)] for line in wide.to_numpy()]
     return Table(header, rows, caption, shade)

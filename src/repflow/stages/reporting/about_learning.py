@@ -83,7 +83,7 @@ def _about_gains(probe: dict[str, Any]) -> str:
         f"What simple probes read from the frozen encoder, on {rows['test']:,} source test images. Linear probe and"
         f" {config['knn']['neighbours']} neighbours learn from {rows['labelled']:,} labelled images, the clusters from"
         f" {rows['training']:,} without labels. Rings: the mean of {config['random_encoders']} encoders with random"
-        f" weights. By the linear probe, the pretrained encoder"
+        f" weights. By the linear probe, held against random weights, the pretrained encoder"
         f" {verdict(gain['linear'], gain['linear_low'], gain['linear_high'])}."
     )
 

@@ -148,7 +148,8 @@ def picture(name: str, alt: str, figure: "Figure") -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None})
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Picture(name, alt, png.getvalue(), for_page(svg.getvalue(), name, alt))
+    width = round(100 * figure.get_figwidth())
+    return Picture(name, alt, png.getvalue(), for_page(svg.getvalue(), name, alt), width)
 
 
 def for_page(svg: str, name: str, alt: str) -> str:
