@@ -1,6 +1,6 @@
 """adapt@METHOD: a classifier for the target, from the source's labels and the target's images."""
 
-from repflow.data.rows import TRAINING, Side, pooled
+from repflow.data.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
 from repflow.stages.learning import Stopwatch, describe, fit, read_recipe, starting_classifier, write_training
@@ -13,7 +13,8 @@ NOTHING_TO_DO = "there is no target domain, so there is nothing to adapt to"
 def run(name: str) -> None:
     """Train the method in section `adapt.NAME`; write `models/adapt/NAME/`, its curve and its metrics.
 
-    Target labels are shown to a method that says so of itself, the oracle, and to no other.
+    Every label of the source's training rows is shown: the budget of `split.labels_per_class` is the fine-tuning's, and
+    adaptation asks another question. Target labels are shown to a method that says so of itself, the oracle, alone.
     """
     watch = Stopwatch(f"adapt/{name}")
     recipe = read_recipe(f"adapt.{name}")
@@ -26,7 +27,7 @@ def run(name: str) -> None:
         write_curve(paths.PLOTS / "curves" / "adapt" / f"{name}.tsv", [])
         return
     rows = {
-        "source": source.labelled_rows(Side.LABELLED),
+        "source": source.labelled_rows(*TRAINING),
         "target": target.labelled_rows(*TRAINING) if recipe.method.reads_target_labels else images,
     }
     pool = pooled(source.rows(*TRAINING), images)

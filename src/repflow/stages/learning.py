@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from repflow.draw import seeded
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
+from repflow.errors import ParameterError
 from repflow.hardware import HardwareConfig, prepare
 from repflow.method import Method, find_method, introduction
 from repflow.schema import build, parameters
@@ -39,6 +40,7 @@ class MethodSection:
         training: how it is trained.
         head: of a classifier.
         start: begin with the pretrained encoder, or with random weights.
+        encoder: another encoder than the run's, for a start with random weights; None for the run's.
     """
 
     family: str
@@ -46,7 +48,8 @@ class MethodSection:
     training: TrainingConfig
     settings: dict[str, Any] = Field(default_factory=dict)
     head: HeadConfig = Field(default_factory=HeadConfig)
-    start: str = Field(default="pretrained", pattern="^(pretrained|random)$")
+    start: Literal["pretrained", "random"] = "pretrained"
+    encoder: EncoderConfig | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +91,10 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
         ParameterError: a key or value is not allowed.
     """
     section = build(MethodSection, values, where)
+    if section.encoder is not None and section.start == "pretrained":
+        raise ParameterError(
+            f"{where}.encoder: the pretrained encoder is as it is; set start: random, or encoder: null"
+        )
     method, config = find_method(section.family, section.name)
     return method, build(config, section.settings, f"{where}.settings"), section
 
@@ -97,7 +104,7 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
     channels, size = domain.store.images.shape[1:3]
     section = recipe.section
     return Description(
-        encoder=read("encoder", EncoderConfig),
+        encoder=section.encoder or read("encoder", EncoderConfig),
         head=section.head if classes else None,
         classes=classes,
         preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},
