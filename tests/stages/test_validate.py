@@ -242,6 +242,17 @@ def test_no_target_domain_passes_with_a_note(door):
     assert told == {"files": 0, "note": "there is no target domain, nothing was checked"}
 
 
+def test_what_the_share_of_a_rule_allows_passes_and_is_still_named(door):
+    blank = ({"path": "blank", "given_class": "0", "width": 32, "height": 32}, np.full((3, 32, 32), 9, np.uint8))
+    store(Path("data/stores/source"), [*digits(0, 300), blank], unreadable=("broken",))
+    validate.run("source")
+    assert broken("source") == {}
+    rules = results("source")
+    assert rules["blank"] == {"severity": "critical", "passed": True, "count": 1, "of": 301, "first": ["blank (0)"]}
+    assert rules["readable"]["count"] == 1
+    assert rules["readable"]["of"] == 302
+
+
 def test_results_are_the_same_bytes_in_every_run(door):
     files, unreadable = damaged()
     for name in yaml.safe_load(DEFAULTS.read_text()):
