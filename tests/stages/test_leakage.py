@@ -1,4 +1,4 @@
-"""Target labels are read by the oracle and by `evaluate`, and by nothing else: scramble them, and nothing else changes."""
+"""Target labels are read by the oracle and by `evaluate` alone: scramble them, and nothing else changes."""
 
 from pathlib import Path
 from typing import Any
