@@ -50,8 +50,9 @@ def _sides(facts: Facts) -> Table:
     return Table(
         ["domain", "images", *sides, "unreadable"],
         rows,
-        f"Training sees {labels} of the source; labels of the target are seen by nobody but the method that is trained"
-        " on them for comparison, and by the test. Copies and near-copies of an image never stand on two sides.",
+        f"Probes, search and fine-tuning see {labels} of the source, the adaptation methods all labels of its training"
+        " images. Labels of the target are seen by the one method that is trained on them for comparison, and by the"
+        " test. Copies and near-copies of an image never stand on two sides.",
     )
 
 
