@@ -65,9 +65,16 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
         ({"op": "affine", "scale": [1.2, 0.8]}, "augment.0.scale: .*the first number must not exceed the second"),
         ({"op": "colour_jitter", "hue": 0.7}, "augment.0.hue: 0.7 is not allowed"),
         ({"op": "randaugment", "choices": ["flip"]}, 'augment.0.choices.0: "flip" is not allowed'),
+        ({"op": "randaugment", "choices": []}, r"augment.0.choices: \[\] is not allowed"),
+        ({"op": "posterise", "bits": [6, 2]}, "augment.0.bits: .*the first number must not exceed the second"),
         ({"op": "greyscale", "probability": 1.5}, "augment.0.probability: 1.5 is not allowed"),
     ],
 )
 def test_a_mistake_is_named(operation: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         policy([operation])
+
+
+def test_no_more_than_the_image_is_mirrored(digits: Tensor) -> None:
+    with pytest.raises(ParameterError, match=r"pad_and_crop\.padding: 32 pixels cannot be mirrored, at most 31"):
+        policy([{"op": "pad_and_crop", "padding": 32, "reflect": True}])(digits, Draw(0, "test"))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from repflow.draw import Draw
@@ -17,10 +17,14 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
+_Bit = Annotated[int, Field(ge=1, le=8)]
+
 Factors = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_ascending)]
 """The lowest and the highest factor that is drawn, evenly in between, from 0 upwards."""
 Positives = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 """A range of numbers above 0."""
+Bits = Annotated[tuple[_Bit, _Bit], AfterValidator(_ascending)]
+"""A range of whole numbers of bits from 1 to 8."""
 Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
 """A range of numbers from 0 to 1."""
 

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import colour, geometry, texture
-from repflow.augment.operation import Change, Factors, Fractions, Operation, Positives, by_choice
+from repflow.augment.operation import Bits, Change, Factors, Fractions, Operation, Positives, by_choice
 from repflow.draw import Draw
+from repflow.errors import ParameterError
 from repflow.schema import Count, Fraction, NonNegative, parameters
 
 HalfTurn = Annotated[float, Field(ge=0, le=0.5)]
@@ -59,13 +60,16 @@ class PadAndCrop(Operation):
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """Draw a window for each image."""
+        if self.reflect and self.padding >= min(images.shape[2:]):
+            allowed = min(images.shape[2:]) - 1
+            raise ParameterError(f"pad_and_crop.padding: {self.padding} pixels cannot be mirrored, at most {allowed}")
         start = draw.integers(len(images), 2, high=2 * self.padding + 1)
         return geometry.shifted_crop(images, start[:, 0], start[:, 1], self.padding, self.reflect)
 
 
 @parameters
 class HorizontalFlip(Operation):
-    """Left and right exchanged. Takes its meaning from writing; for photographs."""
+    """Left and right exchanged. For photographs: writing loses its meaning."""
 
     op: Literal["horizontal_flip"] = "horizontal_flip"
     probability: Fraction = 0.5
@@ -191,12 +195,11 @@ class Posterise(Operation):
     """
 
     op: Literal["posterise"] = "posterise"
-    bits: tuple[Annotated[int, Field(ge=1, le=8)], Annotated[int, Field(ge=1, le=8)]] = (4, 8)
+    bits: Bits = (4, 8)
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """Draw a number of bits for each image."""
-        low, high = sorted(self.bits)
-        return colour.posterise(images, draw.integers(len(images), low=low, high=high + 1))
+        return colour.posterise(images, draw.integers(len(images), low=self.bits[0], high=self.bits[1] + 1))
 
 
 @parameters

@@ -5,9 +5,10 @@ Cubuk, Zoph, Shlens, Le. RandAugment: Practical Automated Data Augmentation with
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import colour, geometry, texture
@@ -93,7 +94,7 @@ class RandAugment(Operation):
     op: Literal["randaugment"] = "randaugment"
     rounds: Count = 2
     strength: Fractions = (0.3, 0.3)
-    choices: tuple[Name, ...] = tuple(CHANGES)
+    choices: Annotated[tuple[Name, ...], Field(min_length=1)] = tuple(CHANGES)
     fill: Fraction = 0.5
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
