@@ -22,7 +22,7 @@ GIVEN = {
     "data=one_folder": ["data.source.path=a"],
 }
 """What a choice leaves to the user to say."""
-PARTS = {"training"}
+PARTS = {"adaptation", "training"}
 """Groups that other groups are made of."""
 
 
