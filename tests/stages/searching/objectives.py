@@ -45,6 +45,16 @@ def bowl(seconds: float = 0.0) -> Evaluate:
     return evaluate
 
 
+def announced(folder: Path, seconds: float) -> Evaluate:
+    """As `bowl`; each process says in `folder` that it is at work."""
+
+    def evaluate(point: Point, look: Look) -> float | None:
+        (folder / f"at-work-{os.getpid()}").touch()
+        return bowl(seconds)(point, look)
+
+    return evaluate
+
+
 def diverging(above: float) -> Evaluate:
     """Trials with a larger rate diverge."""
 
@@ -88,5 +98,5 @@ if __name__ == "__main__":
     from repflow.stages.searching.study import Search
 
     journal, seconds = Path(sys.argv[1]), float(sys.argv[2])
-    with Workers(2, functools.partial(bowl, seconds)) as pool:
+    with Workers(2, functools.partial(announced, journal.parent, seconds)) as pool:
         Search(CONFIG, SPACE, DEFAULT, 0, journal).run(pool)

@@ -63,7 +63,7 @@ def test_no_process_outlives_the_block(objectives) -> None:
 def test_no_process_outlives_a_search_that_is_ended(objectives, tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, objectives.__file__, str(tmp_path / "journal.log"), "600"]
     search = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    children = _wait_for_workers(search.pid, 2)
+    children = _wait_for_workers(search.pid, tmp_path, 2)
     if how == signal.SIGINT:
         os.killpg(search.pid, how)  # as a terminal does it
     else:
@@ -78,11 +78,11 @@ def _interrupt(looks: object) -> bool:
     raise KeyboardInterrupt
 
 
-def _wait_for_workers(pid: int, count: int) -> list[psutil.Process]:
-    for _ in range(300):
-        children = psutil.Process(pid).children(recursive=True)
-        if sum("spawn_main" in _command(child) for child in children) == count:
-            return children
+def _wait_for_workers(pid: int, folder: Path, count: int) -> list[psutil.Process]:
+    """All children of `pid`, once `count` workers have said in `folder` that they are at work."""
+    for _ in range(600):
+        if len(list(folder.glob("at-work-*"))) == count:
+            return psutil.Process(pid).children(recursive=True)
         time.sleep(0.1)
     raise AssertionError("the processes did not start")
 
