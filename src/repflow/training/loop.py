@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
-from repflow.draw import Draw, seeded
+from repflow.draw import Draw
 from repflow.errors import Diverged
 from repflow.method import Losses, Method
 from repflow.training.config import TrainingConfig
@@ -88,9 +88,7 @@ def train(
     for step in range(config.steps):
         batches = {name: stream.at(step, sizes[name], seed) for name, stream in streams.items()}
         set_rate(optimizer, rate_factor(config.schedule, step, config.steps))
-        # Layers that draw, such as dropout, take from PyTorch's global generator.
-        with seeded(seed, "layers", step):
-            losses = module(Batches(batches, step / config.steps), Draw(seed, "step", step, fabric.device))
+        losses = module(Batches(batches, step / config.steps), Draw(seed, "step", step, fabric.device))
         optimizer.zero_grad()
         fabric.backward(losses.total)
         if config.clip is not None:
