@@ -20,7 +20,8 @@ class HardwareConfig:
         accelerator: "cpu", "cuda", "mps", or "auto" for the best that is there.
         devices: processes on each machine that share every batch, one device each.
         nodes: machines; more than one are started by torchrun or SLURM.
-        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU.
+        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU; "64-true" tells
+            differences in rounding from those in meaning.
         threads: of PyTorch on the CPU. The last digits of a sum depend on it, so it is part of the record; 0 leaves it
             to PyTorch.
         instructions: what PyTorch, oneDNN and MKL may use of an x86-64 CPU. The last digits depend on it too: "avx2" is
@@ -32,7 +33,7 @@ class HardwareConfig:
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     devices: Count = 1
     nodes: Count = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: NonNegativeCount = 2
     instructions: Instructions = "avx2"
     deterministic: bool = True
