@@ -97,10 +97,11 @@ def _methods(family: str, group: str) -> str:
 
 def _pin_instructions() -> None:
     """Keep PyTorch, which the stage is about to import, to the instructions that params.yaml names."""
-    from repflow.instructions import Instructions, pin
+    from repflow.hardware import HardwareConfig
+    from repflow.instructions import pin
     from repflow.stages.parameters import read
 
-    pin(read("hardware.instructions", Instructions))
+    pin(read("hardware", HardwareConfig).instructions)
 
 
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"

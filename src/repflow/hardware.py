@@ -1,14 +1,13 @@
-"""Devices and precision, by Lightning Fabric."""
+"""Devices and precision, by Lightning Fabric. PyTorch is imported late: first its instructions are chosen."""
 
 from typing import TYPE_CHECKING, Literal
-
-import torch
 
 from repflow.errors import ParameterError
 from repflow.instructions import Instructions
 from repflow.schema import Count, NonNegativeCount, parameters
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
 
@@ -43,6 +42,8 @@ class HardwareConfig:
 def use_threads(threads: NonNegativeCount) -> None:
     """Let PyTorch use this many threads in this process."""
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
 
 
@@ -55,6 +56,7 @@ def prepare(config: HardwareConfig) -> "Fabric":
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
     from lightning_fabric import Fabric
 
     use_threads(config.threads)
@@ -75,7 +77,7 @@ def prepare(config: HardwareConfig) -> "Fabric":
     return fabric
 
 
-def device_for_inference(config: HardwareConfig) -> torch.device:
+def device_for_inference(config: HardwareConfig) -> "torch.device":
     """Where trained models run; sets the threads of this process.
 
     Spares the seconds that Fabric takes to import, and on the CPU, where the same image gives the same output anyway,
@@ -84,6 +86,8 @@ def device_for_inference(config: HardwareConfig) -> torch.device:
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
+
     use_threads(config.threads)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in there if there[name]) if config.accelerator == "auto" else config.accelerator
