@@ -26,9 +26,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--between", type=float, nargs=2, default=(4.0, 26.0), help="seconds from start to kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument(
-        "--undisturbed", type=Path, help="a dvc.lock made on this machine; without it one is made first"
-    )
+    parser.add_argument("--undisturbed", type=Path, help="dvc.lock of this machine; else one is made")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -80,7 +78,7 @@ def undisturbed(folder: Path) -> bytes:
 
 
 def run(folder: Path, seconds: float | None) -> str | None:
-    """`dvc repro`; the stage that was under way when it was killed after `seconds`, or None where it came to its end."""
+    """`dvc repro`; the stage under way when it was killed after `seconds`, or None where it came to its end."""
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
     log = folder.parent / "log"
     with log.open("w") as output:
