@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+BIN = Path(sys.executable).parent
 AFFINE = [{"op": "affine", "degrees": 10.0, "translation": 0.1}]
 STEPS = 300
 TRAINING = {"steps": STEPS, "batch_size": 16, "log_every": 25, "ema": 0.99}
@@ -61,9 +63,10 @@ def write(sections: dict[str, Any]) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
 
 
-def start(stage: str) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("repflow")), *STAGES[stage][0]]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def start(stage: str, **environment: str) -> subprocess.Popen[str]:
+    command = [str(BIN / "repflow"), *STAGES[stage][0]]
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment)
 
 
 def saved(stage: str) -> int:
@@ -129,13 +132,41 @@ def test_other_parameters_start_anew() -> None:
     assert "goes on" not in said
 
 
-def test_two_devices_train_one_model() -> None:
+# A stand-in for SLURM's srun on one machine: it starts as many tasks as were asked for, each told which one it is.
+SRUN = """#!/bin/sh
+for rank in 0 1; do
+  SLURM_JOB_ID=4711 SLURM_JOB_NAME=test SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NODELIST=127.0.0.1 \\
+  SLURM_NNODES=1 SLURM_NODEID=0 SLURM_LOCALID=$rank SLURM_PROCID=$rank MASTER_ADDR=127.0.0.1 MASTER_PORT=$PORT "$@" &
+  processes="$processes $!"
+done
+for process in $processes; do wait $process || exit 1; done
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("launcher", ["", "torchrun --nproc-per-node=2 --master-port=PORT --no-python", "srun"])
+def test_two_devices_train_one_model(launcher: str, tmp_path: Path) -> None:
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    port = str(free_port())
+    launching = {
+        "REPFLOW_LAUNCH": launcher.replace("PORT", port),
+        "PORT": port,
+        "PATH": f"{srun.parent}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
     short = SECTIONS["pretrain"] | {"training": TRAINING | {"steps": 20, "log_every": 20}}
     metrics = {}
     for devices in (1, 2):
         hardware = {"accelerator": "cpu", "threads": 1, "devices": devices}
         write({"pretrain": short, "hardware": hardware, "runtime": {"memory": 1.0, "checkpoints": {}}})
-        process = start("pretrain")
+        process = start("pretrain", **(launching if devices == 2 else {}))
         said = process.communicate()[1]
         assert process.returncode == 0, said
         assert said.count("pretrain: step 20/20") == 1, "one process tells how it comes along"
