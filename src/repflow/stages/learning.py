@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import Trained, TrainingConfig, train
+from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
 from repflow.training.loop import Observe
 
@@ -146,10 +146,11 @@ def fit(
     rows: Mapping[str, Rows],
     *,
     title: str,
+    meter: Meter,
     validation: Rows | None = None,
     observe: Observe | None = None,
 ) -> tuple[Method, Trained]:
-    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`."""
+    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`, `meter` at the cost."""
     fabric = prepare(recipe.hardware)
     with seeded(recipe.seed, "weights/method"):
         method = recipe.method(recipe.settings, start)
@@ -168,6 +169,7 @@ def fit(
         title=title,
         validate=validate,
         observe=observe,
+        meter=meter,
     )
     return method, trained
 
@@ -184,24 +186,12 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
     return right / len(rows)
 
 
-class Stopwatch:
-    """What a training cost; written beside the metrics' files, outside all that is hashed."""
-
-    def __init__(self, stage: str):
-        self._stage, self._started = stage, time.monotonic()
-
-    def write(self, trained: Trained) -> None:
-        """Write seconds and images per second to the state folder."""
-        seconds = time.monotonic() - self._started
-        cost = {"seconds": seconds, "images": trained.images, "images_per_second": trained.images / seconds}
-        write_metrics(paths.STATE / "cost" / f"{self._stage}.json", cost)
-
-
 def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None = None) -> None:
     """Write the curve and the metrics of the training stage `name`, as "finetune" or "adapt/dann"."""
     write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
     last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}
     metrics: dict[str, Any] = {"steps": trained.steps, "kept_step": trained.best_step, **last}
+    metrics |= {"images_seen": trained.images, "flops": trained.flops}
     if trained.best_score is not None:
         metrics["validation"] = trained.best_score
     write_metrics(paths.METRICS / f"{name}.json", {**metrics, **(extra or {})})

@@ -15,6 +15,7 @@ from repflow.draw import Draw, seeded
 from repflow.errors import Diverged
 from repflow.method import Losses, Method
 from repflow.training.config import TrainingConfig
+from repflow.training.cost import Meter
 from repflow.training.curves import Curve
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
 from repflow.training.progress import Progress
@@ -39,6 +40,7 @@ class Trained:
         best_step: after which the kept weights were reached.
         best_score: of the validation at `best_step`, None where there was no validation.
         images: seen, of all streams.
+        flops: floating-point operations, as `training.cost.Meter.counting` counts them.
     """
 
     curve: Curve = field(default_factory=list)
@@ -46,6 +48,7 @@ class Trained:
     best_step: int = 0
     best_score: float | None = None
     images: int = 0
+    flops: int = 0
 
 
 def train(
@@ -58,6 +61,7 @@ def train(
     title: str = "train",
     validate: Validate | None = None,
     observe: Observe | None = None,
+    meter: Meter | None = None,
 ) -> Trained:
     """Train `method` in place; afterwards it holds the weights to keep, in evaluation mode on the CPU.
 
@@ -70,6 +74,7 @@ def train(
         title: for the progress.
         validate: scores what was learned; needed for early stopping, and looked at every `early_stopping.every` steps.
         observe: told of every validation.
+        meter: of what it costs.
 
     Raises:
         Diverged: the loss became infinite or no number.
@@ -84,15 +89,18 @@ def train(
     trained = keeper.trained
     progress = Progress(title, config.steps)
     pending: list[Losses] = []
+    meter = meter or Meter()
     method.train()
     for step in range(config.steps):
-        batches = {name: stream.at(step, sizes[name], seed) for name, stream in streams.items()}
+        with meter.waiting():
+            batches = {name: stream.at(step, sizes[name], seed) for name, stream in streams.items()}
         set_rate(optimizer, rate_factor(config.schedule, step, config.steps))
         # Layers that draw, such as dropout, take from PyTorch's global generator.
-        with seeded(seed, "layers", step):
-            losses = module(Batches(batches, step / config.steps), Draw(seed, "step", step, fabric.device))
-        optimizer.zero_grad()
-        fabric.backward(losses.total)
+        with meter.counting():
+            with seeded(seed, "layers", step):
+                losses = module(Batches(batches, step / config.steps), Draw(seed, "step", step, fabric.device))
+            optimizer.zero_grad()
+            fabric.backward(losses.total)
         if config.clip is not None:
             fabric.clip_gradients(module, optimizer, max_norm=config.clip, error_if_nonfinite=False)
         optimizer.step()
@@ -108,9 +116,11 @@ def train(
             trained.curve.append(point)
             pending = []
             progress.show(trained.steps, point["loss"], trained.images)
+        meter.stepped(sum(sizes.values()), fabric.world_size)
         if not keeper.goes_on(last):
             break
     progress.close()
+    trained.flops = meter.cost().flops
     keeper.restore()
     method.eval()
     with torch.no_grad():
