@@ -30,36 +30,21 @@ class Uncounted(Meter):
         self.restore({"step_flops": 0})
 
 
-def by_hand(convolutions: list[tuple[int, int, int]], products: list[tuple[int, int]], images: int) -> int:
-    """Operations of one step: forward, then the gradients of weights and inputs; the first layer's input needs none.
-
-    Args:
-        convolutions: input channels, output channels and output pixels of each 3x3 convolution.
-        products: sizes of each linear layer.
-        images: in the batch.
-    """
-    layers = [2 * 9 * given * made * pixels for given, made, pixels in convolutions]
-    layers += [2 * given * made for given, made in products]
-    return images * (3 * sum(layers) - layers[0])
-
-
 def test_it_counts_what_a_step_multiplies(method: Supervised, run: Run) -> None:
-    shapes: list[tuple[int, int, int]] = []
+    """Forward, then the gradients of weights and inputs, each as dear; the first layer's input needs no gradient."""
+    layers: list[int] = []
 
-    def note(layer: nn.Conv2d, given: Any, made: Tensor) -> None:
-        assert layer.kernel_size == (3, 3)
-        shapes.append((layer.in_channels, layer.out_channels, made.shape[2] * made.shape[3]))
+    def note(layer: nn.Conv2d | nn.Linear, given: Any, made: Tensor) -> None:
+        layers.append(2 * layer.weight.numel() * made[:, 0].numel())
 
     for module in method.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(note)
-    linear = [(layer.in_features, layer.out_features) for layer in method.modules() if isinstance(layer, nn.Linear)]
     meter = Meter()
     trained = run(method, steps=3, meter=meter)
-    step = by_hand(shapes[: len(shapes) // 3], linear, images=16)
+    assert len(layers) == 3 * 4
+    step = 3 * sum(layers[:4]) - layers[0]
     cost = meter.cost()
-    assert shapes
-    assert linear
     assert (cost.step_flops, cost.flops) == (step, 3 * step)
     assert (cost.steps, cost.images) == (3, 48)
     assert trained.flops == cost.flops
@@ -172,7 +157,7 @@ def test_nobody_measures_energy_in_the_library() -> None:
 def test_peak_memory_is_this_processs_own() -> None:
     """A process that once was large reports it, and the small one that it starts does not inherit it."""
     code = "from repflow.training.cost import peak_memory; print(peak_memory())"
-    big = f"import subprocess, sys; held = b"x" * (512 << 20); {code}; del held\n"
+    big = f"import subprocess, sys; held = b'x' * (512 << 20); {code}; del held\n"
     big += f"print(peak_memory()); subprocess.run([sys.executable, '-c', {code!r}])"
     run = subprocess.run([sys.executable, "-c", big], capture_output=True, text=True, check=True)
     held, after, child = (int(line) for line in run.stdout.split())
