@@ -115,9 +115,9 @@ def in_a_process(code: str, **environment: str) -> str:
 MEASURE = """
 import sys
 def listen(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         print("network:", event, arguments)
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+    if event == "open" and isinstance(arguments[0], str) and set(arguments[1] or "") & set("wax+"):
         print("file:", arguments[0])
 sys.addaudithook(listen)
 from repflow.stages.energy import EnergyMeter

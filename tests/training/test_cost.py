@@ -4,20 +4,18 @@ import copy
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from repflow.data.batches import Batches
-from repflow.draw import Draw
-from repflow.method import Losses
-from repflow.semisup.supervised import Config, Supervised
-from repflow.training import Trained
-from repflow.training.cost import Cost, Meter, peak_memory
+from repflow.data.batches import Stream
+from repflow.semisup.supervised import Supervised
+from repflow.training import Trained, cost
+from repflow.training.cost import Cost, Meter
 
 Run = Callable[..., Trained]
 
@@ -44,10 +42,10 @@ def test_it_counts_what_a_step_multiplies(method: Supervised, run: Run) -> None:
     trained = run(method, steps=3, meter=meter)
     assert len(layers) == 3 * 4
     step = 3 * sum(layers[:4]) - layers[0]
-    cost = meter.cost()
-    assert (cost.step_flops, cost.flops) == (step, 3 * step)
-    assert (cost.steps, cost.images) == (3, 48)
-    assert trained.flops == cost.flops
+    spent = meter.cost()
+    assert (spent.step_flops, spent.flops) == (step, 3 * step)
+    assert (spent.steps, spent.images) == (3, 48)
+    assert trained.flops == spent.flops
 
 
 def test_counting_changes_no_bit(method: Supervised, run: Run) -> None:
@@ -60,46 +58,42 @@ def test_counting_changes_no_bit(method: Supervised, run: Run) -> None:
         assert one.numpy().tobytes() == other.numpy().tobytes(), name
 
 
-def test_the_count_depends_on_no_kernel_and_no_thread(method: Supervised, run: Run) -> None:
+def test_the_count_depends_on_no_kernel_and_no_thread(
+    method: Supervised, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = run(copy.deepcopy(method), steps=1).flops
     threads = torch.get_num_threads()
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     try:
         torch.set_num_threads(3)
-        with torch.backends.mkldnn.flags(enabled=False):
-            assert run(method, steps=1).flops == expected
+        assert run(method, steps=1).flops == expected
     finally:
         torch.set_num_threads(threads)
-
-
-class Slow(Supervised):
-    """A step that takes a while after its batch is there."""
-
-    def losses(self, batch: Batches, draw: Draw) -> Losses:
-        time.sleep(0.05)
-        return super().losses(batch, draw)
 
 
 def test_waiting_is_the_time_until_batches_are_there(
     method: Supervised, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from repflow.data.batches import Stream
+    """By a clock that goes on by 3 for a batch, by 5 for the losses, and else stands still."""
+    now = 0.0
 
-    fetch = Stream.at
+    def passing(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def slower(*given: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return work(*given)
 
-    def slowly(self: Stream, *place: int) -> Any:
-        time.sleep(0.05)
-        return fetch(self, *place)
+        return slower
 
-    slow = Slow(Config(), method.classifier)
-    idle = Meter()
-    run(slow, steps=4, meter=idle)
-    monkeypatch.setattr(Stream, "at", slowly)
-    waiting = Meter()
-    run(slow, steps=4, meter=waiting)
-    for meter in (idle, waiting):
-        assert 0.2 <= meter.cost().training_seconds <= meter.cost().seconds
-    assert waiting.cost().training_seconds >= 0.4
-    assert waiting.cost().waiting_seconds >= 0.2 > idle.cost().waiting_seconds
+    monkeypatch.setattr("repflow.training.cost.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(Stream, "at", passing(3, Stream.at))
+    monkeypatch.setattr(Supervised, "losses", passing(5, Supervised.losses))
+    meter = Meter()
+    now = 100.0
+    run(method, steps=4, meter=meter)
+    now += 10
+    spent = meter.cost()
+    assert (spent.waiting_seconds, spent.training_seconds, spent.seconds) == (4 * 3, 4 * (3 + 5), 100 + 32 + 10)
 
 
 def test_a_resumed_training_adds_to_what_was_spent(method: Supervised, run: Run) -> None:
@@ -136,11 +130,11 @@ def test_trainings_beside_each_other_add_their_work_but_not_the_clock() -> None:
     two = Cost(1, 10, 300, 300, seconds=900.0, training_seconds=4.0, memory=2**60, gpu_memory=5)
     for trial in (one, two):
         search.add(vars(trial))
-    cost = search.cost()
-    assert (cost.steps, cost.images, cost.flops) == (3, 30, 500)
-    assert (cost.training_seconds, cost.waiting_seconds) == (7.0, 1.0)
-    assert cost.seconds < 100
-    assert (cost.memory, cost.gpu_memory, cost.energy) == (2**60, 5, 1.0)
+    spent = search.cost()
+    assert (spent.steps, spent.images, spent.flops) == (3, 30, 500)
+    assert (spent.training_seconds, spent.waiting_seconds) == (7.0, 1.0)
+    assert spent.seconds < 100
+    assert (spent.memory, spent.gpu_memory, spent.energy) == (2**60, 5, 1.0)
 
 
 def test_processes_side_by_side_count_each() -> None:
@@ -155,13 +149,11 @@ def test_nobody_measures_energy_in_the_library() -> None:
 
 
 def test_peak_memory_is_this_processs_own() -> None:
-    """A process that once was large reports it, and the small one that it starts does not inherit it."""
-    code = "from repflow.training.cost import peak_memory; print(peak_memory())"
-    big = f"import subprocess, sys; held = b'x' * (512 << 20); {code}; del held\n"
-    big += f"print(peak_memory()); subprocess.run([sys.executable, '-c', {code!r}])"
-    run = subprocess.run([sys.executable, "-c", big], capture_output=True, text=True, check=True)
-    held, after, child = (int(line) for line in run.stdout.split())
-    assert held > 512 * 2**20
-    assert after >= held
-    assert child < held - 256 * 2**20
-    assert peak_memory() > 2**20
+    """A process that once was large says so, and the small one that it starts does not inherit it."""
+    measure = f"import runpy; print(runpy.run_path({cost.__file__!r})['peak_memory']())"
+    large = f"import subprocess, sys; held = b'x' * (256 << 20); del held; {measure}\n"
+    large += f"subprocess.run([sys.executable, '-c', {measure!r}])"
+    run = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True)
+    parent, child = (int(line) / 2**20 for line in run.stdout.split())
+    assert parent > 256
+    assert 4 < child < 128

@@ -76,15 +76,15 @@ class EnergyMeter:
 
 
 class _Readings:
-    """The first and the latest of codecarbon's totals. It calls these methods, from threads of its own."""
+    """The latest of codecarbon's totals. It calls these methods, from threads of its own."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-        self._last: tuple[float, float] | None = None
+        self._number = 0
+        self._power = 0.0
 
     def live_out(self, total: Any, delta: Any) -> None:
-        self._last = (total.duration, total.energy_consumed)
-        self._first = self._first or self._last
+        self._power = total.energy_consumed / total.duration * 3600
+        self._number += 1
 
     out = live_out
 
@@ -92,7 +92,5 @@ class _Readings:
         pass
 
     def power(self) -> float | None:
-        """The mean between the two, in kW."""
-        if self._first is None or self._last is None or self._first[0] == self._last[0]:
-            return None
-        return (self._last[1] - self._first[1]) / (self._last[0] - self._first[0]) * 3600
+        """The mean so far in kW, None before the second reading; the first one is made before any time has passed."""
+        return self._power if self._number > 1 else None

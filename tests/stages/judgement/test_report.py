@@ -250,7 +250,7 @@ def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:
 
 
 def test_accuracy_stands_against_the_work_behind_it(reported: Path) -> None:
-    """In 10¹² operations: the pretraining took 4, the adaptation by CORAL 250, the others 1 each; nothing was searched."""
+    """In 10¹² operations: the pretraining took 4, CORAL 250, the others 1 each; nothing was searched."""
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     accuracy = f"{100 * results['coral']['target']['accuracy']:.1f} %"
     rows = re.findall(r"^\| (.*) \|$", (reported / "reports/report.md").read_text(encoding="utf-8"), re.MULTILINE)
