@@ -137,11 +137,11 @@ def test_trainings_beside_each_other_add_their_work_but_not_the_clock() -> None:
     assert (spent.memory, spent.gpu_memory, spent.energy) == (2**60, 5, 1.0)
 
 
-def test_processes_side_by_side_count_each() -> None:
+def test_every_process_works_as_much() -> None:
     meter = Meter()
     meter.restore({"step_flops": 10})
     meter.stepped(16, processes=2)
-    assert (meter.cost().steps, meter.cost().images, meter.cost().flops) == (1, 32, 20)
+    assert (meter.cost().steps, meter.cost().images, meter.cost().flops) == (1, 16, 20)
 
 
 def test_nobody_measures_energy_in_the_library() -> None:

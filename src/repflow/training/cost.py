@@ -80,12 +80,12 @@ class Meter:
         self._spent.step_flops = counter.get_total_flops()
 
     def stepped(self, images: int, processes: int = 1) -> None:
-        """A step is done, on `images` images in each of so many processes side by side."""
+        """A step is done: it saw `images` images, of which each of so many processes had the same share."""
         now = time.monotonic()
         self._spent.training_seconds += 0.0 if self._mark is None else now - self._mark
         self._mark = now
         self._spent.steps += 1
-        self._spent.images += images * processes
+        self._spent.images += images
         self._spent.flops += (self._spent.step_flops or 0) * processes
 
     def cost(self) -> Cost:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from typing import Any
 
 from tqdm import tqdm
 
@@ -38,10 +39,9 @@ def open_trials(config: SearchConfig) -> Evaluate:
             return look(step, score)
 
         short = shortened(recipe, config)
+        how: dict[str, Any] = {"meter": meter, "validation": validation, "observe": observe, "save": False}
         try:
-            _, trained = fit(
-                short, classifier, rows, title="trial", meter=meter, validation=validation, observe=observe
-            )
+            _, trained = fit(short, classifier, rows, title="trial", **how)
         except Diverged as error:
             return Outcome("failed", reason=str(error), cost=meter.state())
         if trained.steps < short.section.training.steps:
@@ -57,7 +57,7 @@ def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     steps = config.steps or recipe.section.training.steps
     looks = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # a trial is given up by the pruner alone
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=looks)
-    hardware = dataclasses.replace(recipe.hardware, threads=config.threads)
+    hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
     return dataclasses.replace(
         recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
     )
