@@ -133,11 +133,8 @@ def race(
     ours = rates[rivals[-1].name]
     measured: list[dict[str, Any]] = []
     for rival in rivals:
-        entry: dict[str, Any] = {
-            "name": rival.name,
-            "about": rival.about,
-            "rates": [rounded(rate) for rate in rates[rival.name]],
-        }
+        each = [rounded(rate) for rate in rates[rival.name]]
+        entry: dict[str, Any] = {"name": rival.name, "about": rival.about, "rates": each}
         entry |= spread(rates[rival.name])
         if rival is not rivals[-1]:
             entry["times"] = spread([mine / theirs for mine, theirs in zip(ours, rates[rival.name], strict=True)])

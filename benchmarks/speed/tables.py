@@ -1,7 +1,7 @@
 """Records as Markdown, and the marked blocks of a page that hold it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,14 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
         ending = "" if record["machine"]["device"] == "cpu" else f" {record['machine']['device']}"
         found[f"machine{ending}"] = _machine(record)
         for name, section in record["sections"].items():
-            render: Callable[[Any], str] = {"scaling": _scaling, "profile": _profile}.get(name, _races)
-            found[f"{name}{ending}"] = render(section)
+            found[f"{name}{ending}"] = _section(name, section)
     return found
+
+
+def _section(name: str, section: Any) -> str:
+    if name == "scaling":
+        return _scaling(section)
+    return _profile(section) if name == "profile" else _races(section)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> str:
