@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speed import machine, tables
+from repflow.instructions import pin
+from speed import tables
 from speed.images import load
 from speed.settings import Settings
 
@@ -37,6 +38,8 @@ def main(arguments: list[str]) -> None:
 
 def measure(settings: Settings, sections: list[str]) -> dict[str, Any]:
     """The record of one run: the machine, the settings and what each section found."""
+    pin(settings.instructions)
+    machine = importlib.import_module("speed.machine")  # imports PyTorch, which has to find the instructions pinned
     record: dict[str, Any] = {"machine": machine.describe(settings), "sections": {}}
     images = load(settings.data, settings.images, settings.size)
     record["images"] = {"count": len(images), "origin": images.origin, "size": settings.size}
@@ -50,7 +53,7 @@ def measure(settings: Settings, sections: list[str]) -> dict[str, Any]:
 def settings_of(options: argparse.Namespace) -> Settings:
     """What the options ask for."""
     names = ("repeats", "seconds", "device", "batch", "images", "data", "encoders")
-    given = {name: getattr(options, name) for name in (*names, "threads", "workers")}
+    given = {name: getattr(options, name) for name in (*names, "threads", "workers", "instructions")}
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -67,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--encoders", nargs="+", choices=("small", "resnet18"), default=plain.encoders)
     made.add_argument("--batch", type=int, help="images in a batch, in place of each section's own choice")
     made.add_argument("--threads", type=int, help="of PyTorch; default: all cores")
+    made.add_argument("--instructions", choices=("avx2", "native"), default=plain.instructions)
     made.add_argument("--workers", type=int, help="of the rivals' DataLoaders; default: all cores")
     made.add_argument("--json", type=Path, help="where the record goes")
     made.add_argument("--markdown", type=Path, help="a page whose marked blocks are filled with the tables")

@@ -20,7 +20,7 @@ from speed import ours
 from speed.images import Images
 from speed.race import Clock, Rival, race, training
 from speed.settings import Settings
-from speed.simclr import plain_adamw, precision, torch_as_it_comes
+from speed.simclr import on_device, plain_adamw, precision, torch_as_it_comes
 
 BATCH, LABELLED = 64, 400
 
@@ -83,7 +83,7 @@ def _loop(
 ) -> None:
     torch_as_it_comes(settings)
     device = torch.device(settings.device)
-    method = ours.new_fixmatch(images).to(device).train()
+    method = on_device(ours.new_fixmatch(images), settings)
     optimizer = plain_adamw(method)
     average = averaged(method.learned, ours.read("finetune", "fixmatch")["training"]["ema"])
     for views, labels, weak, strong in islice(feed(method, settings, images, device), clock.total):

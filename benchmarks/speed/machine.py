@@ -19,6 +19,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "device": settings.device,
         "processor": processor(),
         "cores": cores(),
+        "instructions": settings.instructions,
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "load": round(os.getloadavg()[0], 2),

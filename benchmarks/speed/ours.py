@@ -65,7 +65,8 @@ def new_fixmatch(images: Images) -> fixmatch.FixMatch:
 def fit(method: Method, rows: dict[str, Rows], training: dict[str, Any], settings: Settings, clock: Clock) -> None:
     """Train by `repflow.training.train` on the hardware that `settings` name."""
     hardware = read("hardware", "gpu" if settings.device == "cuda" else "cpu")
-    fabric = prepare(build(HardwareConfig, {**hardware, "threads": settings.threads}, "hardware"))
+    chosen = build(HardwareConfig, {**hardware, "threads": settings.threads}, "hardware")
+    fabric = prepare(chosen)
     config = build(TrainingConfig, {**training, "steps": clock.total}, "training")
     method.after_step = clock.tick  # type: ignore[method-assign]  # the trainer calls it after every step
-    train(method, rows, config, fabric, seed=0)
+    train(method, rows, config, fabric, seed=0, compile=chosen.compile)

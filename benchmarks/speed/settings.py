@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from repflow.instructions import Instructions
+
 
 def cores() -> int:
     """The cores that this process may use."""
@@ -19,6 +21,7 @@ class Settings:
         seconds: for which each of them runs in a round, about.
         device: "cpu", or "cuda" with bf16 as in `conf/hardware/gpu.yaml`.
         threads: of PyTorch in the process that trains; augmentation is measured on one.
+        instructions: of the CPU that PyTorch may use, as `hardware.instructions`; the same for every rival.
         workers: processes that load data, for the rivals that need some.
         batch: images in a batch; None for what each section takes.
         images: how many images there are to learn from.
@@ -31,6 +34,7 @@ class Settings:
     seconds: float = 3.0
     device: str = "cpu"
     threads: int = field(default_factory=cores)
+    instructions: Instructions = "native"
     workers: int = field(default_factory=cores)
     batch: int | None = None
     images: int = 20_000

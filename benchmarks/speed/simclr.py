@@ -1,9 +1,10 @@
 """SimCLR training: views per second, two views of every image of a batch, from the images in memory to new weights."""
 
 import contextlib
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
@@ -11,6 +12,8 @@ from speed import ours
 from speed.images import Images
 from speed.race import Clock, Rival, race, training
 from speed.settings import Settings
+
+Module = TypeVar("Module", bound=nn.Module)
 
 BATCHES = {("small", "cpu"): 256, ("resnet18", "cpu"): 32, ("small", "cuda"): 512, ("resnet18", "cuda"): 512}
 """Images in a batch: lightly's example has 256; ResNet-18 on a CPU would take half a minute for a step of them."""
@@ -66,7 +69,7 @@ def lightly(encoder: str, settings: Settings, images: Images, clock: Clock) -> N
 
 def bare_loop(encoder: str, settings: Settings, images: Images, clock: Clock) -> None:
     """A loop by hand in plain PyTorch around repflow's batches, views and losses, with no schedule, curve, progress,
-    checkpoint or Fabric; AdamW, bf16 by autocast on a GPU."""
+    checkpoint or Fabric; AdamW; on a GPU bf16 by autocast, channels-last, a fused optimiser and cuDNN's benchmark."""
     torch_as_it_comes(settings)
     loop(encoder, settings, images, clock)
 
@@ -87,23 +90,33 @@ def repflow(encoder: str, settings: Settings, images: Images, clock: Clock) -> N
 def loop(encoder: str, settings: Settings, images: Images, clock: Clock) -> None:
     """What both bare loops do."""
     device = torch.device(settings.device)
-    method = ours.new_simclr(encoder, images).to(device).train()
+    method = on_device(ours.new_simclr(encoder, images), settings)
     stream, size = Stream("unlabelled", images.rows(), device), batch_size(encoder, settings)
     optimizer = plain_adamw(method)
     for step in range(clock.total):
         batch = Batches({"unlabelled": stream.at(step, size, 0)}, step / clock.total)
         with precision(settings):
-            total = method.losses(batch, Draw(0, "step", step, device)).total
+            total = method(batch, Draw(0, "step", step, device)).total
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
         clock.tick()
 
 
-def plain_adamw(module: torch.nn.Module) -> torch.optim.Optimizer:
+def on_device(module: Module, settings: Settings) -> Module:
+    """The module where it is to be trained, laid out as the device likes it best."""
+    if settings.device == "cpu":
+        return module.train()
+    torch.backends.cudnn.benchmark = True
+    return module.to(settings.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload, no-any-return]
+
+
+def plain_adamw(module: nn.Module) -> torch.optim.Optimizer:
     """PyTorch's AdamW with the rate and decay of `conf/training/pretext.yaml`."""
     values = ours.read("training", "pretext")["optimizer"]
-    return torch.optim.AdamW(module.parameters(), lr=values["learning_rate"], weight_decay=values["weight_decay"])
+    rate, decay = values["learning_rate"], values["weight_decay"]
+    fused = next(module.parameters()).is_cuda
+    return torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay, fused=fused)
 
 
 def precision(settings: Settings) -> contextlib.AbstractContextManager[Any]:
@@ -115,4 +128,4 @@ def torch_as_it_comes(settings: Settings) -> None:
     """Undo what the trainer has set in this process: every rival runs with PyTorch's own settings."""
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
+    torch.backends.cudnn.deterministic = torch.backends.cudnn.benchmark = False

@@ -60,9 +60,10 @@ def _machine(record: Record) -> str:
     machine, images = record["machine"], record["images"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     gpu = f"{machine['gpu']}; " if "gpu" in machine else ""
+    instructions = f"{machine['instructions']} instructions ({machine['vectors']})"
     return (
         f"`{record['command']}`\n\n"
-        f"{gpu}{machine['processor']}, {machine['cores']} cores, {machine['vectors']}, "
+        f"{gpu}{machine['processor']}, {machine['cores']} cores, {instructions}, "
         f"{machine['memory_gigabytes']} GB; load average at the start {machine['load']}. "
         f"Python {machine['python']}, {versions}. {record['repeats']} rounds of about {record['seconds']:g} s for each "
         f"rival; {images['count']:,} images of {images['size']}x{images['size']}: {images['origin']}.\n"
