@@ -3,8 +3,8 @@
 `python -m speed.scaling WORK FOLDER` is that process. It works in FOLDER and prints one JSON object.
 """
 
+import contextlib
 import json
-import resource
 import struct
 import subprocess
 import sys
@@ -90,15 +90,23 @@ def _run(work: str, folder: Path, settings: Settings) -> dict[str, float]:
 def main(work: str, folder: Path, threads: int, batch: int, size: int) -> None:
     """Do one work and print what it took."""
     act = {"ingest": _ingest, "simclr": _simclr}[work](folder, threads, batch, size)
-    before, started = _peak(), time.perf_counter()
+    before, started = _memory("VmRSS"), time.perf_counter()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     act()
-    print(json.dumps({"seconds": time.perf_counter() - started, "before": before, "peak": _peak()}))
+    print(json.dumps({"seconds": time.perf_counter() - started, "before": before, "peak": _memory("VmHWM")}))
 
 
-def _peak() -> float:
-    """The most memory that this process has held so far, in megabytes."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (2**20 if sys.platform == "darwin" else 2**10)
+def _memory(kind: str) -> float:
+    """Resident memory in megabytes: now ("VmRSS") or at most so far ("VmHWM").
+
+    Not getrusage's: a new process inherits from its parent what that says of the past.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RuntimeError("memory is read from /proc/self/status, which only Linux has") from error
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{kind}:"))) / 2**10
 
 
 def _ingest(folder: Path, threads: int, batch: int, size: int) -> Callable[[], None]:
