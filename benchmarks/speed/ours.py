@@ -39,19 +39,19 @@ def policy(name: str) -> Policy:
     return Policy(policy_config(name))
 
 
-def encoder(name: str, images: Images) -> Encoder:
-    """An encoder of `conf/encoder/` with random weights that are the same for every rival."""
+def encoder(name: str, images: Images, **changes: Any) -> Encoder:
+    """An encoder of `conf/encoder/`, changed, with random weights that are the same for every rival."""
     torch.manual_seed(0)
-    config = build(EncoderConfig, read("encoder", name), f"encoder.{name}")
+    config = build(EncoderConfig, {**read("encoder", name), **changes}, f"encoder.{name}")
     built = build_encoder(config, images.pixels.shape[1], images.pixels.shape[2])
     normalise_by(built, images.pixels[:4096])
     return built
 
 
-def new_simclr(name: str, images: Images) -> simclr.SimCLR:
-    """SimCLR as `conf/pretrain/simclr.yaml` has it, with the views of `natural.simclr`."""
+def new_simclr(name: str, images: Images, **changes: Any) -> simclr.SimCLR:
+    """SimCLR as `conf/pretrain/simclr.yaml` has it, with the views of `natural.simclr`, on an encoder, changed."""
     settings = {**read("pretrain", "simclr")["settings"], "augment": read("augment", "natural")["simclr"]}
-    return simclr.SimCLR(build(simclr.Config, settings, "simclr"), encoder(name, images))
+    return simclr.SimCLR(build(simclr.Config, settings, "simclr"), encoder(name, images, **changes))
 
 
 def new_fixmatch(images: Images) -> fixmatch.FixMatch:

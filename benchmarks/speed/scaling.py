@@ -26,19 +26,23 @@ from speed.race import rounded, spread
 from speed.settings import Settings
 
 BATCH, REPEATS = 256, 3
+TIMES = 4
+"""How many times over the images are taken, so that they weigh more than what memory differs by from run to run."""
+WIDTHS = (8, 16)
+"""Of the encoder: so small that the data are most of the work."""
 WORKS = ("ingest", "simclr")
 
 
 def measure(settings: Settings, images: Images) -> dict[str, Any]:
-    """Both works for half of the images and for all of them, in turns.
+    """Both works for twice as many images as there are, each image twice, and for four times as many, in turns.
 
     Returns:
         `images`: the two numbers of images; `megabytes` of each; and for each work `seconds` and `beyond`, the peak of
         the resident memory less what the process had before it touched data, less the images, in megabytes: for each
         number a spread over the rounds. `times` is the spread of the ratio of the seconds.
     """
-    counts = (len(images) // 2, len(images))
-    sizes = [images.pixels[:count].nbytes / 2**20 for count in counts]
+    counts = (len(images) * TIMES // 2, len(images) * TIMES)
+    sizes = [count * images.pixels[0].nbytes / 2**20 for count in counts]
     found: dict[str, list[list[dict[str, float]]]] = {work: [[], []] for work in WORKS}
     with tempfile.TemporaryDirectory() as name:
         for place, count in enumerate(counts):
@@ -57,19 +61,20 @@ def measure(settings: Settings, images: Images) -> dict[str, Any]:
                 for runs, size in zip((half, whole), sizes, strict=True)
             ],
         }
-    shared = {"threads": settings.threads, "batch": settings.batch or BATCH, "encoder": "small"}
+    shared = {"threads": settings.threads, "batch": settings.batch or BATCH, "encoder_widths": "8 and 16"}
     return {"images": counts, "megabytes": list(map(rounded, sizes)), "settings": shared, "works": works}
 
 
 def _prepare(folder: Path, images: Images, count: int) -> None:
     """Write the images as IDX files, and the split of the store that the ingest will make of them."""
     folder.mkdir()
-    pixels = np.ascontiguousarray(images.pixels[:count].transpose(0, 2, 3, 1))
-    header = struct.pack(">HBB4I", 0, 8, 4, *pixels.shape)
-    (folder / "images").write_bytes(header + pixels.tobytes())
-    (folder / "labels").write_bytes(
-        struct.pack(">HBBI", 0, 8, 1, count) + images.labels[:count].astype(np.uint8).tobytes()
-    )
+    pixels = images.pixels.transpose(0, 2, 3, 1)
+    turns = [pixels[: count - first] for first in range(0, count, len(images))]
+    with (folder / "images").open("wb") as file:
+        file.write(struct.pack(">HBB4I", 0, 8, 4, count, *pixels.shape[1:]))
+        file.writelines(turn.tobytes() for turn in turns)
+    labels = np.resize(images.labels, count).astype(np.uint8)
+    (folder / "labels").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes())
     splits = folder / "splits"
     splits.mkdir()
     sides = pd.DataFrame({"index": np.arange(count), "side": [Side.UNLABELLED.value] * count})
@@ -122,7 +127,7 @@ def _simclr(folder: Path, threads: int, batch: int, size: int) -> Callable[[], N
     from speed.race import Clock
 
     few = np.array(open_store(folder / "stores" / "source").images[:256])
-    method = ours.new_simclr("small", Images(few, np.zeros(len(few), np.int64), ""))
+    method = ours.new_simclr("small", Images(few, np.zeros(len(few), np.int64), ""), widths=WIDTHS)
     settings = Settings(threads=threads, batch=batch, size=size)
 
     def act() -> None:

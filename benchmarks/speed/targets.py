@@ -150,11 +150,11 @@ TARGETS = (
     ),
     Target("SimCLR, ResNet-18, 32x32, bf16, one GPU", "30,000 views/s", rate("resnet18", 30_000)),
     Target(
-        "memory of training beyond the images, for half of them and all",
+        "memory of training beyond the images, for some and twice as many",
         "the same",
         memory("simclr", NOISE),
     ),
     Target("time of training for twice the images", "2 times", time("simclr", 2 + NOISE)),
-    Target("memory of an ingest beyond the images, for half of them and all", "the same", memory("ingest", NOISE)),
+    Target("memory of an ingest beyond the images, for some and twice as many", "the same", memory("ingest", NOISE)),
     Target("time of an ingest for twice the images", "2 times", time("ingest", 2 + NOISE)),
 )
