@@ -98,7 +98,8 @@ def rows(recipe: Recipe, shown: dict[str, Rows]) -> dict[str, Rows]:
 
 
 def batch(method: Method, rows: Mapping[str, Rows], progress: float = 0.0) -> Batches:
-    parts = {name: Stream(name, rows[name]).at(0, method.batch_size(name, 8), seed=0) for name in method.streams}
+    sizes = {name: method.batch_size(name, 8) for name in method.streams}
+    parts = {name: Stream(name, rows[name]).at(0, size, seed=0) for name, size in sizes.items() if size}
     return Batches(parts, progress)
 
 

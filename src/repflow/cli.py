@@ -5,6 +5,8 @@ Every command imports what it needs when it runs, so that the help comes at once
 
 import errno
 import logging
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -97,10 +99,18 @@ def _methods(family: str, group: str) -> str:
 
 def _pin_instructions() -> None:
     """Keep PyTorch, which the stage is about to import, to the instructions that params.yaml names."""
-    from repflow.instructions import Instructions, pin
+    from repflow.hardware import HardwareConfig
+    from repflow.instructions import pin
     from repflow.stages.parameters import read
 
-    pin(read("hardware.instructions", Instructions))
+    pin(read("hardware", HardwareConfig).instructions)
+
+
+def _launch() -> None:
+    """Hand a training over to the launcher that REPFLOW_LAUNCH names, such as srun or torchrun: once."""
+    launcher = shlex.split(os.environ.pop("REPFLOW_LAUNCH", ""))
+    if launcher:
+        os.execvp(launcher[0], [*launcher, *sys.argv])
 
 
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
@@ -164,6 +174,7 @@ def pretrain() -> None:
 
     Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
     """
+    _launch()
     _pin_instructions()
     from repflow.stages import pretrain as stage
 
@@ -202,6 +213,7 @@ def finetune() -> None:
     Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
     `repflow finetune`
     """
+    _launch()
     _pin_instructions()
     from repflow.stages import finetune as stage
 
@@ -217,6 +229,7 @@ def adapt(
     Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
     `repflow adapt dann`
     """
+    _launch()
     _pin_instructions()
     from repflow.stages import adapt as stage
 

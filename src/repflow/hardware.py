@@ -1,14 +1,13 @@
-"""Devices and precision, by Lightning Fabric."""
+"""Devices and precision, by Lightning Fabric. PyTorch is imported late: first its instructions are chosen."""
 
 from typing import TYPE_CHECKING, Literal
-
-import torch
 
 from repflow.errors import ParameterError
 from repflow.instructions import Instructions
 from repflow.schema import Count, NonNegativeCount, parameters
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
 
@@ -20,7 +19,8 @@ class HardwareConfig:
         accelerator: "cpu", "cuda", "mps", or "auto" for the best that is there.
         devices: processes on each machine that share every batch, one device each.
         nodes: machines; more than one are started by torchrun or SLURM.
-        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU.
+        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU; "64-true" tells
+            differences in rounding from those in meaning.
         threads: of PyTorch on the CPU. The last digits of a sum depend on it, so it is part of the record; 0 leaves it
             to PyTorch.
         instructions: what PyTorch, oneDNN and MKL may use of an x86-64 CPU. The last digits depend on it too: "avx2" is
@@ -32,7 +32,7 @@ class HardwareConfig:
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     devices: Count = 1
     nodes: Count = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: NonNegativeCount = 2
     instructions: Instructions = "avx2"
     deterministic: bool = True
@@ -42,6 +42,8 @@ class HardwareConfig:
 def use_threads(threads: NonNegativeCount) -> None:
     """Let PyTorch use this many threads in this process."""
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
 
 
@@ -54,6 +56,7 @@ def prepare(config: HardwareConfig) -> "Fabric":
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
     from lightning_fabric import Fabric
 
     use_threads(config.threads)
@@ -74,7 +77,7 @@ def prepare(config: HardwareConfig) -> "Fabric":
     return fabric
 
 
-def device_for_inference(config: HardwareConfig) -> torch.device:
+def device_for_inference(config: HardwareConfig) -> "torch.device":
     """Where trained models run; sets the threads of this process.
 
     Spares the seconds that Fabric takes to import, and on the CPU, where the same image gives the same output anyway,
@@ -83,6 +86,8 @@ def device_for_inference(config: HardwareConfig) -> torch.device:
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
+
     use_threads(config.threads)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in there if there[name]) if config.accelerator == "auto" else config.accelerator

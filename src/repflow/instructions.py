@@ -22,5 +22,5 @@ def pin(instructions: Instructions) -> None:
     if instructions == "native" or PINNED.items() <= os.environ.items():
         return
     if "torch" in sys.modules:
-        log.warning("hardware.instructions: PyTorch is loaded already, and keeps those that it has chosen")
+        log.warning("hardware.instructions: PyTorch is loaded already, and may keep those that it has chosen")
     os.environ.update(PINNED)

@@ -49,7 +49,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def batch_size(self, stream: str, size: int) -> int:
-        """Images of `stream` in a step, where the training's batch size is `size`."""
+        """Images of `stream` in a step, where the training's batch size is `size`; 0 if only `finish` wants it."""
         return size
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:

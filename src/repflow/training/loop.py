@@ -157,7 +157,7 @@ class _Run:
     def _descend(self, sizes: Mapping[str, int]) -> Losses:
         """The losses of the next step on batches of these sizes, and their gradients."""
         step, fabric = self.trained.steps, self._fabric
-        batches = {name: stream.at(step, sizes[name], self._seed) for name, stream in self._streams.items()}
+        batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
         losses: Losses = self._module(Batches(batches, step / self._config.steps), draw)
         fabric.backward(losses.total)

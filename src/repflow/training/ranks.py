@@ -1,11 +1,11 @@
 """What several processes need to train as one would: shares of a batch, and batch statistics over all of them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from repflow.errors import ParameterError
 
@@ -60,10 +60,10 @@ class CommonBatchNorm(nn.Module):
             )
         others = [axis for axis in range(features.ndim) if axis != 1]
         ranks = torch.distributed.get_world_size()
-        mean = all_reduce(features.mean(others)) / ranks
+        mean = common_sum(features.mean(others)) / ranks
         shape = [1, -1] + [1] * (features.ndim - 2)
         centred = features - mean.view(shape)
-        variance = all_reduce(centred.square().mean(others)) / ranks
+        variance = common_sum(centred.square().mean(others)) / ranks
         self._remember(mean.detach(), variance.detach(), features.numel() // features.shape[1] * ranks)
         normal = centred * (variance + self.eps).rsqrt().view(shape)
         scaled: Tensor = normal if self.weight is None else normal * self.weight.view(shape) + self.bias.view(shape)
@@ -77,3 +77,25 @@ class CommonBatchNorm(nn.Module):
         momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance * count / (count - 1), momentum)
+
+
+class _CommonSum(torch.autograd.Function):
+    """The sum over all processes, each of which has a loss of its own that depends on it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def common_sum(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes; the gradients of all their losses go back through it."""
+    total: Tensor = _CommonSum.apply(values)
+    return total
