@@ -68,7 +68,7 @@ def train(
         ParameterError: the batch cannot be shared between the processes, or does not fit into the device's memory.
         Interrupted: SIGINT or SIGTERM came, and the state was saved.
     """
-    fit_to_device(method, fabric.device, compile)
+    make_fast(method, compile)
     run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
     state = checkpoints.load()
     if state is not None:
@@ -94,10 +94,9 @@ def train(
     return run.finish()
 
 
-def fit_to_device(method: Method, device: torch.device, compile: str) -> None:
-    """Lay weights out as the device computes fastest, and compile the encoder where that is asked for, in place."""
-    if device.type == "cuda":
-        method.to(memory_format=torch.channels_last)
+def make_fast(method: Method, compile: str) -> None:
+    """Lay weights out as convolutions compute fastest, and compile the encoder where that is asked for, in place."""
+    method.to(memory_format=torch.channels_last)
     if compile != "off":
         encoder = getattr(method.learned, "encoder", method.learned)
         encoder.compile(mode=compile)
@@ -248,7 +247,7 @@ class _Run:
         self._method.eval()
         with torch.no_grad():
             self._method.finish(self._streams)
-        self._method.to("cpu")
+        self._method.to("cpu").to(memory_format=torch.contiguous_format)
         return self.trained
 
 
