@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from repflow.augment import Policy
-from repflow.augment.randaugment import RandAugment
+from repflow.augment.operations import RandAugment
 from repflow.data.batches import as_float
 from repflow.draw import Draw
 from speed import ours

@@ -74,7 +74,7 @@ class Domain(StrEnum):
 
 
 class Format(StrEnum):
-    """How predictions are written."""
+    """How rows are written."""
 
     table = "table"
     csv = "csv"
@@ -275,6 +275,18 @@ def compose(
     from repflow.stages import compose as stage
 
     stage.run(overrides or [])
+
+
+@app.command(rich_help_panel=_USE)
+def cost(format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.table) -> None:
+    """Show what the trainings cost here.
+
+    Writes accuracy, time, images/s, share of time waiting for data, peak memory, floating-point operations and energy
+    of the stages that last ran on this machine. Example: `repflow cost --format json`
+    """
+    from repflow.stages import cost_table
+
+    cost_table.run(format.value)
 
 
 @app.command(rich_help_panel=_USE)

@@ -59,7 +59,10 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        ({"op": "rotat"}, r'augment.0.op: "rotat" is not allowed \(allowed: random_resized_crop, '),
+        (
+            {"op": "rotat"},
+            r'augment.0.op: "rotat" is not allowed; did you mean .rotation.\? \(allowed: random_resized_crop, ',
+        ),
         ({"degrees": 3}, r"augment.0.op: missing \(allowed: "),
         ({"op": "affine", "degree": 3}, "augment.0.degree: unknown parameter; did you mean 'degrees'?"),
         ({"op": "affine", "scale": [1.2, 0.8]}, "augment.0.scale: .*the first number must not exceed the second"),
@@ -67,6 +70,8 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
         ({"op": "randaugment", "choices": ["flip"]}, 'augment.0.choices.0: "flip" is not allowed'),
         ({"op": "randaugment", "choices": []}, r"augment.0.choices: \[\] is not allowed"),
         ({"op": "posterise", "bits": [6, 2]}, "augment.0.bits: .*the first number must not exceed the second"),
+        ({"op": "random_resized_crop", "size": 8, "probability": 0.5}, "a size of its own must have the probability 1"),
+        ({"op": "perspective", "distortion": 1.0}, "augment.0.distortion: 1.0 is not allowed"),
         ({"op": "greyscale", "probability": 1.5}, "augment.0.probability: 1.5 is not allowed"),
     ],
 )

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import Trained, TrainingConfig, train
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
 from repflow.training.keeper import Observe
 
@@ -163,6 +163,7 @@ def fit(
     rows: Mapping[str, Rows],
     *,
     title: str,
+    meter: Meter,
     validation: Rows | None = None,
     observe: Observe | None = None,
     save: bool = True,
@@ -176,6 +177,7 @@ def fit(
         start: what it starts from.
         rows: the rows of each stream.
         title: the stage, as "pretrain" or "adapt@dann".
+        meter: of what it costs.
         validation: rows that early stopping looks at.
         observe: told of every validation.
         save: checkpoints, so that a training that is stopped goes on.
@@ -203,6 +205,7 @@ def fit(
         validate=validate,
         observe=observe,
         checkpoints=checkpoints,
+        meter=meter,
     )
     if not fabric.is_global_zero:
         sys.exit()
@@ -231,24 +234,12 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
     return right / len(rows)
 
 
-class Stopwatch:
-    """What a training cost; written beside the metrics' files, outside all that is hashed."""
-
-    def __init__(self, stage: str):
-        self._stage, self._started = stage, time.monotonic()
-
-    def write(self, trained: Trained) -> None:
-        """Write seconds and images per second to the state folder."""
-        seconds = time.monotonic() - self._started
-        cost = {"seconds": seconds, "images": trained.images, "images_per_second": trained.images / seconds}
-        write_metrics(paths.STATE / "cost" / f"{self._stage}.json", cost)
-
-
 def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None = None) -> None:
     """Write the curve and the metrics of the training stage `name`, as "finetune" or "adapt/dann"."""
     write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
     last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}
     metrics: dict[str, Any] = {"steps": trained.steps, "kept_step": trained.best_step, **last}
+    metrics |= {"images_seen": trained.images, "flops": trained.flops}
     if trained.best_score is not None:
         metrics["validation"] = trained.best_score
     write_metrics(paths.METRICS / f"{name}.json", {**metrics, **(extra or {})})

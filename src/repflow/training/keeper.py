@@ -31,6 +31,7 @@ class Trained:
         best_step: after which the kept weights were reached.
         best_score: of the validation at `best_step`, None where there was no validation.
         images: seen, of all streams.
+        flops: floating-point operations, as `training.cost.Meter.counting` counts them.
     """
 
     curve: Curve = field(default_factory=list)
@@ -38,6 +39,7 @@ class Trained:
     best_step: int = 0
     best_score: float | None = None
     images: int = 0
+    flops: int = 0
 
 
 class Keeper:

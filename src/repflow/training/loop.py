@@ -16,6 +16,7 @@ from repflow.errors import Diverged, Interrupted, ParameterError
 from repflow.method import Losses, Method
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
 from repflow.training.config import TrainingConfig
+from repflow.training.cost import Meter
 from repflow.training.interruption import Interruption
 from repflow.training.keeper import Keeper, Observe, Trained, Validate
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
@@ -42,6 +43,7 @@ def train(
     validate: Validate | None = None,
     observe: Observe | None = None,
     checkpoints: Checkpoints = NO_CHECKPOINTS,
+    meter: Meter | None = None,
 ) -> Trained:
     """Train `method` in place; afterwards it holds the weights to keep, in evaluation mode on the CPU.
 
@@ -58,6 +60,7 @@ def train(
         observe: told of every validation.
         checkpoints: where to go on from, and to save to. A training that goes on ends with the same bytes as one that
             was never stopped.
+        meter: of what it costs; checkpoints keep it, so that a training that goes on adds to what was spent.
 
     Raises:
         Diverged: the loss became infinite or no number.
@@ -65,8 +68,8 @@ def train(
         ParameterError: the batch cannot be shared between the processes, or does not fit into the device's memory.
         Interrupted: SIGINT or SIGTERM came, and the state was saved.
     """
-    fit_to_device(method, fabric.device, compile)
-    run = _Run(method, rows, config, fabric, seed, validate, observe)
+    make_fast(method, compile)
+    run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
     state = checkpoints.load()
     if state is not None:
         run.restore(state)
@@ -91,10 +94,9 @@ def train(
     return run.finish()
 
 
-def fit_to_device(method: Method, device: torch.device, compile: str) -> None:
-    """Lay weights out as the device computes fastest, and compile the encoder where that is asked for, in place."""
-    if device.type == "cuda":
-        method.to(memory_format=torch.channels_last)
+def make_fast(method: Method, compile: str) -> None:
+    """Lay weights out as convolutions compute fastest, and compile the encoder where that is asked for, in place."""
+    method.to(memory_format=torch.channels_last)
     if compile != "off":
         encoder = getattr(method.learned, "encoder", method.learned)
         encoder.compile(mode=compile)
@@ -112,8 +114,10 @@ class _Run:
         seed: int,
         validate: Validate | None,
         observe: Observe | None,
+        meter: Meter,
     ):
         self._method, self._config, self._fabric, self._seed = method, config, fabric, seed
+        self._meter = meter
         rank, ranks = fabric.global_rank, fabric.world_size
         self._streams = {
             name: Stream(name, rows[name], fabric.device, rank=rank, ranks=ranks) for name in method.streams
@@ -151,16 +155,19 @@ class _Run:
         last = self.trained.steps == config.steps
         if self.trained.steps % config.log_every == 0 or last:
             self._note(progress)
+        self._meter.stepped(sum(self._sizes.values()), self._fabric.world_size)
         self.stopped = not self._keeper.goes_on(last)
         return not last and not self.stopped
 
     def _descend(self, sizes: Mapping[str, int]) -> Losses:
         """The losses of the next step on batches of these sizes, and their gradients."""
         step, fabric = self.trained.steps, self._fabric
-        batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
+        with self._meter.waiting():
+            batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
-        losses: Losses = self._module(Batches(batches, step / self._config.steps), draw)
-        fabric.backward(losses.total)
+        with self._meter.counting():
+            losses: Losses = self._module(Batches(batches, step / self._config.steps), draw)
+            fabric.backward(losses.total)
         return losses
 
     def _advice(self) -> ParameterError:
@@ -215,6 +222,7 @@ class _Run:
             "keeper": self._keeper.state(),
             "pending": [[each.total, dict(each.metrics)] for each in self._pending],
             "stopped": self.stopped,
+            "cost": self._meter.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -230,14 +238,16 @@ class _Run:
             for total, metrics in state["pending"]
         ]
         self.stopped = state["stopped"]
+        self._meter.restore(state["cost"])
 
     def finish(self) -> Trained:
         """Give the method the weights to keep, and its last word."""
+        self.trained.flops = self._meter.cost().flops
         self._keeper.keep()
         self._method.eval()
         with torch.no_grad():
             self._method.finish(self._streams)
-        self._method.to("cpu")
+        self._method.to("cpu").to(memory_format=torch.contiguous_format)
         return self.trained
 
 
