@@ -26,27 +26,37 @@ def main(arguments: list[str]) -> None:
     if options.read:
         records = [json.loads(path.read_text(encoding="utf-8")) for path in options.read]
     else:
-        records = [measure(settings_of(options), options.only)]
-        records[0]["command"] = " ".join(["python", "benchmarks/throughput.py", *arguments])
-    if options.json:
-        options.json.write_text(json.dumps(records[0], indent=2) + "\n", encoding="utf-8")
+        # A record is kept in git: it does not tell where things are on this machine.
+        shown = [Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments]
+        command = " ".join(["python", "benchmarks/throughput.py", *shown])
+        records = [measure(settings_of(options), options.only, command, options.json)]
     if options.markdown:
         tables.fill(options.markdown, records)
     else:
         print("\n".join(tables.blocks(records).values()))
 
 
-def measure(settings: Settings, sections: list[str]) -> dict[str, Any]:
-    """The record of one run: the machine, the settings and what each section found."""
+def measure(settings: Settings, sections: list[str], command: str, file: Path | None) -> dict[str, Any]:
+    """The record of one run: the machine, the settings and what each section found.
+
+    Args:
+        settings: what is asked for.
+        sections: which ones.
+        command: that asked for it.
+        file: where the record goes after every section, so that a run that is cut short leaves what it has.
+    """
     pin(settings.instructions)
     machine = importlib.import_module("speed.machine")  # imports PyTorch, which has to find the instructions pinned
-    record: dict[str, Any] = {"machine": machine.describe(settings), "sections": {}}
     images = load(settings.data, settings.images, settings.size)
+    record: dict[str, Any] = {"command": command, "machine": machine.describe(settings)}
     record["images"] = {"count": len(images), "origin": images.origin, "size": settings.size}
-    record["repeats"], record["seconds"] = settings.repeats, settings.seconds
+    record |= {"repeats": settings.repeats, "seconds": settings.seconds, "sections": {}}
     for name in sections:
         print(f"{name} ...", file=sys.stderr, flush=True)
         record["sections"][name] = importlib.import_module(f"speed.{name}").measure(settings, images)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 
 

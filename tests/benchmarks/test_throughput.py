@@ -62,6 +62,7 @@ def test_the_command_records_every_rival_and_fills_its_blocks_of_a_page(tmp_path
 
     record = json.loads(record_file.read_text())
     assert record["command"].startswith("python benchmarks/throughput.py --only augmentation")
+    assert str(tmp_path) not in record_file.read_text()
     races = record["sections"]["augmentation"]
     assert [race["name"] for race in races] == ["simclr", "randaugment"]
     for entry in races:
