@@ -110,8 +110,8 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
 
     Args:
         images: [B, C, H, W], of 2 pixels or more each way.
-        corners: where the centres of the outermost pixels go, x and y in pixels from the centre of the first one:
-            [B, 4, 2], top left, top right, bottom right, bottom left; no three on one line.
+        corners: where (0, 0), (W - 1, 0), (W - 1, H - 1) and (0, H - 1) go, x and y in pixels from the image's upper
+            left corner: [B, 4, 2]; no three on one line.
         fill: the value of what comes in from outside.
     """
     height, width = images.shape[2:]
@@ -126,14 +126,13 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
     found = torch.linalg.solve(system, right.transpose(1, 2).flatten(1)).float()
     matrix = torch.cat([found, torch.ones_like(found[:, :1])], dim=1).view(-1, 3, 3)
 
-    x = torch.arange(width, device=matrix.device).float()
-    y = torch.arange(height, device=matrix.device).float()
+    x = torch.arange(width, device=matrix.device) + 0.5
+    y = torch.arange(height, device=matrix.device) + 0.5
     along_x = matrix[:, :, :1] * x  # [B, 3, W]
     along_y = matrix[:, :, 1:2] * y + matrix[:, :, 2:]  # [B, 3, H]
     planes = beside(along_x, images)[:, :, None, :] + beside(along_y, images)[:, :, :, None]
-    places = planes[:, :2] / planes[:, 2:]
     to_grid = beside(2 / torch.tensor([width, height]), images).view(2, 1, 1)
-    return _sampled(images, (places + 0.5) * to_grid - 1, fill)
+    return _sampled(images, planes[:, :2] / planes[:, 2:] * to_grid - 1, fill)
 
 
 def _sampled(images: Tensor, planes: Tensor, fill: float) -> Tensor:
