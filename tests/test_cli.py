@@ -29,6 +29,8 @@ COMMANDS = (
     "report",
     "compose",
     "predict",
+    "compare",
+    "check",
 )
 
 
