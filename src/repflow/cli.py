@@ -292,7 +292,7 @@ def compare(
     format: Annotated[Page, typer.Option(help="How to write the comparison.")] = Page.md,
     output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of base and head, which Markdown then shows.")
+        Path | None, typer.Option(help="Folder for pictures of base and head, and a page with them.")
     ] = None,
     fail_on: Annotated[
         FailOn | None, typer.Option(help="End with 6 where a metric is worse by more than noise.")

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from repflow.atomic import writing
@@ -51,35 +49,38 @@ def run_compare(
         head: see `compared`.
         form: "md" or "json".
         output: file to write instead of the terminal.
-        pictures: folder for pictures of what differs, which Markdown then shows.
+        pictures: folder for pictures of what differs, and for `comparison.md`, the same page with them.
         fail_on_worse: end with 6 where a metric is worse.
 
     Raises:
         Worse: a metric is worse, and `fail_on_worse` is set. The result was written before.
     """
     comparison = compared(base, head)
-    names = _pictures(comparison, pictures, output.parent if output else Path()) if pictures else None
-    text = f"{json.dumps(as_json(comparison), indent=2)}\n" if form == "json" else render(comparison, names)
+    text = f"{json.dumps(as_json(comparison), indent=2)}\n" if form == "json" else render(comparison)
     if output is None:
         print(text, end="")
     else:
-        with writing(output) as fresh:
-            fresh.write_text(text, encoding="utf-8")
+        _write(output, text)
+    if pictures is not None:
+        _write(pictures / "comparison.md", render(comparison, _pictures(comparison, pictures)))
     worse = comparison.verdicts(Verdict.WORSE)
     if worse and fail_on_worse:
         raise Worse(f"worse by more than noise: {', '.join(each.name for each in worse)}")
 
 
-def _pictures(comparison: Comparison, folder: Path, page: Path) -> dict[str, Sequence[str]]:
-    """Draw what differs; path of a plot to its pictures as the page in the folder `page` refers to them."""
+def _write(path: Path, text: str) -> None:
+    with writing(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
+
+
+def _pictures(comparison: Comparison, folder: Path) -> dict[str, list[str]]:
+    """Draw what differs; path of a plot to its pictures."""
     if len(comparison.base) > 1:
         log.info("pictures are drawn of one revision against one; of several there are none")
         return {}
     from repflow.review.pictures import write_pictures
 
-    names = write_pictures(comparison.base[0], comparison.head[0], folder)
-    place = Path(os.path.relpath(folder, page)).as_posix()
-    return {path: [f"{place}/{each}" for each in files] for path, files in names.items()}
+    return write_pictures(comparison.base[0], comparison.head[0], folder)
 
 
 def run_check(cache: bool) -> None:

@@ -1,6 +1,7 @@
 """A comparison as Markdown that GitHub and GitLab show in a comment: tables, and charts that their pages draw.
 
-A comment cannot hold pictures, so curves are Mermaid charts there; where `pictures` are given, they are shown instead.
+A comment cannot hold pictures, so curves are Mermaid charts and confusions tables; pictures take their place where the
+page lies beside some.
 """
 
 import json

@@ -96,6 +96,7 @@ def read_snapshot(repo: Any, revision: Revision) -> Snapshot:
 
 
 def _read(repo: Any, revision: Revision) -> Snapshot:
+    stale = stale_stages(repo)  # first, because it says at once where dvc.yaml cannot be read
     metrics = _of_current(repo.metrics.show())
     lock = _lock(repo)
     plots = dict(_plots(repo))
@@ -106,7 +107,7 @@ def _read(repo: Any, revision: Revision) -> Snapshot:
         {path: curve for path, each in plots.items() if (curve := _curve(path, *each)) is not None},
         {path: found for path, each in plots.items() if (found := _confusion(*each, lock)) is not None},
         lock,
-        stale_stages(repo),
+        stale,
         tuple(path for path, each in metrics.items() if "error" in each),
     )
 
@@ -115,7 +116,7 @@ def _of_current(shown: Mapping[str, Any]) -> dict[str, Any]:
     """What DVC shows of the revision that the repository is switched to."""
     found: dict[str, Any] = next(iter(shown.values()), {})
     if "error" in found:
-        raise DataError(str(found["error"]))
+        raise found["error"]
     data: dict[str, Any] = found.get("data", {})
     return data
 

@@ -13,6 +13,7 @@ on what the revisions have in common:
 - `means`: several runs on each side (Welch. Biometrika 34, 1947).
 """
 
+import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -80,7 +81,9 @@ def means(base: Sequence[float], head: Sequence[float]) -> Interval | None:
 
     if np.ptp(base) == 0 and np.ptp(head) == 0:
         return None
-    ends = ttest_ind(head, base, equal_var=False).confidence_interval(CONFIDENCE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the runs of one side may be all alike
+        ends = ttest_ind(head, base, equal_var=False).confidence_interval(CONFIDENCE)
     return Interval(float(np.mean(head) - np.mean(base)), float(ends.low), float(ends.high))
 
 
