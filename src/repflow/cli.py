@@ -108,6 +108,14 @@ def _methods(family: str, group: str) -> str:
     return f"Methods: {', '.join(names)}. Choose with `repflow compose {group}`."
 
 
+def _pin_instructions() -> None:
+    """Keep PyTorch, which the stage is about to import, to the instructions that params.yaml names."""
+    from repflow.instructions import Instructions, pin
+    from repflow.stages.parameters import read
+
+    pin(read("hardware.instructions", Instructions))
+
+
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
 _USE = "Choose and use"
 _REVIEW = "Review"
@@ -123,7 +131,8 @@ def main(
 
     Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
     1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 6 a
-    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 130 interrupted, 143 terminated.
+    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 75 stopped and saved (the same
+    command goes on), 130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("repflow").setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -170,6 +179,7 @@ def pretrain() -> None:
 
     Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
     """
+    _pin_instructions()
     from repflow.stages import pretrain as stage
 
     stage.run()
@@ -181,6 +191,7 @@ def probe() -> None:
 
     Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
     """
+    _pin_instructions()
     from repflow.stages import probe as stage
 
     stage.run()
@@ -193,6 +204,7 @@ def tune() -> None:
     Reads models/pretrain/, labelled and validation rows; makes models/tune/ and pictures of the search. A search that
     was killed goes on where it stopped. Example: `repflow tune`
     """
+    _pin_instructions()
     from repflow.stages import tune as stage
 
     stage.run()
@@ -205,6 +217,7 @@ def finetune() -> None:
     Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
     `repflow finetune`
     """
+    _pin_instructions()
     from repflow.stages import finetune as stage
 
     stage.run()
@@ -219,6 +232,7 @@ def adapt(
     Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
     `repflow adapt dann`
     """
+    _pin_instructions()
     from repflow.stages import adapt as stage
 
     stage.run(method)
@@ -231,6 +245,7 @@ def evaluate() -> None:
     Reads the models and the data; makes metrics/evaluate.json and confusion matrices in plots/. Example:
     `repflow evaluate`
     """
+    _pin_instructions()
     from repflow.stages import evaluate as stage
 
     stage.run()
@@ -242,6 +257,7 @@ def report() -> None:
 
     Reads metrics/, plots/, models/ and the data; makes reports/report.md and report.html. Example: `repflow report`
     """
+    _pin_instructions()
     from repflow.stages import report as stage
 
     stage.run()

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,9 +87,14 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _identity() -> None:
-    for role in ("AUTHOR", "COMMITTER"):
-        os.environ[f"GIT_{role}_NAME"], os.environ[f"GIT_{role}_EMAIL"] = "A Developer", "developer@example.org"
+def _environment() -> Iterator[None]:
+    """Somebody who commits, and the commands of this Python on the PATH."""
+    with pytest.MonkeyPatch.context() as patch:
+        for role in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{role}_NAME", "A Developer")
+            patch.setenv(f"GIT_{role}_EMAIL", "developer@example.org")
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +110,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (folder / ".gitignore").write_text("/data\n/models\n/reports\n/review\n__pycache__/\n/.venv\n")
     (folder / ".dvcignore").write_text("__pycache__\n.venv\n")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     skills = {"base": 0.6, "better": 0.9}
     with contextlib.chdir(folder), Repo() as repo:
         for seed in (0, 1, 2):

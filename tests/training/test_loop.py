@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
+from repflow.encoders.dropout import Dropout
 from repflow.errors import DataError, RepflowError
 from repflow.method import Losses
 from repflow.semisup.supervised import Config, Supervised
@@ -74,7 +75,7 @@ def test_the_rate_follows_the_schedule(method: Supervised, run: Run) -> None:
 
 
 def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supervised) -> None:
-    method.classifier.head[0].p = 0.0
+    method.classifier.head[0] = nn.Identity()
     by_hand = copy.deepcopy(method).train()
     batch = Batches({"labelled": Stream("labelled", rows["labelled"]).at(0, 16, seed=0)}, 0.0)
     by_hand.losses(batch, Draw(0, "step")).total.backward()
@@ -86,7 +87,7 @@ def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supe
 
 def test_layers_that_draw_draw_anew_in_every_step(method: Supervised, run: Run) -> None:
     kept: list[Tensor] = []
-    dropout = next(module for module in method.modules() if isinstance(module, nn.Dropout))
+    dropout = next(module for module in method.modules() if isinstance(module, Dropout))
     # Where what goes in is 1, what comes out is the mask.
     dropout.register_forward_pre_hook(lambda module, given: torch.ones_like(given[0]))
     dropout.register_forward_hook(lambda module, given, dropped: kept.append(dropped > 0))

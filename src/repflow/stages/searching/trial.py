@@ -35,7 +35,7 @@ def open_trials(config: SearchConfig) -> Evaluate:
             return look(step, score)
 
         short = shortened(recipe, config)
-        _, trained = fit(short, classifier, rows, title="trial", validation=validation, observe=observe)
+        _, trained = fit(short, classifier, rows, title="trial", validation=validation, observe=observe, save=False)
         if trained.steps < short.section.training.steps:
             return None
         return max(scores) if recipe.section.training.early_stopping else scores[-1]
@@ -48,7 +48,7 @@ def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     steps = config.steps or recipe.section.training.steps
     looks = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # a trial is given up by the pruner alone
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=looks)
-    hardware = dataclasses.replace(recipe.hardware, threads=config.threads)
+    hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
     return dataclasses.replace(
         recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
     )
