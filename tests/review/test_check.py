@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from repflow.cli import app
 
+pytestmark = pytest.mark.xdist_group("history")  # which takes a while to make
+
 
 def check(*options: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["check", *options])

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from repflow.cli import app
 
+pytestmark = pytest.mark.xdist_group("history")  # which takes a while to make
+
 
 def compare(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, ["compare", *arguments])

@@ -13,6 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+pytestmark = pytest.mark.xdist_group("history")  # which takes a while to make
 BUCKET = "models-of-a-team"
 
 
