@@ -305,6 +305,21 @@ def cost(format: Annotated[Format, typer.Option(help="How to write the rows.")] 
 
 
 @app.command(rich_help_panel=_USE)
+def export(
+    output: Annotated[Path, typer.Argument(help="The ONNX file to write.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
+) -> None:
+    """Write a classifier as ONNX, for programs without PyTorch.
+
+    Compares ONNX Runtime's probabilities with PyTorch's before anything is written. Needs the extra `repflow[export]`.
+    Example: `repflow export classifier.onnx`
+    """
+    from repflow.stages import export as stage
+
+    stage.run(model, output)
+
+
+@app.command(rich_help_panel=_USE)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
