@@ -84,6 +84,11 @@ class TestEveryMixing:
             assert torch.allclose(mine[0], whole[0][rank::ranks], atol=1e-6)
             assert torch.allclose(mine[1], whole[1][rank::ranks], atol=1e-6)
 
+    def test_nothing_is_read_back_from_a_device(self, mixing: Mixing) -> None:
+        images, labels = torch.empty(12, 3, 32, 32, device="meta"), torch.empty(12, CLASSES, device="meta")
+        mixed, soft = mixing(images, labels, Draw(0, "test", device="meta"))
+        assert (mixed.device.type, mixed.shape, soft.shape) == ("meta", images.shape, labels.shape)
+
     def test_cross_entropy_takes_the_labels(self, mixing: Mixing, batch: tuple[Tensor, Tensor]) -> None:
         _, soft = mixing(*batch, Draw(0, "test"))
         logits = Draw(0, "logits").normal(12, CLASSES)

@@ -62,6 +62,13 @@ class TestEveryOperation:
         different = len(after.flatten(1).unique(dim=0))
         assert different == 1 if operation.op in ALIKE else different >= 4  # type: ignore[attr-defined]
 
+    def test_nothing_is_read_back_from_a_device(self, kind: type[Operation]) -> None:
+        """Images on "meta" have no values: whatever would wait for a GPU's result cannot run on them."""
+        images = torch.empty(16, 3, 32, 32, device="meta")
+        after = made(kind, probability=1.0)(images, Draw(0, "test", device="meta"))
+        assert after.shape == images.shape
+        assert made(kind, probability=0.5)(images, Draw(0, "test", device="meta")).device.type == "meta"
+
     def test_the_draw_decides(self, kind: type[Operation], photographs: Tensor) -> None:
         operation = made(kind)
         first, again = (operation(photographs, Draw(5, "test", step=3)) for _ in range(2))
