@@ -32,7 +32,7 @@ def saturation(images: Tensor, factors: Tensor) -> Tensor:
 
 def greyscale(images: Tensor) -> Tensor:
     """The grey image, with as many channels as before."""
-    return grey(images).expand_as(images)
+    return grey(images).expand_as(images).contiguous()
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:

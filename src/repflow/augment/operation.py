@@ -68,7 +68,7 @@ class Operation:
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """The images, those that chance picks changed: [B, C, H, W] to the same shape."""
         shape = (images.shape[1], images.shape[2], images.shape[3])
-        return self.apply(images, self.decide(len(images), shape, draw))
+        return self.apply(images.clone(), self.decide(len(images), shape, draw))
 
     def decide(self, count: int, shape: Shape, draw: Draw) -> Decisions:
         """Let chance decide about `count` images of one shape."""
@@ -77,7 +77,7 @@ class Operation:
         return Decisions(chosen, self.numbers(count, shape, draw))
 
     def apply(self, images: Tensor, decisions: Decisions) -> Tensor:
-        """Change the images that were chosen, and those alone; the images that are given stay as they are."""
+        """Change the images that were chosen, and those alone: in place, unless all are."""
         if decisions.chosen is None:
             return self.change(images, *decisions.numbers)
         rows = decisions.chosen.nonzero()[:, 0]
@@ -85,7 +85,7 @@ class Operation:
             return images
         numbers = [each[rows] for each in decisions.numbers]
         places = beside(rows, images)
-        return images.index_copy(0, places, self.change(images.index_select(0, places), *numbers))
+        return images.index_copy_(0, places, self.change(images.index_select(0, places), *numbers))
 
     def shape(self, before: Shape) -> Shape:
         """The shape of its images, given the shape of those that it gets."""
@@ -96,5 +96,5 @@ class Operation:
         return ()
 
     def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Change every image by its numbers, into new memory."""
+        """Change every image by its numbers; the images that are given stay as they are."""
         raise NotImplementedError

@@ -77,7 +77,7 @@ class Policy:
 
         parts = []
         for rows in _parts(images):
-            part = images[rows]
+            part = images[rows].clone()  # from here on in place
             for operation, decided in zip(self.operations, decisions, strict=True):
                 part = operation.apply(part, decided.among(rows))
             parts.append(part)
