@@ -17,6 +17,7 @@ from repflow.method import Losses, Method
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
 from repflow.training.config import TrainingConfig
 from repflow.training.cost import Meter
+from repflow.training.fast import make_fast
 from repflow.training.interruption import Interruption
 from repflow.training.keeper import Keeper, Observe, Trained, Validate
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
@@ -92,14 +93,6 @@ def train(
     progress.close()
     checkpoints.remove()
     return run.finish()
-
-
-def make_fast(method: Method, compile: str) -> None:
-    """Lay weights out as convolutions compute fastest, and compile the encoder where that is asked for, in place."""
-    method.to(memory_format=torch.channels_last)
-    if compile != "off":
-        encoder = getattr(method.learned, "encoder", method.learned)
-        encoder.compile(mode=compile)
 
 
 class _Run:
