@@ -1,6 +1,6 @@
 """What every method keeps, whatever it does: a method is tested by having a YAML file in conf/."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
+from torch import nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
@@ -63,7 +64,7 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
     whole = yaml.safe_load(composed(CONF, [choice, "encoder=small"]))
     values = whole[group][name] if group in LISTS else whole[group]
     kind, settings, section = check_method(values, f"conf/{group}/{name}.yaml")
-    encoder: Any = build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+    encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
     return Recipe(kind, settings, section, encoder)
 
 
@@ -103,52 +104,73 @@ def batch(method: Method, rows: Mapping[str, Rows], progress: float = 0.0) -> Ba
     return Batches(parts, progress)
 
 
-def losses(method: Method, batches: Batches) -> Losses:
-    found: Losses = method(batches, Draw(0, "step"))
+def losses(method: Method, batches: Batches, turn: int = 0) -> Losses:
+    found: Losses = method(batches, Draw(0, "step"), turn)
     return found
 
 
-def test_a_step_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -> None:
-    method = recipe.new().train()
-    fixed = batch(method, rows)
-    before = losses(method, fixed)
-    before.total.backward()
+def begun(recipe: Recipe, rows: Mapping[str, Rows], seed: int = 0) -> Method:
+    """The method at its first step."""
+    method = recipe.new(seed).train()
+    streams = {name: Stream(name, rows[name]) for name in method.streams}
+    method.begin(streams, Draw(seed, "begin"))
     with torch.no_grad():
-        for weight in method.parameters():
-            if weight.grad is not None:
+        method.refresh(0, streams, Draw(seed, "refresh"))
+    return method
+
+
+def learning(modules: Iterable[nn.Module]) -> dict[str, nn.Parameter]:
+    found = {}
+    for number, module in enumerate(modules):
+        found |= {f"{number}.{name}": each for name, each in module.named_parameters() if each.requires_grad}
+    return found
+
+
+def test_every_turn_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    for number in range(len(recipe.new().turns)):
+        method = begun(recipe, rows)
+        fixed = batch(method, rows)
+        before = losses(method, fixed, number)
+        before.total.backward()
+        with torch.no_grad():
+            for weight in learning(method.turns[number].learns).values():
                 weight -= 1e-3 * weight.grad
-    after = losses(method, fixed)
-    assert torch.isfinite(before.total)
-    assert before.total.shape == ()
-    assert after.total < before.total
+        after = losses(method, fixed, number)
+        assert torch.isfinite(before.total)
+        assert before.total.shape == ()
+        assert after.total < before.total
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
 def test_gradients_reach_everything_that_learns(recipe: Recipe, rows: dict[str, Rows], progress: float) -> None:
-    method = recipe.new().train()
-    losses(method, batch(method, rows, progress)).total.backward()
-    for name, weight in method.named_parameters():
-        if weight.requires_grad:
+    method = begun(recipe, rows)
+    everywhere = set()
+    for number, turn in enumerate(method.turns):
+        method.zero_grad()
+        losses(method, batch(method, rows, progress), number).total.backward()
+        for name, weight in learning(turn.learns).items():
             assert weight.grad is not None, f"no gradient reaches {name}"
             assert weight.grad.abs().sum() > 0, f"the gradient of {name} is zero"
+            everywhere.add(weight)
+    assert everywhere == {each for each in method.parameters() if each.requires_grad}
     assert any(weight.requires_grad for weight in method.learned.parameters())
 
 
 def test_numbers_for_the_curves_are_numbers(recipe: Recipe, rows: dict[str, Rows]) -> None:
-    method = recipe.new().train()
+    method = begun(recipe, rows)
     for name, value in losses(method, batch(method, rows, progress=0.5)).metrics.items():
         assert value.shape == (), name
         assert torch.isfinite(value), name
 
 
 def test_hidden_labels_make_no_difference(recipe: Recipe, rows: dict[str, Rows], shown: dict[str, Rows]) -> None:
-    method = recipe.new().train()
+    method = begun(recipe, rows)
     hidden, leaked = (losses(method, batch(method, each, progress=0.9)).total for each in (rows, shown))
     assert torch.equal(hidden, leaked)
 
 
 def test_batches_stay_as_they_are(recipe: Recipe, rows: dict[str, Rows]) -> None:
-    method = recipe.new().train()
+    method = begun(recipe, rows)
     fixed = batch(method, rows)
     before = {name: each.images.clone() for name, each in fixed.streams.items()}
     losses(method, fixed)
@@ -157,13 +179,13 @@ def test_batches_stay_as_they_are(recipe: Recipe, rows: dict[str, Rows]) -> None
 
 
 def test_state_survives_a_file(recipe: Recipe, rows: dict[str, Rows], tmp_path: Path) -> None:
-    method = recipe.new().train()
+    method = begun(recipe, rows)
     fixed = batch(method, rows, progress=0.5)
     losses(method, fixed)
     save_file(method.state_dict(), tmp_path / "state.safetensors")
-    other = recipe.new(seed=1).train()
+    other = begun(recipe, rows, seed=1)
     assert not torch.equal(losses(method, fixed).total, losses(other, fixed).total)
-    other = recipe.new(seed=1).train()
+    other = begun(recipe, rows, seed=1)
     other.load_state_dict(load_file(tmp_path / "state.safetensors"))
     method.load_state_dict(load_file(tmp_path / "state.safetensors"))
     assert torch.equal(losses(method, fixed).total, losses(other, fixed).total)

@@ -47,17 +47,22 @@ def use_threads(threads: NonNegativeCount) -> None:
         torch.set_num_threads(threads)
 
 
-def prepare(config: HardwareConfig) -> "Fabric":
+def prepare(config: HardwareConfig, turns: int = 1) -> "Fabric":
     """The launched Fabric for this hardware; sets the threads of this process, and deterministic algorithms.
 
     Where several devices are asked for, the other processes are started here and run the same command; only the one
     that is `is_global_zero` should write anything.
+
+    Args:
+        config: what to train on.
+        turns: of a step; where there are several, some parameters get no gradient in each.
 
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
     import torch
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
 
     use_threads(config.threads)
     torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
@@ -69,7 +74,7 @@ def prepare(config: HardwareConfig) -> "Fabric":
             devices=config.devices,
             num_nodes=config.nodes,
             precision=config.precision,
-            strategy="ddp" if several else "auto",
+            strategy=DDPStrategy(find_unused_parameters=turns > 1) if several else "auto",
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,8 +34,25 @@ class Losses:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What one player of a game does in a step.
+
+    Attributes:
+        losses: computes the player's losses, as `Method.losses` does.
+        learns: the modules that descend them; all others stay as they are.
+    """
+
+    losses: Callable[[Batches, Draw], Losses]
+    learns: tuple[nn.Module, ...]
+
+
 class Method(nn.Module):
-    """A way of learning. Subclass `EncoderMethod` or `ClassifierMethod`."""
+    """A way of learning. Subclass `EncoderMethod` or `ClassifierMethod`.
+
+    Most methods need `losses` alone. One that plays a game says whose `turns` there are; one that remembers every image
+    makes room for it in `begin`; one that looks at all images now and then, or grows, does so in `refresh`.
+    """
 
     streams: ClassVar[tuple[str, ...]]
     """The streams it needs: of "unlabelled", "labelled", "source" and "target"."""
@@ -61,16 +78,38 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, batch: Batches, draw: Draw) -> Losses:
-        """`losses`, with layers that draw taking their numbers from a stream of this step's.
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What happens in one step, in this order; each turn ends with a step of the optimiser for those who learn."""
+        return (Turn(self.losses, (self,)),)
+
+    def forward(self, batch: Batches, draw: Draw, turn: int = 0) -> Losses:
+        """The losses of a turn, with layers that draw taking their numbers from a stream of this step's.
 
         Trainers call this one, so that wrappers for several devices can stand around the method.
         """
         with layers_draw_from(draw.stream("layers")):
-            return self.losses(batch, draw)
+            return self.turns[turn].losses(batch, draw)
+
+    def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Called once before the first step, and again where a stopped training goes on, before its state is read: the
+        place for what has a row for every image."""
+
+    def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Called before every step, in training mode and without gradients: the place for what takes a look at all
+        images now and then.
+
+        Parameters may come and go here; the optimiser follows. A method that grows also overrides `load_state_dict`,
+        to grow before it reads.
+
+        Args:
+            step: that is about to be done.
+            streams: all images of each stream.
+            draw: random numbers of this step that no loss uses.
+        """
 
     def after_step(self) -> None:
-        """Called after every step of the optimiser: the place for momentum encoders and memory banks."""
+        """Called after every step, when all turns are over: the place for momentum encoders and memory banks."""
 
     def finish(self, streams: Mapping[str, Stream]) -> None:
         """Called once after the last step, in evaluation mode and without gradients: the place for closed forms."""

@@ -7,13 +7,16 @@ from pydantic import Field
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.residual import ResNetConfig, resnet
+from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
 
-EncoderConfig = Annotated[SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, Field(discriminator="name")]
+AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig
+
+EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 """The parameters of any encoder; its `name` tells which."""
 
 
-def build_encoder(config: SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, channels: int, size: int) -> Encoder:
+def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
     """A new encoder with random weights, drawn from PyTorch's global generator.
 
     Args:
@@ -30,4 +33,6 @@ def build_encoder(config: SmallConfig | LeNetConfig | ResNetConfig | ViTConfig, 
             body, width = resnet(config, channels)
         case ViTConfig():
             body, width = vit(config, channels, size)
+        case SplitConfig():
+            return SplitEncoder(config, channels, size)
     return Encoder(body, width, channels)

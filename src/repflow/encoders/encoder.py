@@ -39,11 +39,15 @@ class Encoder(nn.Module):
         self.mean.copy_(mean.view(-1, 1, 1))
         self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)).view(-1, 1, 1))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features [B, width] of images [B, channels, size, size] in [0, 1]."""
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images [B, channels, size, size] in [0, 1] as the body takes them."""
         normal = (images - self.mean) / self.std
         # Convolutions compute faster with the channels of a pixel side by side, on CPUs and GPUs.
-        features: Tensor = self.body(normal.contiguous(memory_format=torch.channels_last))
+        return normal.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [B, width] of images [B, channels, size, size] in [0, 1]."""
+        features: Tensor = self.body(self.normalise(images))
         return features
 
 

@@ -3,9 +3,10 @@
 Dosovitskiy et al. An Image is Worth 16x16 Words. ICLR 2021; the tiny size of Touvron et al., ICML 2021.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from repflow.errors import ParameterError
 from repflow.schema import Count, parameters
@@ -28,9 +29,50 @@ def vit(config: ViTConfig, channels: int, size: int) -> tuple[nn.Module, int]:
         allowed = [patch for patch in range(1, size + 1) if size % patch == 0]
         raise ParameterError(f"encoder.patch: {config.patch} does not divide data.size {size}; allowed: {allowed}")
     width = 192
-    body = VisionTransformer(size, config.patch, config.layers, 3, width, 4 * width)
-    body.heads = nn.Sequential()
-    body.conv_proj = nn.Conv2d(channels, width, config.patch, config.patch)
-    nn.init.trunc_normal_(body.conv_proj.weight, std=(channels * config.patch**2) ** -0.5)
-    nn.init.zeros_(body.conv_proj.bias)
-    return body, width
+    transformer = VisionTransformer(size, config.patch, config.layers, 3, width, 4 * width)
+    transformer.heads = nn.Sequential()
+    transformer.conv_proj = nn.Conv2d(channels, width, config.patch, config.patch)
+    nn.init.trunc_normal_(transformer.conv_proj.weight, std=(channels * config.patch**2) ** -0.5)
+    nn.init.zeros_(transformer.conv_proj.bias)
+    return Tokens(transformer), width
+
+
+class Tokens(nn.Module):
+    """A vision transformer in its two halves, so that some of an image's patches can go through it alone.
+
+    Args:
+        transformer: torchvision's, without a head.
+    """
+
+    def __init__(self, transformer: Any):
+        super().__init__()
+        self.transformer = transformer
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        side: int = self.transformer.patch_size
+        return side
+
+    @property
+    def patches(self) -> int:
+        """How many an image has."""
+        count: int = self.transformer.seq_length - 1
+        return count
+
+    def embed(self, normal: Tensor) -> Tensor:
+        """Normalised images [B, channels, size, size] to a token for each patch, its position added: [B, N, width]."""
+        tokens: Tensor = self.transformer.conv_proj(normal).flatten(2).transpose(1, 2)
+        return tokens + self.transformer.encoder.pos_embedding[:, 1:]
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, M, width] of any of the patches, in any order, to features: [B, 1 + M, width], the class's first."""
+        encoder = self.transformer.encoder
+        first = self.transformer.class_token + encoder.pos_embedding[:, :1]
+        whole = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)
+        features: Tensor = encoder.ln(encoder.layers(encoder.dropout(whole)))
+        return features
+
+    def forward(self, normal: Tensor) -> Tensor:
+        """Normalised images to the features of the class token: [B, width]."""
+        return self.attend(self.embed(normal))[:, 0]

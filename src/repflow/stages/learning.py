@@ -182,9 +182,9 @@ def fit(
         observe: told of every validation.
         save: checkpoints, so that a training that is stopped goes on.
     """
-    fabric = prepare(recipe.hardware)
     with seeded(recipe.seed, "weights/method"):
         method = recipe.method(recipe.settings, start)
+    fabric = prepare(recipe.hardware, turns=len(method.turns))
     validate = None
     if validation is not None and len(validation):
 

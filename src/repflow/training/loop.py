@@ -20,7 +20,8 @@ from repflow.training.cost import Meter
 from repflow.training.fast import make_fast
 from repflow.training.interruption import Interruption
 from repflow.training.keeper import Keeper, Observe, Trained, Validate
-from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
+from repflow.training.learners import Learners
+from repflow.training.optimisation import averaged, rate_factor
 from repflow.training.progress import Progress
 from repflow.training.ranks import check_shares, synchronise_batch_norm
 
@@ -119,8 +120,8 @@ class _Run:
         check_shares(self._sizes, ranks)
         if ranks > 1:
             synchronise_batch_norm(method, fabric.device)
-        optimizer = build_optimizer(method, config.optimizer, fused=fabric.device.type == "cuda")
-        self._module, self._optimizer = fabric.setup(method, optimizer)
+        method.begin(self._streams, Draw(seed, "begin"))
+        self._learners = Learners(method, config.optimizer, fabric)
         self._average = averaged(method.learned, config.ema) if config.ema is not None else None
         self._keeper = Keeper(config, method, self._average, validate, observe)
         self._pending: list[Losses] = []
@@ -130,19 +131,18 @@ class _Run:
     def step(self, progress: Progress) -> bool:
         """One step of the optimiser; whether training goes on."""
         config, step = self._config, self.trained.steps
-        set_rate(self._optimizer, rate_factor(config.schedule, step, config.steps))
-        self._optimizer.zero_grad()
+        with torch.no_grad():
+            self._method.refresh(step, self._streams, Draw(self._seed, "refresh", step, self._fabric.device))
+        self._learners.follow()
+        self._learners.set_rate(rate_factor(config.schedule, step, config.steps))
         try:
-            losses = self._descend(self._sizes)
+            losses = self._learn(self._sizes)
         except torch.OutOfMemoryError as error:
             raise self._advice() from error
-        if config.clip is not None:
-            self._fabric.clip_gradients(self._module, self._optimizer, max_norm=config.clip, error_if_nonfinite=False)
-        self._optimizer.step()
         self._method.after_step()
         if self._average is not None:
             self._average.update_parameters(self._method.learned)
-        self._pending.append(_detached(losses))
+        self._pending.append(losses)
         self.trained.steps = step + 1
         self.trained.images += sum(self._sizes.values())
         last = self.trained.steps == config.steps
@@ -152,16 +152,14 @@ class _Run:
         self.stopped = not self._keeper.goes_on(last)
         return not last and not self.stopped
 
-    def _descend(self, sizes: Mapping[str, int]) -> Losses:
-        """The losses of the next step on batches of these sizes, and their gradients."""
+    def _learn(self, sizes: Mapping[str, int], dry: bool = False) -> Losses:
+        """Every player's turn on the batches of the next step, of these sizes; a dry one ends with the gradients."""
         step, fabric = self.trained.steps, self._fabric
         with self._meter.waiting():
             batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
         with self._meter.counting():
-            losses: Losses = self._module(Batches(batches, step / self._config.steps), draw)
-            fabric.backward(losses.total)
-        return losses
+            return self._learners.play(Batches(batches, step / self._config.steps), draw, self._config.clip, dry)
 
     def _advice(self) -> ParameterError:
         """The error of a batch that is too large for the device, with the size that would fit, found by trying."""
@@ -170,9 +168,8 @@ class _Run:
         fits = 0
         while self._fabric.world_size == 1 and size > 1 and not fits:
             size //= 2
-            self._optimizer.zero_grad()
             with contextlib.suppress(torch.OutOfMemoryError):
-                self._descend({name: self._method.batch_size(name, size) for name in self._streams})
+                self._learn({name: self._method.batch_size(name, size) for name in self._streams}, dry=True)
                 fits = size
         found = f"{fits} would" if fits else "take fewer"
         return ParameterError(f"{message}; {found}, or set hardware.precision=bf16-mixed")
@@ -188,7 +185,7 @@ class _Run:
         if not math.isfinite(point["loss"]):
             loss = point["loss"]
             raise Diverged(f"the loss is {loss} at step {steps}; lower training.optimizer.learning_rate or set clip")
-        rate = self._optimizer.param_groups[-1]["lr"]
+        rate = self._learners.rate
         self.trained.curve.append({"step": float(steps), "loss": point.pop("loss"), "learning_rate": rate, **point})
         self._pending = []
         progress.show(steps, self.trained.curve[-1]["loss"], self.trained.images)
@@ -210,7 +207,7 @@ class _Run:
         """All that the steps to come depend on."""
         return {
             "method": self._method.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._learners.optimizer.state_dict(),
             "average": self._average.state_dict() if self._average is not None else None,
             "keeper": self._keeper.state(),
             "pending": [[each.total, dict(each.metrics)] for each in self._pending],
@@ -221,7 +218,8 @@ class _Run:
     def restore(self, state: State) -> None:
         """Go on from a state."""
         self._method.load_state_dict(state["method"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._learners.follow()
+        self._learners.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self._keeper.restore(state["keeper"])
@@ -242,7 +240,3 @@ class _Run:
             self._method.finish(self._streams)
         self._method.to("cpu").to(memory_format=torch.contiguous_format)
         return self.trained
-
-
-def _detached(losses: Losses) -> Losses:
-    return Losses(losses.total.detach(), {name: value.detach() for name, value in losses.metrics.items()})

@@ -1,0 +1,39 @@
+"""CIELAB: lightness apart from colour, for methods that foretell one from the other.
+
+CIE 15:2004, with the white point D65 and sRGB (IEC 61966-2-1).
+"""
+
+import torch
+from torch import Tensor
+
+_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+_WHITE = (0.95047, 1.0, 1.08883)
+_BEND = 6 / 29
+"""Where the cube root gives way to a straight line."""
+
+
+def rgb_to_lab(images: Tensor) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1] to L in [0, 100] and a, b within about [-108, 99]: [B, 3, H, W]."""
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055).clamp(min=0) ** 2.4, images / 12.92)
+    share = torch.einsum("xc,bchw->bxhw", _matrix(images), linear) / _white(images)
+    curved = torch.where(share > _BEND**3, share.clamp(min=_BEND**3) ** (1 / 3), share / (3 * _BEND**2) + 4 / 29)
+    x, y, z = curved.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """The way back, [B, 3, H, W]; colours that a screen cannot show are cut to [0, 1]."""
+    lightness, a, b = lab.unbind(1)
+    y = (lightness + 16) / 116
+    curved = torch.stack([y + a / 500, y, y - b / 200], dim=1)
+    share = torch.where(curved > _BEND, curved**3, 3 * _BEND**2 * (curved - 4 / 29)) * _white(lab)
+    linear = torch.einsum("cx,bxhw->bchw", torch.linalg.inv(_matrix(lab)), share).clamp(0, 1)
+    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-12) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def _matrix(like: Tensor) -> Tensor:
+    return torch.tensor(_TO_XYZ, dtype=like.dtype, device=like.device)
+
+
+def _white(like: Tensor) -> Tensor:
+    return torch.tensor(_WHITE, dtype=like.dtype, device=like.device).view(3, 1, 1)

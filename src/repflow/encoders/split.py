@@ -1,0 +1,68 @@
+"""Two half-encoders side by side: one sees the lightness of an image, the other its colour.
+
+Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Channel Prediction. CVPR 2017.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from repflow.augment.lab import rgb_to_lab
+from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
+from repflow.encoders.encoder import Encoder
+from repflow.encoders.residual import ResNetConfig, resnet
+from repflow.errors import ParameterError
+from repflow.schema import parameters
+
+Half = Annotated[SmallConfig | LeNetConfig | ResNetConfig, Field(discriminator="name")]
+
+
+@parameters
+class SplitConfig:
+    """Two encoders of one kind whose features stand side by side.
+
+    Attributes:
+        half: what each of them is; give it half of the channels for as many weights as one whole encoder has.
+    """
+
+    half: Half
+    name: Literal["split"] = "split"
+
+
+class SplitEncoder(Encoder):
+    """Features of the lightness [B, width / 2], then of the colour, of images [B, 3, size, size] in [0, 1]."""
+
+    def __init__(self, config: SplitConfig, channels: int, size: int):
+        if channels != 3:
+            raise ParameterError("encoder.name: split takes images with colours; set data.channels to 3")
+        lightness, width = _half(config.half, 1, size)
+        colour, _ = _half(config.half, 2, size)
+        super().__init__(nn.ModuleDict({"lightness": lightness, "colour": colour}), 2 * width, channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [B, width] of images [B, 3, size, size] in [0, 1]."""
+        return torch.cat(self.halves(split_lab(images)), dim=1)
+
+    def halves(self, parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features of the lightness and of the colour, [B, width / 2] each, of what `split_lab` gives."""
+        lightness, colour = (part.contiguous(memory_format=torch.channels_last) for part in parts)
+        assert isinstance(self.body, nn.ModuleDict)
+        return self.body["lightness"](lightness), self.body["colour"](colour)
+
+
+def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Lightness [B, 1, H, W] and colour [B, 2, H, W] of images in [0, 1], both within about [-1, 1]."""
+    lab = rgb_to_lab(images)
+    return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+
+
+def _half(config: SmallConfig | LeNetConfig | ResNetConfig, channels: int, size: int) -> tuple[nn.Module, int]:
+    match config:
+        case SmallConfig():
+            return small(config, channels)
+        case LeNetConfig():
+            return lenet(config, channels, size)
+        case ResNetConfig():
+            return resnet(config, channels)

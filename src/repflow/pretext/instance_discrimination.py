@@ -1,0 +1,95 @@
+"""Instance discrimination: tell every image from every other, by a memory of all of them.
+
+Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Discrimination. CVPR 2018.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.data.batches import Batches, Stream
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.method import EncoderMethod, Losses
+from repflow.ranks import gathered
+from repflow.schema import Count, Fraction, NonNegative, Positive, parameters
+
+
+@parameters
+class Config:
+    """The parameters of instance discrimination.
+
+    Attributes:
+        augment: the policy that makes the view.
+        temperature: of the softmax over all images.
+        width: of the remembered features.
+        momentum: share of an image's memory that stays when the image is seen again.
+        negatives: other images that an image is told from, drawn evenly (noise-contrastive estimation), for data sets
+            that are too large for a softmax over all; None for that softmax.
+        proximal: weight of the squared distance between an image's feature and its memory.
+    """
+
+    augment: PolicyConfig
+    temperature: Positive = 0.07
+    width: Count = 128
+    momentum: Fraction = 0.5
+    negatives: Count | None = None
+    proximal: NonNegative = 0.0
+
+
+class InstanceDiscrimination(EncoderMethod):
+    """The encoder below a linear layer, and the memory bank."""
+
+    streams = ("unlabelled",)
+    bank: Tensor
+    partition: Tensor
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.config = config
+        self.augment = Policy(config.augment)
+        self.head = nn.Linear(encoder.width, config.width)
+        self._seen: tuple[Tensor, Tensor] | None = None
+
+    def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Remember a random direction for every image."""
+        count = len(streams["unlabelled"])
+        self.register_buffer("bank", F.normalize(draw.normal(count, self.config.width)))  # [N, width]
+        self.register_buffer(
+            "partition", torch.zeros(())
+        )  # mean of exp(similarity / temperature), 0 before it is known
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Minus the logarithm of the probability that the view is its own image."""
+        rows = batch["unlabelled"].rows.to(self.bank.device)
+        views = self.augment(batch["unlabelled"].images, draw.stream("view"))  # [B, C, H, W]
+        features = F.normalize(self.head(self.encoder(views)))  # [B, width]
+        self._seen = rows, features.detach()
+        if self.config.negatives is None:
+            loss = F.cross_entropy(features @ self.bank.T / self.config.temperature, rows)
+        else:
+            others = draw.stream("negatives").integers(len(rows), self.config.negatives, high=len(self.bank))
+            loss = self.estimate(features, rows, others)
+        near = (features - self.bank[rows]).square().sum(dim=1).mean()
+        return Losses(loss + self.config.proximal * near, {"distance": near})
+
+    def estimate(self, features: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+        """Noise-contrastive estimation: each image's own memory against `others`, int64 [B, negatives]."""
+        count, noise = len(self.bank), others.shape[1] / len(self.bank)  # expected times that noise is an image
+        picked = self.bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
+        scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
+        if self.partition == 0:  # estimated once, from the first batch, as in the paper
+            self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
+        logits = scores - (count * self.partition).log() - math.log(noise)  # of being the image and not noise
+        return F.softplus(-logits[:, 0]).mean() + F.softplus(logits[:, 1:]).sum(dim=1).mean()
+
+    def after_step(self) -> None:
+        """Move the memory of the images that were seen."""
+        assert self._seen is not None
+        rows, features = (gathered(each) for each in self._seen)
+        self.bank[rows] = F.normalize(self.bank[rows].lerp(features.to(self.bank), 1 - self.config.momentum))
+        self._seen = None

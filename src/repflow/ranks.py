@@ -1,0 +1,18 @@
+"""What processes that share a training tell each other."""
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+@torch.no_grad()
+def gathered(rows: Tensor) -> Tensor:
+    """The rows of all processes, one process's below the other's: [B, ...] to [ranks x B, ...], without gradients.
+
+    Every process must have the same B. Where there is one process, its own rows.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows.detach()
+    parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, rows.detach().contiguous())
+    return torch.cat(parts)
