@@ -62,7 +62,7 @@ def prepare(config: HardwareConfig, turns: int = 1) -> "Fabric":
     """
     import torch
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     use_threads(config.threads)
     torch.use_deterministic_algorithms(config.deterministic, warn_only=True)

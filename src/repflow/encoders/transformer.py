@@ -63,10 +63,11 @@ class Tokens(nn.Module):
     def embed(self, normal: Tensor) -> Tensor:
         """Normalised images [B, channels, size, size] to a token for each patch, its position added: [B, N, width]."""
         tokens: Tensor = self.transformer.conv_proj(normal).flatten(2).transpose(1, 2)
-        return tokens + self.transformer.encoder.pos_embedding[:, 1:]
+        positions: Tensor = self.transformer.encoder.pos_embedding[:, 1:]
+        return tokens + positions
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, M, width] of any of the patches, in any order, to features: [B, 1 + M, width], the class's first."""
+        """Tokens [B, M, width] of any of the patches to features, the class's first: [B, 1 + M, width]."""
         encoder = self.transformer.encoder
         first = self.transformer.class_token + encoder.pos_embedding[:, :1]
         whole = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)

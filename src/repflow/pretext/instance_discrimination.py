@@ -59,9 +59,7 @@ class InstanceDiscrimination(EncoderMethod):
         """Remember a random direction for every image."""
         count = len(streams["unlabelled"])
         self.register_buffer("bank", F.normalize(draw.normal(count, self.config.width)))  # [N, width]
-        self.register_buffer(
-            "partition", torch.zeros(())
-        )  # mean of exp(similarity / temperature), 0 before it is known
+        self.register_buffer("partition", torch.zeros(()))  # see `estimate`; 0 before it is known
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Minus the logarithm of the probability that the view is its own image."""
@@ -82,7 +80,7 @@ class InstanceDiscrimination(EncoderMethod):
         count, noise = len(self.bank), others.shape[1] / len(self.bank)  # expected times that noise is an image
         picked = self.bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
-        if self.partition == 0:  # estimated once, from the first batch, as in the paper
+        if self.partition == 0:  # the mean over images, estimated once from the first batch, as in the paper
             self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
         logits = scores - (count * self.partition).log() - math.log(noise)  # of being the image and not noise
         return F.softplus(-logits[:, 0]).mean() + F.softplus(logits[:, 1:]).sum(dim=1).mean()

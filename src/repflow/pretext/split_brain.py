@@ -41,9 +41,7 @@ class SplitBrain(EncoderMethod):
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
         if not isinstance(encoder, SplitEncoder):
-            raise ParameterError(
-                "encoder: split_brain needs one of two halves, as in `encoder: {name: split, half: ...}`"
-            )
+            raise ParameterError("encoder: split_brain needs one of two halves, as in conf/pretrain/split_brain.yaml")
         self.config = config
         self.augment = Policy(config.augment)
         self.to_colour = Decoder(encoder.width // 2, config.decoder, channels=2)
