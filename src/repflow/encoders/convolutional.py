@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import nn
 
+from repflow.encoders.encoder import Pooled
 from repflow.schema import Count, parameters
 
 
@@ -36,7 +37,7 @@ def small(config: SmallConfig, channels: int) -> tuple[nn.Module, int]:
     for width in others:
         layers += [_convolution(inputs, width, stride=2), _convolution(width, width)]
         inputs = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), inputs
+    return Pooled(nn.Sequential(*layers)), inputs
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Module:

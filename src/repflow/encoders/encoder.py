@@ -2,9 +2,27 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.data.selection import Images
+from repflow.errors import ParameterError
+
+
+class Pooled(nn.Module):
+    """A body whose features are the average of its feature maps.
+
+    Args:
+        maps: normalised images [B, channels, size, size] to feature maps [B, width, h, w].
+    """
+
+    def __init__(self, maps: nn.Module):
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, normal: Tensor) -> Tensor:
+        """Features [B, width]."""
+        return F.adaptive_avg_pool2d(self.maps(normal), 1).flatten(1)
 
 
 class Encoder(nn.Module):
@@ -44,6 +62,17 @@ class Encoder(nn.Module):
         normal = (images - self.mean) / self.std
         # Convolutions compute faster with the channels of a pixel side by side, on CPUs and GPUs.
         return normal.contiguous(memory_format=torch.channels_last)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps [B, width, h, w], before they are averaged, of images [B, channels, size, size] in [0, 1].
+
+        Raises:
+            ParameterError: this encoder has none.
+        """
+        if not isinstance(self.body, Pooled):
+            raise ParameterError("encoder: this method needs one with feature maps: small, resnet18 or resnet50")
+        maps: Tensor = self.body.maps(self.normalise(images))
+        return maps
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [B, width] of images [B, channels, size, size] in [0, 1]."""

@@ -4,10 +4,12 @@ He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016. Th
 experiments: a 3x3 convolution without stride and no max-pooling.
 """
 
+from collections import OrderedDict
 from typing import Literal
 
 from torch import nn
 
+from repflow.encoders.encoder import Pooled
 from repflow.schema import parameters
 
 
@@ -25,11 +27,11 @@ def resnet(config: ResNetConfig, channels: int) -> tuple[nn.Module, int]:
 
     body = getattr(models, config.name)(weights=None)
     width = body.fc.in_features
-    body.fc = nn.Identity()
     if config.small_images:
         body.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         body.maxpool = nn.Identity()
     else:
         body.conv1 = nn.Conv2d(channels, 64, 7, 2, padding=3, bias=False)
     nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
-    return body, width
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return Pooled(nn.Sequential(OrderedDict((name, getattr(body, name)) for name in names))), width
