@@ -67,8 +67,7 @@ def test_the_answer_puts_the_tiles_back(method: Jigsaw) -> None:
     marks = (
         torch.arange(9.0).repeat_interleave(10).view(3, 30).repeat_interleave(10, dim=0)
     )  # a tile's value: its place
-    marks = torch.cat([marks[0:10], marks[10:20], marks[20:30]]).view(1, 1, 30, 30).expand(4, 3, 30, 30)
-    tiles, which = method.puzzle(marks, Draw(0, "step"))
+    tiles, which = method.puzzle(marks.expand(4, 3, 30, 30), Draw(0, "step"))
     found = tiles.mean((2, 3, 4)).round().long()  # [4, 9], where each tile comes from
     assert torch.equal(found, method.permutations[which])
     assert not torch.equal(found[0], torch.arange(9))

@@ -20,11 +20,10 @@ class Upsampler(nn.Module):
 
     def __init__(self, width: int, stages: tuple[int, ...], channels: int, beside: int = 0):
         super().__init__()
-        inputs = (width, *stages[:-1])
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before + (beside if after_all == len(stages) else 0), after, 3, padding=1)
-            for after_all, (before, after) in enumerate(zip(inputs, stages, strict=True), start=1)
-        )
+        inputs = [width, *stages[:-1]]
+        inputs[-1] += beside
+        pairs = zip(inputs, stages, strict=True)
+        self.convolutions = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairs)
         self.last = nn.Conv2d(stages[-1], channels, 1)
 
     def forward(self, maps: Tensor, size: tuple[int, ...], beside: Tensor | None = None) -> Tensor:
