@@ -1,0 +1,101 @@
+"""Adversarial colorization: give a grey image colours that a discriminator cannot tell from its own.
+
+Isola, Zhu, Zhou, Efros. Image-to-Image Translation with Conditional Adversarial Networks. CVPR 2017.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.augment.lab import lab_to_rgb, without_colour
+from repflow.data.batches import Batches
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.encoders.discriminator import PatchDiscriminator, look_real, tell_apart
+from repflow.encoders.dropout import Dropout
+from repflow.encoders.split import split_lab
+from repflow.encoders.upsampler import Upsampler
+from repflow.errors import ParameterError
+from repflow.method import EncoderMethod, Losses, Turn
+from repflow.schema import Count, Fraction, NonNegative, parameters
+
+
+@parameters
+class Config:
+    """The parameters of adversarial colorization.
+
+    Attributes:
+        augment: the policy that makes the image.
+        distance: weight of the absolute error beside the adversarial loss.
+        noise: share of the encoder's maps that dropout takes away: the noise of the generator.
+        decoder: channels of the generator's stages, each of twice the height and width of the one before.
+        discriminator: channels of its stages, each of half the height and width of the one before.
+    """
+
+    augment: PolicyConfig = ()
+    distance: NonNegative = 100.0
+    noise: Fraction = 0.5
+    decoder: tuple[Count, ...] = (64, 32, 16)
+    discriminator: tuple[Count, ...] = (32, 64)
+
+
+class AdversarialColorization(EncoderMethod):
+    """The encoder below a decoder that gives a and b, against a discriminator that sees them beside the lightness."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        if len(encoder.mean) != 3:
+            raise ParameterError(
+                "pretrain.name: adversarial_colorization takes images with colours; set data.channels to 3"
+            )
+        self.config = config
+        self.augment = Policy(config.augment)
+        self.noise = Dropout(config.noise)
+        self.decoder = Upsampler(encoder.width, config.decoder, channels=2, beside=1)
+        self.discriminator = PatchDiscriminator(3, config.discriminator)
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The discriminator learns first, then the generator, which the encoder is part of."""
+        return (
+            Turn(self.discriminate, (self.discriminator,)),
+            Turn(self.generate, (self.encoder, self.decoder)),
+        )
+
+    def discriminate(self, batch: Batches, draw: Draw) -> Losses:
+        """True colours should score high, made ones low, each beside its lightness."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
+        lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
+        with torch.no_grad():
+            made = self.colours(images)
+        loss, right = tell_apart(self.score(lightness, colour), self.score(lightness, made))
+        return Losses(loss, {"discriminator": loss, "told_apart": right})
+
+    def generate(self, batch: Batches, draw: Draw) -> Losses:
+        """Made colours should score high, and be near the true ones."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))
+        lightness, colour = split_lab(images)
+        made = self.colours(images)
+        adversarial, error = look_real(self.score(lightness, made)), F.l1_loss(made, colour)
+        return Losses(adversarial + self.config.distance * error, {"generator": adversarial, "error": error})
+
+    def colours(self, images: Tensor) -> Tensor:
+        """Colours made from the lightness of images [B, 3, H, W] alone, as `split_lab` gives them: [B, 2, H, W]."""
+        maps = self.noise(self.encoder.maps(without_colour(images)))  # [B, width, h, w]
+        colours: Tensor = self.decoder(maps, images.shape[2:], beside=split_lab(images)[0])
+        return colours.tanh()
+
+    def score(self, lightness: Tensor, colour: Tensor) -> Tensor:
+        """How real the colours look for this lightness, patch by patch: [B, 1, h, w]."""
+        scores: Tensor = self.discriminator(torch.cat([lightness, colour], dim=1))
+        return scores
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], these without their colours, and with the made ones: [B, 3, 3, H, W]."""
+        lightness, _ = split_lab(images)
+        made = lab_to_rgb(torch.cat([50 * (lightness + 1), 110 * self.colours(images)], dim=1))
+        return torch.stack([images, without_colour(images), made], dim=1)
