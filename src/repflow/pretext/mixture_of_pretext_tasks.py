@@ -1,9 +1,9 @@
 """Mixture of pretext tasks: several methods teach one encoder, each by a head of its own.
 
-Doersch, Zisserman. Multi-task Self-Supervised Visual Learning. ICCV 2017. Weights by uncertainty: Kendall, Gal, Cipolla.
-Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics. CVPR 2018. Weights by gradients,
-after Chen, Badrinarayanan, Lee, Rabinovich. GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep
-Multitask Networks. ICML 2018.
+Doersch, Zisserman. Multi-task Self-Supervised Visual Learning. ICCV 2017. Weights by uncertainty are those of Kendall,
+Gal, Cipolla. Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics. CVPR 2018; weights
+by gradients follow Chen, Badrinarayanan, Lee, Rabinovich. GradNorm: Gradient Normalization for Adaptive Loss Balancing
+in Deep Multitask Networks. ICML 2018.
 """
 
 from collections.abc import Mapping
@@ -70,14 +70,15 @@ class MixtureOfPretextTasks(EncoderMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """The weighted sum of the tasks' losses."""
         found = {name: task.losses(batch, draw.stream(name)) for name, task in self._tasks()}
-        losses = torch.stack([each.total * task.weight for each, task in zip(found.values(), self.config.tasks)])
         metrics = {name: each.total for name, each in found.items()}
         metrics |= {f"{name}_{key}": value for name, each in found.items() for key, value in each.metrics.items()}
+        given = [task.weight for task in self.config.tasks]
+        losses = torch.stack([weight * each.total for weight, each in zip(given, found.values(), strict=True)])  # [T]
         if self.config.balance == "fixed":
             return Losses(losses.sum(), metrics)
         uncertain = self.config.balance == "uncertainty"
         weights = (-self.log_variances).exp() if uncertain else self.even(losses)  # [T]
-        metrics |= {f"{name}_weight": weight for name, weight in zip(found, weights.detach())}
+        metrics |= {f"{name}_weight": weight for name, weight in zip(found, weights.detach(), strict=True)}
         return Losses((weights * losses).sum() + (self.log_variances.sum() / 2 if uncertain else 0), metrics)
 
     def even(self, losses: Tensor) -> Tensor:
@@ -101,6 +102,11 @@ class MixtureOfPretextTasks(EncoderMethod):
         """Let all tasks remember."""
         for _, task in self._tasks():
             task.after_step()
+
+    def finish(self, streams: Mapping[str, Stream]) -> None:
+        """Let all tasks have their last word."""
+        for _, task in self._tasks():
+            task.finish(streams)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Every task takes up its own state first, for it may have to grow."""

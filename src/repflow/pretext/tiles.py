@@ -12,7 +12,7 @@ def tiles(images: Tensor, grid: int, share: float, draw: Draw) -> Tensor:
 
     Args:
         images: [B, C, H, W], square.
-        grid: cells in a row and in a column; what H and W exceed a multiple of it by is left out at the right and below.
+        grid: cells in a row and in a column; pixels that do not fill a cell are left out, at the right and below.
         share: side of a tile as a share of a cell's, in (0, 1].
         draw: random numbers.
 
