@@ -116,7 +116,7 @@ class BagOfVisualWords(EncoderMethod):
         with threadpool_limits(1):  # threads add up their sums in any order, which can turn a tie
             found = KMeans(self.config.words, n_init=1, max_iter=50, random_state=seed).fit(places.cpu().numpy())
         self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
-        self.spread.fill_(found.inertia_ / len(places))
+        self.spread.fill_(max(found.inertia_ / len(places), 1e-12))
 
     def places(self, images: Tensor) -> Tensor:
         """The bootstrap network's features of each place [B, h x w, width]."""

@@ -52,7 +52,8 @@ class Exemplar(EncoderMethod):
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of which seed image was distorted."""
-        classes = batch["unlabelled"].rows.to(self.seeds.device) % len(self.seeds)  # as even as the stream's rows
+        # The batch tells which rows it is the turn of, and so, evenly, of which seeds; its images are not all seeds.
+        classes = batch["unlabelled"].rows.to(self.seeds.device) % len(self.seeds)  # [B]
         images = self._stream.take(self.seeds[classes].cpu()).images  # [B, C, H, W]
         logits = self.head(self.encoder(self.augment(images, draw.stream("distort"))))  # [B, N]
         return Losses(F.cross_entropy(logits, classes), {"accuracy": (logits.argmax(1) == classes).float().mean()})

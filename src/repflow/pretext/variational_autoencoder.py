@@ -92,7 +92,7 @@ def log_likelihood(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     step = 1 / 255
     narrow = (-log_scale).exp()
     upper, lower = (images - mean + step / 2) * narrow, (images - mean - step / 2) * narrow
-    # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)): no difference of likes
+    # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), which loses no digits
     below, above = F.logsigmoid(upper), F.logsigmoid(-lower)
     inside = below + above + (-torch.expm1(-step * narrow)).log()
     return torch.where(images < step / 2, below, torch.where(images > 1 - step / 2, above, inside))
