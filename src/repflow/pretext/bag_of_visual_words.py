@@ -7,7 +7,7 @@ CVPR 2021.
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +90,7 @@ class BagOfVisualWords(EncoderMethod):
         self._let_learn()
         return keys
 
-    def train(self, mode: bool = True) -> "BagOfVisualWords":
+    def train(self, mode: bool = True) -> Self:
         """The bootstrap network stays in evaluation mode."""
         super().train(mode)
         self.bootstrap.eval()

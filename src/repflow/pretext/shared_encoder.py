@@ -1,12 +1,13 @@
 """Methods that learn on an encoder that belongs to another method."""
 
+from collections.abc import Callable
 from typing import Any
 
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod
 
 
-def on_shared(kind: type[EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
+def on_shared(kind: Callable[[Any, Encoder], EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
     """A method that uses `encoder` without owning it: among its parameters and in its state are its heads alone.
 
     Args:
