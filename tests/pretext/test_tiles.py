@@ -10,8 +10,8 @@ WHERE = torch.stack(torch.meshgrid(torch.arange(32.0), torch.arange(32.0), index
 
 
 def test_every_tile_is_a_whole_square_of_its_own_cell() -> None:
-    found = tiles(WHERE.expand(50, -1, -1, -1), 3, 0.85, Draw(0, "cut"))
-    assert found.shape == (50, 9, 2, 8, 8)
+    found = tiles(WHERE.expand(200, -1, -1, -1), 3, 0.85, Draw(0, "cut"))
+    assert found.shape == (200, 9, 2, 8, 8)
     for cell in range(9):
         row, column = divmod(cell, 3)
         corner = found[:, cell, :, :1, :1]
