@@ -1,0 +1,116 @@
+"""BigBiGAN: a BiGAN whose discriminator also judges images and codes on their own, and whose encoder gives chances.
+
+Donahue, Simonyan. Large Scale Adversarial Representation Learning. NeurIPS 2019.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.data.batches import Batches
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.encoders.convolutional import SmallConfig, small
+from repflow.encoders.generator import Generator
+from repflow.method import EncoderMethod, Losses, Turn
+from repflow.schema import Count, parameters
+
+
+@parameters
+class Config:
+    """BigBiGAN's parameters.
+
+    Attributes:
+        augment: the policy that the real images go through.
+        codes: width of the codes, which are drawn from the standard normal distribution.
+        generator: channels of its stages, from 4x4 pixels on, each of twice the height and width of the one before.
+        discriminator: channels of the stages that look at images, as of the encoder `small`.
+        hidden: width of the discriminator's layers that look at codes, and at image and code together.
+    """
+
+    augment: PolicyConfig = ()
+    codes: Count = 64
+    generator: tuple[Count, ...] = (128, 64, 32)
+    discriminator: tuple[Count, ...] = (32, 64, 128)
+    hidden: Count = 256
+
+
+class Discriminator(nn.Module):
+    """Three scores of a pair: of the image, of the code, and of both together."""
+
+    def __init__(self, config: Config, channels: int):
+        super().__init__()
+        body, width = small(SmallConfig(widths=config.discriminator), channels)
+        self.image = Encoder(body, width, channels)  # F
+        self.code = _layers(config.codes, config.hidden)  # H
+        self.pair = _layers(width + config.hidden, config.hidden)  # J
+        self.score_image = nn.Linear(width, 1)
+        self.score_code = nn.Linear(config.hidden, 1)
+        self.score_pair = nn.Linear(config.hidden, 1)
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        """s_x, s_z and s_xz [B, 3] of images [B, C, H, W] and codes [B, codes]."""
+        image, code = self.image(images), self.code(codes)
+        pair = self.pair(torch.cat([image, code], dim=1))
+        return torch.cat([self.score_image(image), self.score_code(code), self.score_pair(pair)], dim=1)
+
+
+class BigBiGAN(EncoderMethod):
+    """The encoder below a layer of means and deviations of codes, and a generator, against the discriminator."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.config = config
+        self.augment = Policy(config.augment)
+        channels = len(encoder.mean)
+        self.to_codes = nn.Linear(encoder.width, 2 * config.codes)
+        self.generator = Generator(config.codes, config.generator, channels)
+        self.discriminator = Discriminator(config, channels)
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The discriminator learns first, then encoder and generator together."""
+        together = (self.encoder, self.to_codes, self.generator)
+        return (Turn(self.discriminate, (self.discriminator,)), Turn(self.agree, together))
+
+    def discriminate(self, batch: Batches, draw: Draw) -> Losses:
+        """Each of the three scores should be above 1 for an image with its code, below -1 for a code with its image."""
+        encoded, decoded = self.scores(batch, draw)  # [B, 3]
+        loss = (F.relu(1 - encoded) + F.relu(1 + decoded)).sum(dim=1).mean()
+        right = 0.5 * ((encoded > 0).float().mean(dim=0) + (decoded < 0).float().mean(dim=0))
+        metrics = {"discriminator": loss, "image_right": right[0], "code_right": right[1], "pair_right": right[2]}
+        return Losses(loss, metrics)
+
+    def agree(self, batch: Batches, draw: Draw) -> Losses:
+        """The sum of the scores should be low for an image with its code, high for a code with its image."""
+        encoded, decoded = self.scores(batch, draw)
+        loss = (encoded - decoded).sum(dim=1).mean()
+        return Losses(loss, {"encoder_and_generator": loss})
+
+    def scores(self, batch: Batches, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Of images with the encoder's codes, and of codes with the generator's images: [B, 3] each."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
+        codes = self.draw_codes(len(images), draw)  # [B, codes]
+        encoded = self.discriminator(images, self.encode(images, draw))
+        return encoded, self.discriminator(self.generator(codes, images.shape[2:]), codes)
+
+    def encode(self, images: Tensor, draw: Draw) -> Tensor:
+        """Codes [B, codes] drawn from the normal distribution that the encoder gives each image."""
+        mean, spread = self.to_codes(self.encoder(images)).chunk(2, dim=1)
+        return mean + F.softplus(spread) * draw.stream("encoded").normal(*mean.shape)
+
+    def draw_codes(self, count: int, draw: Draw) -> Tensor:
+        """Random codes [count, codes]."""
+        return draw.stream("codes").normal(count, self.config.codes)
+
+    def sample(self, count: int, size: tuple[int, int], draw: Draw) -> Tensor:
+        """Made images [count, C, *size] in [0, 1]."""
+        made: Tensor = self.generator(self.draw_codes(count, draw), size)
+        return made
+
+
+def _layers(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2))
