@@ -15,7 +15,7 @@ _BEND = 6 / 29
 def rgb_to_lab(images: Tensor) -> Tensor:
     """Images [B, 3, H, W] in [0, 1] to L in [0, 100] and a, b within about [-108, 99]: [B, 3, H, W]."""
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055).clamp(min=0) ** 2.4, images / 12.92)
-    share = torch.einsum("xc,bchw->bxhw", _matrix(images), linear) / _white(images)
+    share = _mixed(_matrix(images), linear) / _white(images)
     curved = torch.where(share > _BEND**3, share.clamp(min=_BEND**3) ** (1 / 3), share / (3 * _BEND**2) + 4 / 29)
     x, y, z = curved.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
@@ -27,8 +27,14 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     curved = torch.stack([y + a / 500, y, y - b / 200], dim=1)
     share = torch.where(curved > _BEND, curved**3, 3 * _BEND**2 * (curved - 4 / 29)) * _white(lab)
-    linear = torch.einsum("cx,bxhw->bchw", torch.linalg.inv(_matrix(lab)), share).clamp(0, 1)
+    linear = _mixed(torch.linalg.inv(_matrix(lab)), share).clamp(0, 1)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-12) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def _mixed(weights: Tensor, channels: Tensor) -> Tensor:
+    """Each new channel a weighted sum, [3, 3], of those of [B, 3, H, W]; no product of matrices, which mixed precision
+    would round."""
+    return torch.stack([(row.view(3, 1, 1) * channels).sum(dim=1) for row in weights], dim=1)
 
 
 def _matrix(like: Tensor) -> Tensor:
