@@ -18,7 +18,7 @@ BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(
 
 def new(loss: str) -> GAN:
     torch.manual_seed(0)
-    config = Config(loss=loss, codes=8, generator=(16, 8))  # type: ignore[arg-type]
+    config = Config(loss=loss, codes=8, generator=(16, 8))
     return GAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
 
 

@@ -73,7 +73,7 @@ def test_nothing_of_the_removed_patches_is_seen() -> None:
 def test_patches_come_to_their_places_and_blanks_between_them() -> None:
     method = new()
     method.enter = nn.Linear(192, 12, bias=False)
-    method.decoder, method.leave = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+    method.decoder, method.leave = nn.Identity(), nn.Identity()
     nn.init.zeros_(method.positions)
     seen = torch.randn(4, 1 + 4, 192)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_all_patches_together_are_torchvision_s_transformer() -> None:
     encoder = build_encoder(ViTConfig(patch=4, layers=2), 3, 16).eval()
     with torch.no_grad():
         normal = encoder.normalise(IMAGES)
-        assert torch.allclose(encoder(IMAGES), encoder.body.transformer(normal), atol=1e-5)  # type: ignore[operator,union-attr]
+        assert torch.allclose(encoder(IMAGES), encoder.body.transformer(normal), atol=1e-5)
 
 
 def test_patches_hold_their_pixels_row_by_row() -> None:

@@ -23,7 +23,7 @@ _MOST = 4096
 class Generates(Protocol):
     """What a method that makes images has. Generating methods need no other mark."""
 
-    def sample(self, count: int, size: tuple[int, int], draw: Draw) -> Tensor:
+    def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Made images [count, C, *size] in [0, 1]."""
 
 
@@ -34,7 +34,7 @@ def fixed_features(channels: int) -> Encoder:
         return build_encoder(SmallConfig(), channels, size=32).eval()
 
 
-def made_images(method: Generates, count: int, size: tuple[int, int], seed: int) -> np.ndarray:
+def made_images(method: Generates, count: int, size: tuple[int, ...], seed: int) -> np.ndarray:
     """What `method`, in evaluation mode on the CPU, makes: uint8 [count, C, *size]."""
     parts = []
     with torch.inference_mode():
@@ -62,7 +62,7 @@ def generation_scores(method: object, images: Images, seed: int) -> dict[str, fl
     half = min(len(images) // 2, _MOST)
     chosen = np.sort(numpy_generator(seed, "frechet").permutation(len(images))[: 2 * half])
     space = fixed_features(images.shape[1])
-    made = made_images(method, half, (images.shape[2], images.shape[3]), seed)
+    made = made_images(method, half, images.shape[2:], seed)
     real, others, generated = (
         fitted(encode(space, each)) for each in (images[chosen[::2]], images[chosen[1::2]], made)
     )

@@ -97,7 +97,7 @@ class BiGAN(EncoderMethod):
         """Random codes [count, codes]."""
         return draw.stream("codes").uniform(count, self.config.codes, low=-1.0, high=1.0)
 
-    def sample(self, count: int, size: tuple[int, int], draw: Draw) -> Tensor:
+    def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Made images [count, C, *size] in [0, 1]."""
         made: Tensor = self.generator(self.draw_codes(count, draw), size)
         return made

@@ -106,7 +106,7 @@ class BigBiGAN(EncoderMethod):
         """Random codes [count, codes]."""
         return draw.stream("codes").normal(count, self.config.codes)
 
-    def sample(self, count: int, size: tuple[int, int], draw: Draw) -> Tensor:
+    def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Made images [count, C, *size] in [0, 1]."""
         made: Tensor = self.generator(self.draw_codes(count, draw), size)
         return made

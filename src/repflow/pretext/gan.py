@@ -81,7 +81,7 @@ class GAN(EncoderMethod):
         loss = -fake.mean() if self.config.loss == "hinge" else F.softplus(-fake).mean()
         return Losses(loss, {"generator": loss})
 
-    def sample(self, count: int, size: tuple[int, int], draw: Draw) -> Tensor:
+    def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Made images [count, C, *size] in [0, 1]."""
         codes = draw.stream("codes").normal(count, self.config.codes)
         made: Tensor = self.generator(codes, size)
