@@ -37,7 +37,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
     """
     cross = np.linalg.svd(_root(one.covariance) @ _root(other.covariance), compute_uv=False).sum()
     apart = np.square(one.mean - other.mean).sum()
-    return float(apart + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross)
+    return max(0.0, float(apart + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ class BiGAN(EncoderMethod):
     """The encoder below a linear layer to codes, and a generator, against the discriminator of pairs."""
 
     streams = ("unlabelled",)
+    discriminator: nn.Module
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -90,8 +91,13 @@ class BiGAN(EncoderMethod):
         """Of images with the encoder's codes, and of codes with the generator's images: [B] each."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         codes = self.draw_codes(len(images), draw)  # [B, codes]
-        encoded = self.discriminator(images, self.to_codes(self.encoder(images)))
+        encoded = self.discriminator(images, self.encode(images, draw))
         return encoded, self.discriminator(self.generator(codes, images.shape[2:]), codes)
+
+    def encode(self, images: Tensor, draw: Draw) -> Tensor:
+        """The encoder's codes [B, codes] of images [B, C, H, W]."""
+        codes: Tensor = self.to_codes(self.encoder(images))
+        return codes
 
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
         """Random codes [count, codes]."""

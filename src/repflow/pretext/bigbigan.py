@@ -7,33 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
-from repflow.encoders.generator import Generator
-from repflow.method import EncoderMethod, Losses, Turn
+from repflow.method import Losses
+from repflow.pretext import bigan
 from repflow.schema import Count, parameters
 
 
 @parameters
-class Config:
-    """BigBiGAN's parameters.
+class Config(bigan.Config):
+    """BigBiGAN's parameters are BiGAN's, with `hidden` the width of all of the discriminator's layers that see codes."""
 
-    Attributes:
-        augment: the policy that the real images go through.
-        codes: width of the codes, which are drawn from the standard normal distribution.
-        generator: channels of its stages, from 4x4 pixels on, each of twice the height and width of the one before.
-        discriminator: channels of the stages that look at images, as of the encoder `small`.
-        hidden: width of the discriminator's layers that look at codes, and at image and code together.
-    """
-
-    augment: PolicyConfig = ()
     codes: Count = 64
-    generator: tuple[Count, ...] = (128, 64, 32)
-    discriminator: tuple[Count, ...] = (32, 64, 128)
-    hidden: Count = 256
 
 
 class Discriminator(nn.Module):
@@ -56,25 +43,13 @@ class Discriminator(nn.Module):
         return torch.cat([self.score_image(image), self.score_code(code), self.score_pair(pair)], dim=1)
 
 
-class BigBiGAN(EncoderMethod):
-    """The encoder below a layer of means and deviations of codes, and a generator, against the discriminator."""
-
-    streams = ("unlabelled",)
+class BigBiGAN(bigan.BiGAN):
+    """A BiGAN with normal codes, of which its encoder tells the means and the deviations."""
 
     def __init__(self, config: Config, encoder: Encoder):
-        super().__init__(encoder)
-        self.config = config
-        self.augment = Policy(config.augment)
-        channels = len(encoder.mean)
+        super().__init__(config, encoder)
         self.to_codes = nn.Linear(encoder.width, 2 * config.codes)
-        self.generator = Generator(config.codes, config.generator, channels)
-        self.discriminator = Discriminator(config, channels)
-
-    @property
-    def turns(self) -> tuple[Turn, ...]:
-        """The discriminator learns first, then encoder and generator together."""
-        together = (self.encoder, self.to_codes, self.generator)
-        return (Turn(self.discriminate, (self.discriminator,)), Turn(self.agree, together))
+        self.discriminator = Discriminator(config, channels=len(encoder.mean))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """Each of the three scores should be above 1 for an image with its code, below -1 for a code with its image."""
@@ -90,13 +65,6 @@ class BigBiGAN(EncoderMethod):
         loss = (encoded - decoded).sum(dim=1).mean()
         return Losses(loss, {"encoder_and_generator": loss})
 
-    def scores(self, batch: Batches, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Of images with the encoder's codes, and of codes with the generator's images: [B, 3] each."""
-        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
-        codes = self.draw_codes(len(images), draw)  # [B, codes]
-        encoded = self.discriminator(images, self.encode(images, draw))
-        return encoded, self.discriminator(self.generator(codes, images.shape[2:]), codes)
-
     def encode(self, images: Tensor, draw: Draw) -> Tensor:
         """Codes [B, codes] drawn from the normal distribution that the encoder gives each image."""
         mean, spread = self.to_codes(self.encoder(images)).chunk(2, dim=1)
@@ -105,11 +73,6 @@ class BigBiGAN(EncoderMethod):
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
         """Random codes [count, codes]."""
         return draw.stream("codes").normal(count, self.config.codes)
-
-    def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
-        """Made images [count, C, *size] in [0, 1]."""
-        made: Tensor = self.generator(self.draw_codes(count, draw), size)
-        return made
 
 
 def _layers(inputs: int, width: int) -> nn.Sequential:
