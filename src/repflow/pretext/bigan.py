@@ -82,7 +82,7 @@ class BiGAN(EncoderMethod):
         return Losses(loss, {"discriminator": loss, "told_apart": right})
 
     def agree(self, batch: Batches, draw: Draw) -> Losses:
-        """The same with the two kinds of pair exchanged, whose gradient does not vanish (section 3.4)."""
+        """The same with the two kinds of pair exchanged, whose gradient does not vanish."""
         encoded, decoded = self.scores(batch, draw)
         loss = F.softplus(encoded).mean() + F.softplus(-decoded).mean()
         return Losses(loss, {"encoder_and_generator": loss})

@@ -18,7 +18,7 @@ from repflow.schema import Count, parameters
 
 @parameters
 class Config(bigan.Config):
-    """BigBiGAN's parameters are BiGAN's, with `hidden` the width of all of the discriminator's layers that see codes."""
+    """BigBiGAN's parameters are BiGAN's, `hidden` the width of all layers of the discriminator that see codes."""
 
     codes: Count = 64
 
