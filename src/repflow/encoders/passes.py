@@ -9,9 +9,9 @@ from repflow.encoders.encoder import Encoder
 
 @torch.no_grad()
 def encode_all(encoder: Encoder, stream: Stream) -> Tensor:
-    """Features [N, width], float32, of the images as they are, from the encoder in evaluation mode."""
+    """Features [N, width] of the images as they are, from the encoder in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
-    features = torch.cat([encoder(batch.images).float() for batch in stream.in_order()])
+    features = torch.cat([encoder(batch.images) for batch in stream.in_order()])
     encoder.train(was_training)
     return features

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from scipy.stats import invwishart, multivariate_normal, multivariate_t
 
 from repflow.draw import Draw
-from repflow.mixtures import Prior, log_evidence, log_split_ratio, moments, most_probable, posterior
+from repflow.mixtures.gaussians import Prior, log_evidence, log_split_ratio, moments, most_probable, posterior
 
 WIDTH = 3
 CODES = Draw(0, "codes").normal(12, WIDTH) * torch.tensor([2.0, 1.0, 0.5]) + 1
@@ -85,6 +85,12 @@ def test_the_split_ratio_is_that_of_the_evidences() -> None:
     expected = math.log(4.0) + gammaln(7) + parts[0] + gammaln(5) + parts[1] - gammaln(12) - parts[2]
     assert log_split_ratio(PRIOR, 4.0, CODES, second) == pytest.approx(expected, rel=1e-9)
     assert log_split_ratio(PRIOR, 4.0, CODES, ~second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_weight_of_two_counts_every_code_twice() -> None:
+    second = torch.arange(12) >= 7
+    twice = log_split_ratio(PRIOR, 4.0, CODES.repeat(2, 1), second.repeat(2))
+    assert log_split_ratio(PRIOR, 4.0, CODES, second, weight=2) == pytest.approx(twice, rel=1e-9)
 
 
 def test_far_clusters_want_to_part_and_one_wants_to_stay() -> None:

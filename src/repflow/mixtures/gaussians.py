@@ -77,7 +77,7 @@ def log_evidence(prior: Prior, seen: Moments) -> Tensor:
     )
 
 
-def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: Tensor) -> float:
+def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: Tensor, weight: float = 1.0) -> float:
     """The logarithm of the Hastings ratio of splitting codes [n, d] in two; minus that of merging the two halves.
 
     Args:
@@ -85,7 +85,9 @@ def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: T
         concentration: of the Dirichlet process.
         codes: of the cluster.
         second: bool [n], which of them go into the second half; neither is empty.
+        weight: how many codes each counts as. Below 1, a cluster that is only about Gaussian stays whole however many
+            codes tell how it deviates (Miller and Dunson, Robust Bayesian Inference via Coarsening, JASA 2019).
     """
-    seen = moments(codes, torch.stack([torch.ones_like(second), ~second, second], dim=1))
+    seen = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
     whole, *halves = (torch.lgamma(seen.count) + log_evidence(prior, seen)).tolist()
     return math.log(concentration) + sum(halves) - whole
