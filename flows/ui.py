@@ -82,9 +82,11 @@ def running(port: int, gpu: bool) -> Iterator[list[Service]]:
     """
     check_port(port)
     url = f"http://{HOST}:{port}/api"
+    home = PROJECT / ".repflow" / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
     environment = {
         "PREFECT_API_URL": url,
-        "PREFECT_HOME": str(PROJECT / ".repflow" / "prefect"),
+        "PREFECT_HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # Slots that a killed run held come back also where the server was started anew.

@@ -56,6 +56,9 @@ stages:
   full:
     cmd: echo much > /dev/full
     outs: [full.txt]
+  patient:  # ends when it is told to
+    cmd: touch patient.here; until test -e go.on; do sleep 0.1; done; echo done > patient.txt
+    outs: [patient.txt]
   preempted:  # asked to end at first, at its end the second time
     cmd: 'test -e saved || { touch saved; exit 75; }; echo done > preempted.txt'
     outs: [preempted.txt]
@@ -76,7 +79,7 @@ class Server:
     """
 
     def __init__(self, home: Path, port: int | None = None):
-        self.home, self.port = home, port or free_port()
+        self.home, self.port = home, port or _free_port()
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / "server.log"
         self.start()
@@ -113,7 +116,13 @@ class Server:
             self.process.wait()
 
 
-def free_port() -> int:
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives a port that nobody listens at."""
+    return _free_port
+
+
+def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -148,13 +157,7 @@ def make_project() -> Callable[[Path, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def new_server() -> type[Server]:
-    """To start a server of one's own."""
-    return Server
-
-
-@pytest.fixture(scope="session")
-def _git() -> Callable[..., str]:
+def git() -> Callable[..., str]:
     """Runs git in a folder, as `git(folder, "status")`, and gives what it prints."""
     return _git
 

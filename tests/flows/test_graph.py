@@ -17,6 +17,7 @@ EDGES = {
     "end": ("side@left", "side@right"),
     "endless": (),
     "full": (),
+    "patient": (),
     "preempted": (),
     "validate@source": (),
 }
