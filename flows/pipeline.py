@@ -150,7 +150,7 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
     run_stage = _stage_task(project, runs)
     futures: dict[str, PrefectFuture[State[Any]]] = {}
     try:
-        runs.look()
+        runs.look(get_run_logger())
         # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
         for address, stage in stages.items():
             named = run_stage.with_options(name=address, task_run_name=address)

@@ -76,7 +76,10 @@ def deploy(project: Path) -> None:
                 description=entry["description"],
                 tags=entry["tags"],
                 parameters=entry.get("parameters"),
-                parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+                parameter_openapi_schema={
+                    **parameter_schema(flow).model_dump_for_openapi(),
+                    "additionalProperties": False,
+                },
                 enforce_parameter_schema=True,
                 pull_steps=declared["pull"],
                 work_pool_name=entry["work_pool"]["name"],

@@ -44,17 +44,26 @@ class Stages:
         self._ran: set[str] = set()
         self._lock = threading.Lock()
 
-    def look(self) -> None:
-        """Ask DVC what is not up to date.
+    def look(self, log: Log) -> None:
+        """Ask DVC what is not up to date, as soon as no other DVC process is at work here.
 
         Raises:
             RuntimeError: DVC cannot tell; says why.
             Stopped: the run was stopped.
         """
-        lines: list[str] = []
-        if self._processes.run([*DVC, "status", "--json"], lines.append):
-            raise RuntimeError(f"dvc status: {cause(lines)}")
-        self._reasons = read_status("\n".join(lines))
+        told = ""
+        while True:
+            lines: list[str] = []
+            if not self._processes.run([*DVC, "status", "--json"], lines.append):
+                self._reasons = read_status("\n".join(lines))
+                return
+            reason = cause(lines)
+            if not may_pass(lines):
+                raise RuntimeError(f"dvc status: {reason}")
+            if reason != told:
+                log.info("waits: %s", reason)
+            told = reason
+            self._processes.stopped.wait(RETRY_DELAYS[0])
 
     def run(self, stage: Stage, log: Log, show: Show) -> State[Any]:
         """Run a stage, if it has to run, and give the state of its task: "Cached" where DVC had its outputs.

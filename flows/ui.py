@@ -2,7 +2,7 @@
 
     python flows/ui.py --port 4200
 
-Everything it starts ends with it. The server's database is `.repflow/prefect/`.
+Everything it starts ends with it. The server's database and what both of them say are in `.repflow/prefect/`.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,24 +30,28 @@ _END = 15.0
 
 
 class Service:
-    """A process that goes on until it is stopped.
+    """A process that goes on until it is stopped; what it says stands in a file.
 
     Args:
-        name: for messages.
+        name: for messages and the file.
         arguments: of `prefect`.
         environment: variables to set.
     """
 
     def __init__(self, name: str, arguments: list[str], environment: dict[str, str]):
-        self.name = name
-        self.said: deque[str] = deque(maxlen=30)
+        self.name, self.log = name, Path(environment["PREFECT_HOME"]) / f"{name.replace(' ', '-')}.log"
         self._processes = Processes(PROJECT, environment)
         self._thread = threading.Thread(target=self._run, args=(arguments,), daemon=True)
         self._thread.start()
 
     def _run(self, arguments: list[str]) -> None:
-        with suppress(Stopped):
-            self._processes.run([sys.executable, "-m", "prefect", *arguments], self.said.append)
+        with suppress(Stopped), open(self.log, "w", encoding="utf-8", buffering=1) as log:
+            self._processes.run([sys.executable, "-m", "prefect", *arguments], lambda line: print(line, file=log))
+
+    @property
+    def end(self) -> str:
+        """The last lines of what it said."""
+        return "\n".join(self.log.read_text(encoding="utf-8").splitlines()[-20:])
 
     @property
     def lives(self) -> bool:
@@ -64,7 +67,7 @@ class Service:
         end = time.monotonic() + _PATIENCE
         while not ready():
             if not self.lives or time.monotonic() > end:
-                raise RuntimeError(f"the {self.name} did not start:\n" + "\n".join(self.said))
+                raise RuntimeError(f"the {self.name} did not start:\n{self.end}")
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -171,13 +174,14 @@ def main() -> int:
             while all(service.lives for service in services):
                 time.sleep(0.5)
             dead = next(service for service in services if not service.lives)
-            print(f"error: the {dead.name} ended:\n" + "\n".join(dead.said), file=sys.stderr)
+            print(f"error: the {dead.name} ended:\n{dead.end}", file=sys.stderr)
             return 1
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ended", flush=True)
+        with suppress(BrokenPipeError):
+            print("ended", flush=True)
         return 0
 
 

@@ -84,12 +84,8 @@ def test_a_dvc_at_a_terminal_is_waited_for_and_named(server: Any, project: Path)
             time.sleep(0.1)
         run = flow(project, server, "patient")
         assert run.stdout is not None
-        said = ""
-        for line in run.stdout:
-            said += line
-            if "Retry 1/" in line:
-                break
-        assert "another DVC process is at work on the same files: (PID " in said
+        line = next(line for line in run.stdout if "waits: " in line)
+        assert f"another DVC process is at work on the same files: (PID {terminal.pid}): " in line
         (project / "go.on").touch()
         assert run.communicate()[0].endswith("Completed: 1 stages, 1 of them cached\n")
         assert terminal.wait() == 0

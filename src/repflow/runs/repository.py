@@ -39,8 +39,9 @@ class Repository:
         return bool(self.git("branch", "--list", PREFIX + name))
 
     def uncommitted(self) -> list[str]:
-        """Tracked files that differ from the last commit."""
-        return self.git("diff", "--name-only", "HEAD").splitlines()
+        """Tracked files that differ from the last commit, but those that stages write."""
+        changed = self.git("diff", "--name-only", "HEAD").splitlines()
+        return [path for path in changed if path.split("/")[0] not in ("dvc.lock", "metrics", "plots")]
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
