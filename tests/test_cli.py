@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "compose",
+    "cost",
     "predict",
 )
 

@@ -98,13 +98,13 @@ def rows(recipe: Recipe, shown: dict[str, Rows]) -> dict[str, Rows]:
 
 
 def batch(method: Method, rows: Mapping[str, Rows], progress: float = 0.0) -> Batches:
-    parts = {name: Stream(name, rows[name]).at(0, method.batch_size(name, 8), seed=0) for name in method.streams}
+    sizes = {name: method.batch_size(name, 8) for name in method.streams}
+    parts = {name: Stream(name, rows[name]).at(0, size, seed=0) for name, size in sizes.items() if size}
     return Batches(parts, progress)
 
 
 def losses(method: Method, batches: Batches) -> Losses:
-    with seeded(0, "layers"):
-        found: Losses = method(batches, Draw(0, "step"))
+    found: Losses = method(batches, Draw(0, "step"))
     return found
 
 

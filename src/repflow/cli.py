@@ -5,6 +5,8 @@ Every command imports what it needs when it runs, so that the help comes at once
 
 import errno
 import logging
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -73,7 +75,7 @@ class Domain(StrEnum):
 
 
 class Format(StrEnum):
-    """How predictions are written."""
+    """How rows are written."""
 
     table = "table"
     csv = "csv"
@@ -96,6 +98,22 @@ def _methods(family: str, group: str) -> str:
     return f"Methods: {', '.join(names)}. Choose with `repflow compose {group}`."
 
 
+def _pin_instructions() -> None:
+    """Keep PyTorch, which the stage is about to import, to the instructions that params.yaml names."""
+    from repflow.hardware import HardwareConfig
+    from repflow.instructions import pin
+    from repflow.stages.parameters import read
+
+    pin(read("hardware", HardwareConfig).instructions)
+
+
+def _launch() -> None:
+    """Hand a training over to the launcher that REPFLOW_LAUNCH names, such as srun or torchrun: once."""
+    launcher = shlex.split(os.environ.pop("REPFLOW_LAUNCH", ""))
+    if launcher:
+        os.execvp(launcher[0], [*launcher, *sys.argv])
+
+
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
 _USE = "Choose and use"
 
@@ -109,8 +127,8 @@ def main(
     """Turn a pile of mostly unlabelled images into a tested classifier and a record of how it was made.
 
     Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
-    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 130
-    interrupted, 143 terminated.
+    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 75
+    stopped and saved (the same command goes on), 130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("repflow").setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -157,6 +175,8 @@ def pretrain() -> None:
 
     Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
     """
+    _launch()
+    _pin_instructions()
     from repflow.stages import pretrain as stage
 
     stage.run()
@@ -168,6 +188,7 @@ def probe() -> None:
 
     Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
     """
+    _pin_instructions()
     from repflow.stages import probe as stage
 
     stage.run()
@@ -180,6 +201,7 @@ def tune() -> None:
     Reads models/pretrain/, labelled and validation rows; makes models/tune/ and pictures of the search. A search that
     was killed goes on where it stopped. Example: `repflow tune`
     """
+    _pin_instructions()
     from repflow.stages import tune as stage
 
     stage.run()
@@ -192,6 +214,8 @@ def finetune() -> None:
     Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
     `repflow finetune`
     """
+    _launch()
+    _pin_instructions()
     from repflow.stages import finetune as stage
 
     stage.run()
@@ -206,6 +230,8 @@ def adapt(
     Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
     `repflow adapt dann`
     """
+    _launch()
+    _pin_instructions()
     from repflow.stages import adapt as stage
 
     stage.run(method)
@@ -218,6 +244,7 @@ def evaluate() -> None:
     Reads the models and the data; makes metrics/evaluate.json and confusion matrices in plots/. Example:
     `repflow evaluate`
     """
+    _pin_instructions()
     from repflow.stages import evaluate as stage
 
     stage.run()
@@ -229,6 +256,7 @@ def report() -> None:
 
     Reads metrics/, plots/, models/ and the data; makes reports/report.md and report.html. Example: `repflow report`
     """
+    _pin_instructions()
     from repflow.stages import report as stage
 
     stage.run()
@@ -251,6 +279,18 @@ def compose(
 
 
 app.add_typer(runs, name="runs", rich_help_panel=_USE)
+
+
+@app.command(rich_help_panel=_USE)
+def cost(format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.table) -> None:
+    """Show what the trainings cost here.
+
+    Writes accuracy, time, images/s, share of time waiting for data, peak memory, floating-point operations and energy
+    of the stages that last ran on this machine. Example: `repflow cost --format json`
+    """
+    from repflow.stages import cost_table
+
+    cost_table.run(format.value)
 
 
 @app.command(rich_help_panel=_USE)

@@ -32,6 +32,12 @@ class Diverged(RepflowError):
     """A training's loss became infinite or no number."""
 
 
+class Interrupted(RepflowError):
+    """A training was asked to stop, and saved what it needs to go on."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
 class StorageError(RepflowError):
     """The machine refused to read or write: a full disk, a missing permission."""
 

@@ -1,13 +1,13 @@
-"""Devices and precision, by Lightning Fabric."""
+"""Devices and precision, by Lightning Fabric. PyTorch is imported late: first its instructions are chosen."""
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 from repflow.errors import ParameterError
+from repflow.instructions import Instructions
 from repflow.schema import Count, NonNegativeCount, parameters
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
 
@@ -17,41 +17,67 @@ class HardwareConfig:
 
     Attributes:
         accelerator: "cpu", "cuda", "mps", or "auto" for the best that is there.
-        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU.
+        devices: processes on each machine that share every batch, one device each.
+        nodes: machines; more than one are started by torchrun or SLURM.
+        precision: as Lightning Fabric names it; "bf16-mixed" is the usual choice on a GPU; "64-true" tells
+            differences in rounding from those in meaning.
         threads: of PyTorch on the CPU. The last digits of a sum depend on it, so it is part of the record; 0 leaves it
             to PyTorch.
+        instructions: what PyTorch, oneDNN and MKL may use of an x86-64 CPU. The last digits depend on it too: "avx2" is
+            what nearly every such machine has, "native" is whatever this one has.
+        deterministic: the same bytes from the same inputs. On a GPU it forbids the fastest kernels.
+        compile: let torch.compile make the encoder faster; "reduce-overhead" adds CUDA graphs.
     """
 
     accelerator: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    devices: Count = 1
+    nodes: Count = 1
+    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: NonNegativeCount = 2
+    instructions: Instructions = "avx2"
+    deterministic: bool = True
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
 
 
 def use_threads(threads: NonNegativeCount) -> None:
     """Let PyTorch use this many threads in this process."""
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
 
 
-def prepare(config: HardwareConfig, devices: Count = 1) -> "Fabric":
+def prepare(config: HardwareConfig) -> "Fabric":
     """The launched Fabric for this hardware; sets the threads of this process, and deterministic algorithms.
+
+    Where several devices are asked for, the other processes are started here and run the same command; only the one
+    that is `is_global_zero` should write anything.
 
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
     from lightning_fabric import Fabric
 
     use_threads(config.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not config.deterministic
+    several = config.devices * config.nodes > 1
     try:
-        fabric = Fabric(accelerator=config.accelerator, devices=devices, precision=config.precision)
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=config.precision,
+            strategy="ddp" if several else "auto",
+        )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         raise ParameterError(f"hardware.accelerator: {config.accelerator!r} cannot be used here: {error}") from error
     return fabric
 
 
-def device_for_inference(config: HardwareConfig) -> torch.device:
+def device_for_inference(config: HardwareConfig) -> "torch.device":
     """Where trained models run; sets the threads of this process.
 
     Spares the seconds that Fabric takes to import, and on the CPU, where the same image gives the same output anyway,
@@ -60,6 +86,8 @@ def device_for_inference(config: HardwareConfig) -> torch.device:
     Raises:
         ParameterError: the accelerator is not on this machine.
     """
+    import torch
+
     use_threads(config.threads)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in there if there[name]) if config.accelerator == "auto" else config.accelerator

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from repflow.data.batches import Batches, Stream
-from repflow.draw import Draw
+from repflow.draw import Draw, layers_draw_from
 from repflow.encoders import Classifier, Encoder
 from repflow.errors import ParameterError
 
@@ -49,7 +49,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def batch_size(self, stream: str, size: int) -> int:
-        """Images of `stream` in a step, where the training's batch size is `size`."""
+        """Images of `stream` in a step, where the training's batch size is `size`; 0 if only `finish` wants it."""
         return size
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
@@ -62,8 +62,12 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def forward(self, batch: Batches, draw: Draw) -> Losses:
-        """`losses`, so that wrappers for several devices can stand around the method."""
-        return self.losses(batch, draw)
+        """`losses`, with layers that draw taking their numbers from a stream of this step's.
+
+        Trainers call this one, so that wrappers for several devices can stand around the method.
+        """
+        with layers_draw_from(draw.stream("layers")):
+            return self.losses(batch, draw)
 
     def after_step(self) -> None:
         """Called after every step of the optimiser: the place for momentum encoders and memory banks."""

@@ -1,5 +1,6 @@
 """The embedded data: digits of different people, and the recipe of MNIST-M."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,8 @@ import yaml
 
 from repflow.data.ingestion import DataConfig
 from repflow.data.resizing import Form
-from repflow.data.sources.blended import Blended, blend, random_crops
-from repflow.data.sources.contract import Collected, Request
+from repflow.data.sources.blended import Blended, blend, copied, random_crops
+from repflow.data.sources.contract import Collected, Request, listing
 from repflow.data.sources.digits import Digits
 from repflow.data.sources.idx import Idx
 from repflow.data.sources.photos import BundledPhotos, PhotoArchive, PhotoFolder
@@ -24,7 +25,7 @@ CHOICE = Path(__file__).parents[2] / "conf/data/digits.yaml"
 
 @pytest.fixture(scope="module")
 def default() -> DataConfig:
-    return build(DataConfig, yaml.safe_load(CHOICE.read_text(encoding="utf-8")), str(CHOICE))
+    return build(DataConfig, yaml.safe_load(CHOICE.read_text(encoding="utf-8"))["data"], str(CHOICE))
 
 
 def blended(start: float = 0.9, stop: float = 1.0) -> Blended:
@@ -55,13 +56,16 @@ def test_digits_that_are_none_are_refused(collect: Collect) -> None:
 
 def test_no_digit_of_the_default_stands_in_both_domains(default: DataConfig, collect: Collect) -> None:
     source, target = collect(default.source), collect(default.target)
-    assert len(source.images) + len(target.images) == 1797
-    assert not set(source.listing["path"]) & set(target.listing["path"])
+    digits = target.listing["path"].str.removesuffix("#1")
+    once = digits[~digits.str.contains("#")]
+    assert len(source.images) + len(once) == 1797
+    assert not set(source.listing["path"]) & set(once)
 
 
 def test_no_hand_of_the_default_writes_in_both_domains(default: DataConfig, collect: Collect) -> None:
     # Every person of the set wrote 0 to 9 in order at first.
-    assert "".join(collect(default.target).listing["given_class"][:20].tolist()) == "12345678901234567890"
+    classes = collect(default.target).listing["given_class"]
+    assert "".join(classes[:: default.target.copies][:20].tolist()) == "12345678901234567890"
 
 
 def test_a_blend_is_the_difference_of_photo_and_digit() -> None:
@@ -99,6 +103,27 @@ def test_blends_keep_the_classes_and_still_show_the_digits(collect: Collect) -> 
     grey = mixed.images.mean(axis=1)
     gaps = [abs(image[on].mean() - image[off].mean()) for image, on, off in zip(grey, ink, bare, strict=True)]
     assert np.median(gaps) > 50  # levels of grey between strokes and ground
+
+
+def test_copies_have_crops_of_their_own_and_form_a_group(collect: Collect) -> None:
+    once, thrice = collect(blended()), collect(dataclasses.replace(blended(), copies=3))
+    assert len(thrice.images) == 3 * len(once.images)
+    listing = thrice.listing
+    assert listing["index"].tolist() == list(range(len(thrice.images)))
+    assert listing["path"].is_unique
+    assert listing["group"].tolist() == [path for path in once.listing["path"] for _ in range(3)]
+    assert listing["given_class"].tolist() == [name for name in once.listing["given_class"] for _ in range(3)]
+    assert not np.array_equal(thrice.images[0], thrice.images[1])
+    assert once.listing["group"].isna().all(), "a single one needs no group"
+
+
+def test_an_unreadable_file_is_listed_once_among_copies() -> None:
+    read = listing(path=["a", "b", "c"], index=[0, -1, 1], given_class=["x", "x", "y"], reason=[None, "broken", None])
+    read["group"] = [None, None, "of its own"]
+    found = copied(read, 2)
+    assert found["path"].tolist() == ["a#1", "a#2", "b", "c#1", "c#2"]
+    assert found["index"].tolist() == [0, 1, -1, 2, 3]
+    assert found["group"].tolist() == ["a", "a", "b", "of its own", "of its own"]
 
 
 def test_own_photos_are_read_from_folder_and_archive(

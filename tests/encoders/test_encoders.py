@@ -116,4 +116,4 @@ def test_a_head_ends_in_the_layer_that_gives_the_logits() -> None:
     names = ["Linear", "ReLU", "Linear", "ReLU", "Dropout", "Linear"]
     assert [type(layer).__name__ for layer in deep] == names
     for head in (plain, deep):
-        assert Classifier(Encoder(torch.nn.Flatten(), 16, 1), head)(torch.rand(2, 1, 4, 4)).shape == (2, 10)
+        assert Classifier(Encoder(torch.nn.Flatten(), 16, 1), head).eval()(torch.rand(2, 1, 4, 4)).shape == (2, 10)

@@ -36,6 +36,22 @@ def test_models_are_resampled_together():
     assert means[:, 0].std() == pytest.approx(np.sqrt(0.25 / 200), rel=0.15)
 
 
+def test_rows_of_a_group_are_drawn_together():
+    """Twenty copies of every row tell no more than the rows themselves, and groups of one no less."""
+    right = np.random.default_rng(4).random(200) < 0.7
+    copies, groups = np.repeat(right, 20)[None], np.repeat(np.arange(200), 20)
+    alone = resampled_means(right[None], 500, np.random.default_rng(5))
+    assert np.allclose(resampled_means(copies, 500, np.random.default_rng(5), groups), alone)
+    assert np.allclose(resampled_means(right[None], 500, np.random.default_rng(5), np.arange(200)), alone)
+    assert resampled_means(copies, 500, np.random.default_rng(5)).std() < alone.std() / 3
+
+
+def test_groups_of_different_size_weigh_by_their_rows():
+    values, groups = np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([0, 0, 0, 1])
+    means = resampled_means(values, 400, np.random.default_rng(5), groups)[:, 0]
+    assert set(np.unique(means)) == {0.0, 0.75, 1.0}
+
+
 def test_large_tests_are_drawn_in_parts_of_a_bounded_size(monkeypatch):
     monkeypatch.setattr(intervals, "_CHUNK", 1000)
     right = np.random.default_rng(6).random((2, 400)) < 0.9

@@ -23,6 +23,7 @@ PARAMETERS: dict[str, Any] = {
     "data": {"size": 8, "channels": 1, "resize": "stretch"},
     "encoder": {"name": "small", "widths": [8, 16]},
     "hardware": {"accelerator": "cpu", "precision": "32-true", "threads": 1},
+    "runtime": {"memory": 1.0, "checkpoints": {}},
     "finetune": {
         "family": "semisup",
         "name": "supervised",

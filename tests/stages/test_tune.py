@@ -96,6 +96,10 @@ def test_a_killed_search_ends_with_the_bytes_of_an_undisturbed_one(killed_search
     assert all(int(row["steps"]) < SEARCH["steps"] for row in trials if row["state"] != "complete")
     assert metrics["best"] >= metrics["default"] == round(float(trials[0]["value"]), 4)
     assert metrics["trials"] == 8
+    cost = json.loads(Path(".repflow/cost/tune.json").read_text())
+    assert (cost["images"], cost["flops"]) == (metrics["images_seen"], metrics["flops"])
+    # One that diverged trained for some steps after its last look.
+    assert cost["steps"] > sum(int(row["steps"]) for row in trials) > 0
     best = trials[metrics["best_trial"]]
     assert {key: json.loads(best[key]) for key in found_by_search()} == found_by_search()
     assert read_recipe("finetune", found_by_search()).section.training.steps == 40

@@ -51,10 +51,11 @@ def new_method(kind: Callable[[Config, Classifier], Any] = Supervised, dropout: 
 
 @pytest.fixture
 def run(rows: dict[str, Rows], fabric: Fabric) -> Callable[..., Trained]:
-    """`run(method, steps=..., seed=0, validate=..., observe=..., **training)` trains the method."""
+    """`run(method, steps=..., seed=0, **training)` trains the method; what `train` takes by name may be given too."""
 
-    def training(method: Method, seed: int = 0, validate: Any = None, observe: Any = None, **values: Any) -> Trained:
+    def training(method: Method, seed: int = 0, **values: Any) -> Trained:
+        given = {name: values.pop(name) for name in ("validate", "observe", "checkpoints", "meter") if name in values}
         config = build(TrainingConfig, {"batch_size": 16, "log_every": 1, **values}, "training")
-        return train(method, rows, config, fabric, seed=seed, validate=validate, observe=observe)
+        return train(method, rows, config, fabric, seed=seed, **given)
 
     return training

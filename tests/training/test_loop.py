@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
-from repflow.errors import DataError, RepflowError
+from repflow.encoders.dropout import Dropout
+from repflow.errors import DataError, ParameterError, RepflowError
 from repflow.method import Losses
 from repflow.semisup.supervised import Config, Supervised
 from repflow.training import Trained
@@ -74,7 +75,7 @@ def test_the_rate_follows_the_schedule(method: Supervised, run: Run) -> None:
 
 
 def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supervised) -> None:
-    method.classifier.head[0].p = 0.0
+    method.classifier.head[0] = nn.Identity()
     by_hand = copy.deepcopy(method).train()
     batch = Batches({"labelled": Stream("labelled", rows["labelled"]).at(0, 16, seed=0)}, 0.0)
     by_hand.losses(batch, Draw(0, "step")).total.backward()
@@ -86,7 +87,7 @@ def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supe
 
 def test_layers_that_draw_draw_anew_in_every_step(method: Supervised, run: Run) -> None:
     kept: list[Tensor] = []
-    dropout = next(module for module in method.modules() if isinstance(module, nn.Dropout))
+    dropout = next(module for module in method.modules() if isinstance(module, Dropout))
     # Where what goes in is 1, what comes out is the mask.
     dropout.register_forward_pre_hook(lambda module, given: torch.ones_like(given[0]))
     dropout.register_forward_hook(lambda module, given, dropped: kept.append(dropped > 0))
@@ -232,3 +233,37 @@ def test_a_stream_without_images_is_named(method: Supervised, fabric: Any, rows:
     empty = Rows(full.images[:0], full.labels[:0], full.index[:0], full.classes)
     with pytest.raises(DataError, match="the stream 'labelled' has no images"):
         train(method, {"labelled": empty}, TrainingConfig(steps=1, batch_size=4), fabric, seed=0)
+
+
+class Heavy(Supervised):
+    """Needs more memory than there is for more than five images."""
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        if len(batch["labelled"].labels) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().losses(batch, draw)
+
+
+def test_a_batch_that_does_not_fit_ends_with_one_that_would(method: Supervised, run: Run) -> None:
+    method.__class__ = Heavy
+    with pytest.raises(ParameterError, match="16 images do not fit into the memory of the device; 4 would, or set"):
+        run(method, steps=2)
+
+
+def test_a_stream_may_wait_for_the_end(method: Supervised, run: Run) -> None:
+    class Last(Supervised):
+        """Looks at its stream of labels at the end alone."""
+
+        def batch_size(self, stream: str, size: int) -> int:
+            return 0
+
+        def losses(self, batch: Batches, draw: Draw) -> Losses:
+            assert not batch.streams
+            return Losses(sum(weight.square().sum() for weight in self.parameters()))  # type: ignore[arg-type]
+
+        def finish(self, streams: Mapping[str, Stream]) -> None:
+            self.seen = len(streams["labelled"])
+
+    method.__class__ = Last
+    assert run(method, steps=2).images == 0
+    assert method.seen == 96  # type: ignore[attr-defined]

@@ -45,6 +45,10 @@ class SubspaceAlignment(ClassifierMethod):
         self.config = config
         self.augment = Policy(config.augment)
 
+    def batch_size(self, stream: str, size: int) -> int:
+        """The target is looked at once, at the end."""
+        return size if stream == "source" else 0
+
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         source = batch["source"]
         logits = self.classifier(self.augment(source.images, draw))  # [B, K]

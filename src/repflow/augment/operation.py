@@ -46,7 +46,8 @@ class Operation:
         chosen = draw.chance(len(images), self.probability).nonzero()[:, 0]
         if not len(chosen):
             return images
-        return images.index_copy(0, chosen, self.apply(images.index_select(0, chosen), draw))
+        some = draw.among(chosen, len(images))
+        return images.index_copy(0, chosen, self.apply(images.index_select(0, chosen), some))
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         """Change every image, each by numbers of its own."""

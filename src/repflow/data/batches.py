@@ -1,6 +1,7 @@
 """Batches as a function of the step: uint8 images that sit still, gathered whole."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from repflow.data.rows import Rows
+from repflow.data.selection import Selection
 from repflow.draw import Draw
 from repflow.errors import DataError
 
@@ -46,25 +48,32 @@ class Batches:
 
 
 class Stream:
-    """Rows held once as uint8 on the device where the model runs.
+    """Rows held once as uint8 on the device where the model runs, or read from their file one step ahead.
+
+    Of `ranks` processes that share a batch, the one of number `rank` takes every `ranks`-th row of it.
 
     Args:
         name: the stream's name; its shuffle depends on it.
         rows: what the stream gives.
         device: where the images are held.
+        rank: number of this process.
+        ranks: how many processes share a batch.
 
     Raises:
         DataError: there are no rows.
     """
 
-    def __init__(self, name: str, rows: Rows, device: torch.device | str = "cpu"):
+    def __init__(self, name: str, rows: Rows, device: torch.device | str = "cpu", *, rank: int = 0, ranks: int = 1):
         if not len(rows):
             raise DataError(f"the stream {name!r} has no images; look at `dvc metrics show` for the sizes of the split")
         self.name = name
-        self.images = torch.from_numpy(rows.images).to(device)
+        self.images = rows.images if isinstance(rows.images, Selection) else torch.from_numpy(rows.images).to(device)
         self.labels = torch.from_numpy(rows.labels).to(device)
         self.classes = rows.classes
+        self._rank, self._ranks = rank, ranks
         self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._reader = ThreadPoolExecutor(1) if isinstance(rows.images, Selection) else None
+        self._ahead: tuple[tuple[int, int, int], Future[Batch]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,7 +82,34 @@ class Stream:
         """The batch of `step`: the rows are shuffled anew in every epoch, and each comes once per epoch.
 
         Where `size` exceeds what is left of an epoch, the batch goes on with the next one's.
+
+        Args:
+            step: of training.
+            size: rows that all processes take together.
+            seed: of the shuffle.
         """
+        if self._reader is None:
+            return self._gather(step, size, seed)
+        wanted, ahead = (step, size, seed), self._ahead
+        batch = ahead[1].result() if ahead is not None and ahead[0] == wanted else self._gather(*wanted)
+        coming = (step + 1, size, seed)
+        self._ahead = coming, self._reader.submit(self._gather, *coming)
+        return batch
+
+    def take(self, rows: Tensor) -> Batch:
+        """The batch of the given rows, int64 [B]."""
+        device = self.labels.device
+        if isinstance(self.images, Selection):
+            return Batch(as_float(torch.from_numpy(self.images[rows.numpy()]).to(device)), self.labels[rows], rows)
+        rows = rows.to(device)
+        return Batch(as_float(self.images[rows]), self.labels[rows], rows)
+
+    def in_order(self, size: int = 512) -> Iterator[Batch]:
+        """All rows once, in their order."""
+        for rows in torch.arange(len(self)).split(size):
+            yield self.take(rows)
+
+    def _gather(self, step: int, size: int, seed: int) -> Batch:
         first, last = step * size, (step + 1) * size
         parts = []
         while first < last:
@@ -81,17 +117,7 @@ class Stream:
             stop = min(len(self), start + last - first)
             parts.append(self._order(epoch, seed)[start:stop])
             first += stop - start
-        return self.take(torch.cat(parts))
-
-    def take(self, rows: Tensor) -> Batch:
-        """The batch of the given rows, int64 [B]."""
-        rows = rows.to(self.labels.device)
-        return Batch(as_float(self.images[rows]), self.labels[rows], rows)
-
-    def in_order(self, size: int = 512) -> Iterator[Batch]:
-        """All rows once, in their order."""
-        for rows in torch.arange(len(self)).split(size):
-            yield self.take(rows)
+        return self.take(torch.cat(parts)[self._rank :: self._ranks])
 
     def _shuffled(self, epoch: int, seed: int) -> Tensor:
         return Draw(seed, f"shuffle/{self.name}", epoch).order(len(self))

@@ -5,6 +5,7 @@ mistake.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from repflow.data.selection import Images, Selection, joined
 from repflow.data.store import NO_LABEL, Store, open_store
 from repflow.errors import DataError
 
@@ -36,13 +38,13 @@ class Rows:
     """Some rows of one domain.
 
     Attributes:
-        images: uint8 [N, channels, size, size].
+        images: uint8 [N, channels, size, size], in memory or still in the store's file.
         labels: int64 [N], -1 where a label is missing or hidden.
         index: int64 [N], the rows' positions in the store.
         classes: names of the classes.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     index: np.ndarray
     classes: tuple[str, ...]
@@ -53,9 +55,8 @@ class Rows:
 
 def pooled(*parts: Rows) -> Rows:
     """Rows of several domains as one; `index` then tells nothing across domains and is counted anew."""
-    images = np.concatenate([part.images for part in parts])
     labels = np.concatenate([part.labels for part in parts])
-    return Rows(images, labels, np.arange(len(labels)), parts[0].classes)
+    return Rows(joined([part.images for part in parts]), labels, np.arange(len(labels)), parts[0].classes)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,14 @@ class Domain:
         store: the images.
         sides: the side of every image, a value of `Side` each.
         classes: names of the classes, the same for both domains; a label is a position in it.
+        memory: bytes up to which rows are read into memory; what is larger is read from the file batch by batch.
     """
 
     name: str
     store: Store
     sides: np.ndarray
     classes: tuple[str, ...]
+    memory: float = math.inf
 
     def rows(self, *sides: Side, labels: bool = False) -> Rows:
         """The rows on the given sides, in the order of the store.
@@ -83,13 +86,22 @@ class Domain:
         """
         index = np.flatnonzero(np.isin(self.sides, [side.value for side in sides]))
         shown = self._labels()[index] if labels else np.full(len(index), NO_LABEL, np.int64)
-        return Rows(np.asarray(self.store.images[index]), shown, index, self.classes)
+        images = Selection([(self.store.images, index)])
+        return Rows(images[:] if images.nbytes <= self.memory else images, shown, index, self.classes)
 
     def labelled_rows(self, *sides: Side) -> Rows:
         """The rows on the given sides that have a label, with it."""
         rows = self.rows(*sides, labels=True)
         known = rows.labels != NO_LABEL
-        return Rows(rows.images[known], rows.labels[known], rows.index[known], rows.classes)
+        images = rows.images.only(known) if isinstance(rows.images, Selection) else rows.images[known]
+        return Rows(images, rows.labels[known], rows.index[known], rows.classes)
+
+    def groups(self, rows: Rows) -> np.ndarray:
+        """Which of `rows` belong to one group of the manifest: int64 [N], from 0 upwards without a gap."""
+        listed = self.store.readable["group"].iloc[rows.index].reset_index(drop=True)
+        alone = pd.Series([f"row {number}" for number in rows.index], dtype="string")
+        codes = pd.factorize(("group " + listed).fillna(alone))[0]
+        return codes.astype(np.int64)
 
     def _labels(self) -> np.ndarray:
         """Labels in the shared order of classes; a class that only this store knows has none."""
@@ -98,7 +110,7 @@ class Domain:
         return given.map(position).fillna(NO_LABEL).to_numpy().astype(np.int64)
 
 
-def open_domain(name: str, stores: Path, splits: Path) -> Domain:
+def open_domain(name: str, stores: Path, splits: Path, memory: float = math.inf) -> Domain:
     """Open the store and the split of domain `name`.
 
     Args:
@@ -106,6 +118,7 @@ def open_domain(name: str, stores: Path, splits: Path) -> Domain:
         stores: the folder with one store per domain.
         splits: the folder with one `NAME.parquet` per domain, columns `index` (int64, row of the store, ascending and
             complete) and `side` (string, a value of `Side`), and `classes.json`, the list of the classes of the source.
+        memory: see `Domain`.
 
     Raises:
         DataError: a file is missing or does not fit the other.
@@ -121,4 +134,4 @@ def open_domain(name: str, stores: Path, splits: Path) -> Domain:
         raise DataError(
             f"{path}: does not list the {len(store.images)} images of {stores / name}; run `dvc repro split`"
         )
-    return Domain(name, store, split["side"].to_numpy().astype(str), classes)
+    return Domain(name, store, split["side"].to_numpy().astype(str), classes, memory)

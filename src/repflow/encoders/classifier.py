@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from repflow.encoders.dropout import Dropout
 from repflow.encoders.encoder import Encoder
 from repflow.schema import Count, Fraction, parameters
 
@@ -21,7 +22,7 @@ def build_head(config: HeadConfig, width: int, classes: int) -> nn.Sequential:
         layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True)]
         width = hidden
     if config.dropout:
-        layers.append(nn.Dropout(config.dropout))
+        layers.append(Dropout(config.dropout))
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repflow.data.selection import Images
+
 
 class Encoder(nn.Module):
     """Images to features.
@@ -43,11 +45,11 @@ class Encoder(nn.Module):
         return features
 
 
-def normalise_by(encoder: Encoder, images: np.ndarray) -> None:
+def normalise_by(encoder: Encoder, images: Images) -> None:
     """Let `encoder` normalise by the channel statistics of these images, uint8 [N, channels, size, size]."""
     mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
-    for part in np.array_split(images, max(1, len(images) // 4096)):
-        values = part.astype(np.float64) / 255
+    for start in range(0, len(images), 4096):
+        values = images[start : start + 4096].astype(np.float64) / 255
         mean += values.sum(axis=(0, 2, 3))
         square += (values**2).sum(axis=(0, 2, 3))
     count = images.size // images.shape[1]

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from repflow.errors import ParameterError
-from repflow.schema import Count, Fraction, parameters
+from repflow.schema import Count, parameters
 
 
 @parameters
@@ -18,7 +18,6 @@ class ViTConfig:
     name: Literal["vit_tiny"] = "vit_tiny"
     patch: Count = 4
     layers: Count = 12
-    dropout: Fraction = 0.0
 
 
 def vit(config: ViTConfig, channels: int, size: int) -> tuple[nn.Module, int]:
@@ -29,7 +28,7 @@ def vit(config: ViTConfig, channels: int, size: int) -> tuple[nn.Module, int]:
         allowed = [patch for patch in range(1, size + 1) if size % patch == 0]
         raise ParameterError(f"encoder.patch: {config.patch} does not divide data.size {size}; allowed: {allowed}")
     width = 192
-    body = VisionTransformer(size, config.patch, config.layers, 3, width, 4 * width, dropout=config.dropout)
+    body = VisionTransformer(size, config.patch, config.layers, 3, width, 4 * width)
     body.heads = nn.Sequential()
     body.conv_proj = nn.Conv2d(channels, width, config.patch, config.patch)
     nn.init.trunc_normal_(body.conv_proj.weight, std=(channels * config.patch**2) ** -0.5)

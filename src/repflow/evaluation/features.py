@@ -5,10 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from repflow.data.batches import as_float
+from repflow.data.selection import Images
 from repflow.encoders import Classifier, Encoder
 
 
-def encode(encoder: Encoder, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarray:
     """Features of images, from an encoder in evaluation mode.
 
     Args:
@@ -22,7 +23,7 @@ def encode(encoder: Encoder, images: np.ndarray, batch_size: int = 512) -> np.nd
     return _all(encoder, images, batch_size, encoder.width).numpy()
 
 
-def probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+def probabilities(classifier: Classifier, images: Images, batch_size: int = 512) -> np.ndarray:
     """Probabilities of the classes for images, from a classifier in evaluation mode.
 
     Args:
@@ -38,7 +39,7 @@ def probabilities(classifier: Classifier, images: np.ndarray, batch_size: int = 
     return logits.double().softmax(dim=1).numpy()
 
 
-def _all(model: nn.Module, images: np.ndarray, batch_size: int, width: int) -> Tensor:
+def _all(model: nn.Module, images: Images, batch_size: int, width: int) -> Tensor:
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     results = torch.empty(len(images), width)
     was_training = model.training

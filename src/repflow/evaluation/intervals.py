@@ -2,7 +2,8 @@
 
 Efron, Tibshirani. An Introduction to the Bootstrap. 1993, chapter 13 (the percentile interval). The rows of a test are
 drawn anew with replacement; models that were tested on the same rows are always drawn together, so that what is common
-to them cancels in a difference.
+to them cancels in a difference. Rows that belong together are drawn together too: Davison, Hinkley. Bootstrap Methods
+and their Application. 1997, section 3.8.
 """
 
 from dataclasses import dataclass
@@ -22,28 +23,39 @@ class Interval:
     high: float
 
 
-def resampled_means(values: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+def resampled_means(
+    values: np.ndarray, resamples: int, generator: np.random.Generator, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Means over rows that are drawn with replacement.
 
     Args:
         values: float or bool [M, N]: M numbers for each of the same N rows, as whether each of M models is right.
-        resamples: how often to draw N rows.
+        resamples: how often to draw.
         generator: of the draws.
+        groups: int64 [N], the group of each row, from 0 upwards without a gap. Rows of one group, such as pictures of
+            the same thing, are drawn together, for they do not count as independent. None where every row is.
 
     Returns:
         float64 [resamples, M]; in each line all M means are over the same rows.
     """
-    rows = values.shape[1]
-    weights = np.asarray(values, np.float64).T
+    sums, sizes = _by_group(np.asarray(values, np.float64), groups)
+    count = len(sizes)
     means = np.empty((resamples, len(values)))
-    chunk = max(1, _CHUNK // rows)
+    chunk = max(1, _CHUNK // count)
     for first in range(0, resamples, chunk):
-        size = (min(chunk, resamples - first), rows)
-        drawn = generator.integers(0, rows, size)
-        drawn += rows * np.arange(size[0])[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size[0] * rows).reshape(size)
-        means[first : first + size[0]] = counts @ weights / rows
+        shape = (min(chunk, resamples - first), count)
+        drawn = generator.integers(0, count, shape)
+        drawn += count * np.arange(shape[0])[:, None]
+        times = np.bincount(drawn.ravel(), minlength=shape[0] * count).reshape(shape)
+        means[first : first + shape[0]] = times @ sums / (times @ sizes)[:, None]
     return means
+
+
+def _by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the values [M, N] over each of G groups [G, M], and their sizes [G]."""
+    if groups is None:
+        return values.T, np.ones(values.shape[1])
+    return np.stack([np.bincount(groups, weights=row) for row in values], axis=1), np.bincount(groups)
 
 
 def percentile_interval(value: float, resampled: np.ndarray, confidence: float = 0.95) -> Interval:

@@ -62,12 +62,19 @@ class Comparison:
         right: classifier's name to bool [N], whether it is right.
         config: how often to resample, and the confidence of the intervals.
         generator: of the resamples.
+        groups: int64 [N], rows that belong together; see `resampled_means`.
     """
 
-    def __init__(self, right: Mapping[str, np.ndarray], config: EvaluateConfig, generator: np.random.Generator):
+    def __init__(
+        self,
+        right: Mapping[str, np.ndarray],
+        config: EvaluateConfig,
+        generator: np.random.Generator,
+        groups: np.ndarray | None = None,
+    ):
         self._confidence = config.confidence
         self._value = {name: float(each.mean()) for name, each in right.items()}
-        means = resampled_means(np.stack(list(right.values())), config.resamples, generator)
+        means = resampled_means(np.stack(list(right.values())), config.resamples, generator, groups)
         self._resampled = dict(zip(right, means.T, strict=True))
 
     def accuracy(self, name: str) -> Interval:

@@ -47,7 +47,7 @@ class SimCLR(EncoderMethod):
             nn.Linear(config.hidden, config.projection, bias=False),
             nn.BatchNorm1d(config.projection),
         )
-        self.nt_xent = NTXentLoss(config.temperature)
+        self.nt_xent = NTXentLoss(config.temperature, gather_distributed=torch.distributed.is_available())
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """NT-Xent between the projections of two views."""

@@ -3,7 +3,8 @@
 from repflow.data.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
-from repflow.stages.learning import Stopwatch, describe, fit, read_recipe, starting_classifier, write_training
+from repflow.stages.cost import recorded
+from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, write_training
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.training.curves import write_curve
 
@@ -16,23 +17,22 @@ def run(name: str) -> None:
     Every label of the source's training rows is shown: the budget of `split.labels_per_class` is the fine-tuning's, and
     adaptation asks another question. Target labels are shown to a method that says so of itself, the oracle, alone.
     """
-    watch = Stopwatch(f"adapt/{name}")
-    recipe = read_recipe(f"adapt.{name}")
-    source, target = open_project_domain("source"), open_project_domain("target")
-    folder = paths.MODELS / "adapt" / name
-    images = target.rows(*TRAINING)
-    if not len(images):
-        save_skipped(folder, NOTHING_TO_DO)
-        write_metrics(paths.METRICS / "adapt" / f"{name}.json", {"skipped": NOTHING_TO_DO})
-        write_curve(paths.PLOTS / "curves" / "adapt" / f"{name}.tsv", [])
-        return
-    rows = {
-        "source": source.labelled_rows(*TRAINING),
-        "target": target.labelled_rows(*TRAINING) if recipe.method.reads_target_labels else images,
-    }
-    pool = pooled(source.rows(*TRAINING), images)
-    classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), pool.images)
-    method, trained = fit(recipe, classifier, rows, title=f"adapt@{name}")
-    save_model(folder, method.learned, description)
-    write_training(f"adapt/{name}", trained)
-    watch.write(trained)
+    with recorded(f"adapt/{name}") as meter:
+        recipe = read_recipe(f"adapt.{name}")
+        source, target = open_project_domain("source"), open_project_domain("target")
+        folder = paths.MODELS / "adapt" / name
+        images = target.rows(*TRAINING)
+        if not len(images):
+            save_skipped(folder, NOTHING_TO_DO)
+            write_metrics(paths.METRICS / "adapt" / f"{name}.json", {"skipped": NOTHING_TO_DO})
+            write_curve(paths.PLOTS / "curves" / "adapt" / f"{name}.tsv", [])
+            return
+        rows = {
+            "source": source.labelled_rows(*TRAINING),
+            "target": target.labelled_rows(*TRAINING) if recipe.method.reads_target_labels else images,
+        }
+        pool = pooled(source.rows(*TRAINING), images)
+        classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), pool.images)
+        method, trained = fit(recipe, classifier, rows, title=f"adapt@{name}", meter=meter)
+        save_model(folder, method.learned, description)
+        write_training(f"adapt/{name}", trained)

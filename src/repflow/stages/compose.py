@@ -98,7 +98,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     from repflow.evaluation.judgement import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
     from repflow.hardware import HardwareConfig
-    from repflow.stages.learning import check_method
+    from repflow.stages.learning import RuntimeConfig, check_method
     from repflow.stages.reporting.config import ReportConfig
     from repflow.stages.searching.config import TuneConfig
 
@@ -110,6 +110,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
         "augment": dict[str, PolicyConfig],
         "encoder": EncoderConfig,
         "hardware": HardwareConfig,
+        "runtime": RuntimeConfig,
         "probe": ProbeConfig,
         "tune": TuneConfig,
         "evaluate": EvaluateConfig,

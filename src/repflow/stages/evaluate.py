@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from repflow.atomic import writing
-from repflow.data.rows import Rows, Side
+from repflow.data.rows import Domain, Rows, Side
 from repflow.encoders.model_files import load_classifier, was_skipped
 from repflow.errors import DataError
 from repflow.evaluation.calibration import reliability
@@ -33,12 +33,17 @@ Probabilities = Mapping[str, Mapping[str, np.ndarray]]
 def run() -> None:
     """Read all classifiers and the test rows; write `metrics/evaluate.json` and what it is drawn from in `plots/`."""
     config = read("evaluate", EvaluateConfig)
-    tests = test_rows()
+    domains = {name: open_project_domain(name) for name in DOMAINS}
+    tests = test_rows(domains)
     said = predict(models(), tests)
-    labels = {domain: rows.labels for domain, rows in tests.items()}
+    labels = {name: rows.labels for name, rows in tests.items()}
+    groups = {name: domains[name].groups(rows) for name, rows in tests.items()}
     floor, ceiling = (adaptation_named(name) for name in ("source_only", "train_on_target"))
-    metrics: dict[str, Any] = {"rows": {domain: len(rows) for domain, rows in tests.items()}}
-    metrics |= judge(said, labels, config, seed(), floor, ceiling)
+    metrics: dict[str, Any] = {
+        "rows": {name: len(rows) for name, rows in tests.items()},
+        "groups": {name: len(np.unique(each)) for name, each in groups.items()},
+    }
+    metrics |= judge(said, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
     write_plots(said, tests, config.bins)
 
@@ -60,13 +65,13 @@ def adaptation_named(method: str) -> str | None:
     return next((key for key, section in adaptations().items() if section.get("name") == method), None)
 
 
-def test_rows() -> dict[str, Rows]:
+def test_rows(domains: Mapping[str, Domain]) -> dict[str, Rows]:
     """The test rows of each domain that has some with labels.
 
     Raises:
         DataError: the source has none.
     """
-    rows = {name: open_project_domain(name).labelled_rows(Side.TEST) for name in DOMAINS}
+    rows = {name: domain.labelled_rows(Side.TEST) for name, domain in domains.items()}
     if not len(rows["source"]):
         raise DataError("evaluate: the source has no test rows with a label; see metrics/split.json and `split.test`")
     return {name: each for name, each in rows.items() if len(each)}
@@ -92,6 +97,7 @@ def predict(folders: Mapping[str, Path], tests: Mapping[str, Rows]) -> dict[str,
 def judge(
     said: Probabilities,
     labels: Mapping[str, np.ndarray],
+    groups: Mapping[str, np.ndarray],
     config: EvaluateConfig,
     seed: int,
     floor: str | None = None,
@@ -102,6 +108,7 @@ def judge(
     Args:
         said: probabilities.
         labels: domain to int64 [N].
+        groups: domain to int64 [N]; rows of one group belong together and are resampled together.
         config: bins and intervals.
         seed: of the bootstrap.
         floor: the model that saw the source only.
@@ -115,7 +122,7 @@ def judge(
     results: dict[str, Any] = {}
     for domain, models in said.items():
         right = {name: each.argmax(axis=1) == labels[domain] for name, each in models.items()}
-        comparison = Comparison(right, config, numpy_generator(seed, f"bootstrap/{domain}"))
+        comparison = Comparison(right, config, numpy_generator(seed, f"bootstrap/{domain}"), groups[domain])
         for name, each in models.items():
             interval = comparison.accuracy(name)
             own = scores(each, labels[domain], config.bins)

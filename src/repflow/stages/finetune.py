@@ -7,21 +7,23 @@ import yaml
 from repflow.data.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
-from repflow.stages.learning import Stopwatch, describe, fit, read_recipe, starting_classifier, write_training
+from repflow.stages.cost import recorded
+from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, write_training
 from repflow.stages.project import open_project_domain
 
 
 def run() -> None:
     """Read the pretrained encoder, the source's rows and what the search found; write `models/finetune/`."""
-    watch = Stopwatch("finetune")
-    recipe = read_recipe("finetune", found_by_search())
-    source = open_project_domain("source")
-    rows, validation = finetuning_rows(source)
-    classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
-    method, trained = fit(recipe, classifier, rows, title="finetune", validation=validation)
-    save_model(paths.MODELS / "finetune", method.learned, description)
-    write_training("finetune", trained)
-    watch.write(trained)
+    with recorded("finetune") as meter:
+        recipe = read_recipe("finetune", found_by_search())
+        source = open_project_domain("source")
+        rows, validation = finetuning_rows(source)
+        classifier, description = starting_classifier(
+            recipe, describe(recipe, source, source.classes), source.store.images
+        )
+        method, trained = fit(recipe, classifier, rows, title="finetune", meter=meter, validation=validation)
+        save_model(paths.MODELS / "finetune", method.learned, description)
+        write_training("finetune", trained)
 
 
 def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:

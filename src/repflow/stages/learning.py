@@ -2,17 +2,19 @@
 
 import dataclasses
 import json
-import time
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+import repflow
 from repflow.data.batches import as_float
 from repflow.data.rows import Domain, Rows
+from repflow.data.selection import Images
 from repflow.draw import seeded
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.encoder import normalise_by
@@ -20,13 +22,15 @@ from repflow.encoders.model_files import Description, load_encoder, read_descrip
 from repflow.errors import ParameterError
 from repflow.hardware import HardwareConfig, prepare
 from repflow.method import Method, find_method, introduction
-from repflow.schema import build, parameters
+from repflow.schema import Positive, build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import Trained, TrainingConfig, train
+from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
-from repflow.training.loop import Observe
+from repflow.training.keeper import Observe
 
 
 @parameters
@@ -50,6 +54,19 @@ class MethodSection:
     head: HeadConfig = Field(default_factory=HeadConfig)
     start: Literal["pretrained", "random"] = "pretrained"
     encoder: EncoderConfig | None = None
+
+
+@parameters
+class RuntimeConfig:
+    """What may differ between machines without changing a result.
+
+    Attributes:
+        memory: GiB of a domain's images that are held in memory.
+        checkpoints: how often a training is saved.
+    """
+
+    memory: Positive
+    checkpoints: CheckpointConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +137,7 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
     )
 
 
-def new_encoder(recipe: Recipe, description: Description, images: np.ndarray) -> Encoder:
+def new_encoder(recipe: Recipe, description: Description, images: Images) -> Encoder:
     """An encoder with random weights that depend on the seed alone, normalising by the statistics of `images`."""
     with seeded(recipe.seed, "weights/encoder"):
         encoder = description.new_encoder()
@@ -128,7 +145,7 @@ def new_encoder(recipe: Recipe, description: Description, images: np.ndarray) ->
     return encoder
 
 
-def starting_classifier(recipe: Recipe, description: Description, images: np.ndarray) -> tuple[Classifier, Description]:
+def starting_classifier(recipe: Recipe, description: Description, images: Images) -> tuple[Classifier, Description]:
     """The classifier that training starts from, and the description that fits it."""
     if recipe.section.start == "pretrained":
         folder = paths.MODELS / "pretrain"
@@ -146,10 +163,25 @@ def fit(
     rows: Mapping[str, Rows],
     *,
     title: str,
+    meter: Meter,
     validation: Rows | None = None,
     observe: Observe | None = None,
+    save: bool = True,
 ) -> tuple[Method, Trained]:
-    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`."""
+    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`.
+
+    Where several processes share the training, only the first one comes back from here.
+
+    Args:
+        recipe: what to train, and how.
+        start: what it starts from.
+        rows: the rows of each stream.
+        title: the stage, as "pretrain" or "adapt@dann".
+        meter: of what it costs.
+        validation: rows that early stopping looks at.
+        observe: told of every validation.
+        save: checkpoints, so that a training that is stopped goes on.
+    """
     fabric = prepare(recipe.hardware)
     with seeded(recipe.seed, "weights/method"):
         method = recipe.method(recipe.settings, start)
@@ -159,42 +191,47 @@ def fit(
         def validate(model: nn.Module) -> float:
             return accuracy_on(model, validation, fabric.device)
 
+    runtime = read("runtime", RuntimeConfig)
+    place = Place(paths.STATE / "checkpoints" / title, training_key(recipe, method, rows)) if save else None
+    checkpoints = Checkpoints(place, runtime.checkpoints)
     trained = train(
         method,
         rows,
         recipe.section.training,
         fabric,
         seed=recipe.seed,
+        compile=recipe.hardware.compile,
         title=title,
         validate=validate,
         observe=observe,
+        checkpoints=checkpoints,
+        meter=meter,
     )
+    if not fabric.is_global_zero:
+        sys.exit()
     return method, trained
+
+
+def training_key(recipe: Recipe, method: Method, rows: Mapping[str, Rows]) -> str:
+    """A hash of all that a training depends on: parameters, starting weights, images, labels, and the code."""
+    code = Path(repflow.__file__).parent
+    return fingerprint(
+        recipe,
+        *(value for item in method.state_dict().items() for value in item),
+        *(value for name, each in rows.items() for value in (name, each.images, each.labels)),
+        *(file.read_bytes() for file in sorted(code.rglob("*.py"))),
+    )
 
 
 def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = "cpu") -> float:
     """The share of `rows` that `classifier`, in evaluation mode, gets right."""
     right = 0
-    labels = torch.from_numpy(rows.labels)
-    images: Tensor = torch.from_numpy(rows.images)
     with torch.no_grad():
-        for part, truth in zip(images.split(512), labels.split(512), strict=True):
-            predicted = classifier(as_float(part.to(device))).argmax(dim=1).cpu()
-            right += int((predicted == truth).sum())
+        for first in range(0, len(rows), 512):
+            images = torch.from_numpy(rows.images[first : first + 512])
+            predicted = classifier(as_float(images.to(device))).argmax(dim=1).cpu().numpy()
+            right += int((predicted == rows.labels[first : first + 512]).sum())
     return right / len(rows)
-
-
-class Stopwatch:
-    """What a training cost; written beside the metrics' files, outside all that is hashed."""
-
-    def __init__(self, stage: str):
-        self._stage, self._started = stage, time.monotonic()
-
-    def write(self, trained: Trained) -> None:
-        """Write seconds and images per second to the state folder."""
-        seconds = time.monotonic() - self._started
-        cost = {"seconds": seconds, "images": trained.images, "images_per_second": trained.images / seconds}
-        write_metrics(paths.STATE / "cost" / f"{self._stage}.json", cost)
 
 
 def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None = None) -> None:
@@ -202,6 +239,7 @@ def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None 
     write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
     last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}
     metrics: dict[str, Any] = {"steps": trained.steps, "kept_step": trained.best_step, **last}
+    metrics |= {"images_seen": trained.images, "flops": trained.flops}
     if trained.best_score is not None:
         metrics["validation"] = trained.best_score
     write_metrics(paths.METRICS / f"{name}.json", {**metrics, **(extra or {})})

@@ -19,6 +19,7 @@ SECTIONS = (
     "augment",
     "encoder",
     "hardware",
+    "runtime",
     "pretrain",
     "probe",
     "tune",

@@ -1,8 +1,6 @@
 """predict: labels for images and folders, as a table, CSV or JSON."""
 
-import csv
-import io
-import json
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from repflow.atomic import writing
 from repflow.errors import DataError
 from repflow.evaluation.prediction import Prediction, predict
+from repflow.stages.tabular import as_csv, as_json, as_table
 
 COLUMNS = ("path", "label", "probability", "reason")
 
@@ -51,37 +50,18 @@ def rows(prediction: Prediction) -> list[dict[str, Any]]:
     ]
 
 
-def _as_csv(table: Iterable[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
-
-
-def _as_json(table: Iterable[dict[str, Any]]) -> str:
-    lines = (json.dumps(row, ensure_ascii=False) for row in table)
-    return "[\n  " + ",\n  ".join(lines) + "\n]\n"
-
-
 def _as_table(table: Iterable[dict[str, Any]]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     lines = [(row["path"], row["label"] or "-", _percent(row["probability"]), row["reason"] or "") for row in table]
-    shown = Table(box=None, pad_edge=False)
-    for name in COLUMNS if any(line[-1] for line in lines) else COLUMNS[:-1]:
-        shown.add_column(name, justify="right" if name == "probability" else "left", overflow="fold")
-    for line in lines:
-        shown.add_row(*(Text(cell) for cell in line[: len(shown.columns)]))
-    text = io.StringIO()
-    Console(file=text, width=None if sys.stdout.isatty() else 200).print(shown)
-    return text.getvalue()
+    columns = COLUMNS if any(line[-1] for line in lines) else COLUMNS[:-1]
+    return as_table(columns, [line[: len(columns)] for line in lines], numeric=("probability",))
 
 
 def _percent(probability: float | None) -> str:
     return "" if probability is None else f"{probability:.1%}"
 
 
-_FORMS: dict[str, Callable[[Iterable[dict[str, Any]]], str]] = {"table": _as_table, "csv": _as_csv, "json": _as_json}
+_FORMS: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "table": _as_table,
+    "csv": functools.partial(as_csv, COLUMNS),
+    "json": as_json,
+}

@@ -3,19 +3,19 @@
 from repflow.data.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
-from repflow.stages.learning import Stopwatch, describe, fit, new_encoder, read_recipe, write_training
+from repflow.stages.cost import recorded
+from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
 from repflow.stages.project import open_project_domain
 
 
 def run() -> None:
     """Read the training images of both domains, write `models/pretrain/`, its curve and its metrics."""
-    watch = Stopwatch("pretrain")
-    recipe = read_recipe("pretrain")
-    source, target = open_project_domain("source"), open_project_domain("target")
-    rows = pooled(source.rows(*TRAINING), target.rows(*TRAINING))
-    description = describe(recipe, source)
-    encoder = new_encoder(recipe, description, rows.images)
-    method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain")
-    save_model(paths.MODELS / "pretrain", method.learned, description)
-    write_training("pretrain", trained, {"images": len(rows)})
-    watch.write(trained)
+    with recorded("pretrain") as meter:
+        recipe = read_recipe("pretrain")
+        source, target = open_project_domain("source"), open_project_domain("target")
+        rows = pooled(source.rows(*TRAINING), target.rows(*TRAINING))
+        description = describe(recipe, source)
+        encoder = new_encoder(recipe, description, rows.images)
+        method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)
+        save_model(paths.MODELS / "pretrain", method.learned, description)
+        write_training("pretrain", trained, {"images": len(rows)})

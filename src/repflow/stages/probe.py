@@ -29,13 +29,14 @@ def run() -> None:
     """Read `models/pretrain/` and the source's rows, write `metrics/probe.json`."""
     config, run_seed = read("probe", ProbeConfig), seed()
     device = device_for_inference(read("hardware", HardwareConfig))
-    rows = probe_rows(open_project_domain("source"))
+    source = open_project_domain("source")
+    rows = probe_rows(source)
     pretrained = load_encoder(paths.MODELS / "pretrain")
     readings = [
         read_encoder(config, encoder.to(device), rows, run_seed)
         for encoder in (pretrained, *random_encoders(pretrained, config.random_encoders, run_seed))
     ]
-    metrics = summary(readings[0], readings[1:], run_seed)
+    metrics = summary(readings[0], readings[1:], source.groups(rows["test"]), run_seed)
     write_metrics(paths.METRICS / "probe.json", {"rows": {name: len(each) for name, each in rows.items()}, **metrics})
 
 
@@ -89,10 +90,11 @@ def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows]
     return read_probes(probes, features["test"])
 
 
-def summary(pretrained: Readings, random: list[Readings], seed: int) -> dict[str, Any]:
+def summary(pretrained: Readings, random: list[Readings], groups: np.ndarray, seed: int) -> dict[str, Any]:
     """Scores of the pretrained encoder, the mean scores of the random ones, and what lies between.
 
-    The gains of the accuracies come with a 95 % bootstrap interval over the test rows, which both sides share.
+    The gains of the accuracies come with a 95 % bootstrap interval over the test rows, which both sides share; rows of
+    one of the `groups` (int64 [N]) are resampled together.
     """
     sides = {"pretrained": _scores([pretrained]), "random": _scores(random)}
     gain: dict[str, Any] = {
@@ -101,7 +103,7 @@ def summary(pretrained: Readings, random: list[Readings], seed: int) -> dict[str
     for name in ("knn", "linear"):
         mean_right = np.mean([each.right[name] for each in random], axis=0)
         difference = pretrained.right[name] - mean_right
-        resampled = resampled_means(difference[None], _RESAMPLES, numpy_generator(seed, f"probe/{name}"))[:, 0]
+        resampled = resampled_means(difference[None], _RESAMPLES, numpy_generator(seed, f"probe/{name}"), groups)[:, 0]
         interval = percentile_interval(gain[name], resampled)
         gain |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return {**sides, "gain": gain}

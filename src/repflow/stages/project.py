@@ -7,12 +7,14 @@ from typing import Any
 
 from repflow.atomic import writing
 from repflow.data.rows import Domain, open_domain
+from repflow.schema import Positive
 from repflow.stages import paths
+from repflow.stages.parameters import read
 
 
 def open_project_domain(name: str) -> Domain:
-    """The project's domain `name`, "source" or "target"."""
-    return open_domain(name, paths.STORES, paths.SPLITS)
+    """The project's domain `name`, "source" or "target"; what exceeds `runtime.memory` stays in its file."""
+    return open_domain(name, paths.STORES, paths.SPLITS, memory=read("runtime.memory", Positive) * 2**30)
 
 
 def write_metrics(path: Path, values: Mapping[str, Any]) -> None:

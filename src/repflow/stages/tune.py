@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from repflow.data.rows import Side
 from repflow.errors import DataError
 from repflow.randomness import derive
 from repflow.stages import paths
+from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
@@ -34,22 +34,22 @@ from repflow.stages.searching.workers import Workers
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from repflow.training.cost import Cost
+
 
 def run() -> None:
     """Read the pretrained encoder and the source's rows; write `models/tune/`, `plots/tune/` and the metrics."""
-    started = time.monotonic()
     config = read("tune", TuneConfig)
     recipe = read_recipe("finetune")
     space, default = read_search_space(config.search, recipe)
     if not len(open_project_domain("source").labelled_rows(Side.VALIDATION)):
         raise DataError("tune: the source has no validation rows to search by; raise split.validation, or use tune=off")
-    with held(paths.STATE / "tune" / fingerprint(config.search)) as folder:
-        search = Search(config.search, space, default, recipe.seed, folder / "journal.log")
+    with recorded("tune") as meter, held(paths.STATE / "tune" / fingerprint(config.search)) as folder:
+        search = Search(config.search, space, default, recipe.seed, folder / "journal.log", meter)
         with Workers(count_workers(config), functools.partial(open_trials, config.search)) as workers:
             trials = search.run(workers)
-        write_outputs(trials, space, recipe.seed)
+        write_outputs(trials, space, recipe.seed, meter.cost())
         shutil.rmtree(folder)
-    write_metrics(paths.STATE / "cost" / "tune.json", {"seconds": time.monotonic() - started})
 
 
 def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Point]:
@@ -93,14 +93,15 @@ def _files(*places: Path) -> Iterable[Path]:
         yield from sorted(place.rglob("*")) if place.is_dir() else [place]
 
 
-def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, seed: int) -> None:
+def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, seed: int, cost: "Cost") -> None:
     """Write what the search found: for `finetune`, for people and for the metrics."""
     best = best_trial(trials)
     with writing(paths.PLOTS / "tune" / "history.png") as fresh:
         draw_history(fresh, trials)
     with writing(paths.PLOTS / "tune" / "importance.png") as fresh:
         draw_importance(fresh, trials, derive(seed, "tune/importance") % 2**32)
-    write_metrics(paths.METRICS / "tune.json", summary(trials))
+    work = {"images_seen": cost.images, "flops": cost.flops}
+    write_metrics(paths.METRICS / "tune.json", {**summary(trials), **work})
     with writing(paths.MODELS / "tune", folder=True) as fresh:
         text = yaml.safe_dump(best.params if best else {}, sort_keys=False, allow_unicode=True)
         (fresh / "best.yaml").write_text(text, encoding="utf-8")

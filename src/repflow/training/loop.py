@@ -1,51 +1,34 @@
 """The one loop."""
 
-import copy
+import contextlib
+import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from repflow.data.batches import Batches, Stream
 from repflow.data.rows import Rows
-from repflow.draw import Draw, seeded
-from repflow.errors import Diverged
+from repflow.draw import Draw
+from repflow.errors import Diverged, Interrupted, ParameterError
 from repflow.method import Losses, Method
+from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
 from repflow.training.config import TrainingConfig
-from repflow.training.curves import Curve
+from repflow.training.cost import Meter
+from repflow.training.interruption import Interruption
+from repflow.training.keeper import Keeper, Observe, Trained, Validate
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
 from repflow.training.progress import Progress
+from repflow.training.ranks import check_shares, synchronise_batch_norm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Validate = Callable[[nn.Module], float]
-"""The score of what a method has learned so far, higher is better, from source validation rows alone."""
+log = logging.getLogger("repflow")
 
-Observe = Callable[[int, float], bool]
-"""Told the step and the score of every validation; training goes on while it answers True."""
-
-
-@dataclass
-class Trained:
-    """What a training leaves, besides the method's weights.
-
-    Attributes:
-        curve: the points of the curves.
-        steps: done, fewer than asked for after an early stop.
-        best_step: after which the kept weights were reached.
-        best_score: of the validation at `best_step`, None where there was no validation.
-        images: seen, of all streams.
-    """
-
-    curve: Curve = field(default_factory=list)
-    steps: int = 0
-    best_step: int = 0
-    best_score: float | None = None
-    images: int = 0
+NO_CHECKPOINTS = Checkpoints(None, CheckpointConfig())
 
 
 def train(
@@ -55,9 +38,12 @@ def train(
     fabric: "Fabric",
     *,
     seed: int,
+    compile: str = "off",
     title: str = "train",
     validate: Validate | None = None,
     observe: Observe | None = None,
+    checkpoints: Checkpoints = NO_CHECKPOINTS,
+    meter: Meter | None = None,
 ) -> Trained:
     """Train `method` in place; afterwards it holds the weights to keep, in evaluation mode on the CPU.
 
@@ -65,126 +51,206 @@ def train(
         method: what to train.
         rows: the rows of each stream that the method names.
         config: how.
-        fabric: devices and precision, from `prepare`.
+        fabric: devices and precision, from `prepare`. Several processes train as one would, each on its share of every
+            batch.
         seed: of all draws.
+        compile: "off", or the mode in which `torch.compile` makes the encoder faster.
         title: for the progress.
         validate: scores what was learned; needed for early stopping, and looked at every `early_stopping.every` steps.
         observe: told of every validation.
+        checkpoints: where to go on from, and to save to. A training that goes on ends with the same bytes as one that
+            was never stopped.
+        meter: of what it costs; checkpoints keep it, so that a training that goes on adds to what was spent.
 
     Raises:
         Diverged: the loss became infinite or no number.
         DataError: a stream has no rows.
+        ParameterError: the batch cannot be shared between the processes, or does not fit into the device's memory.
+        Interrupted: SIGINT or SIGTERM came, and the state was saved.
     """
-    streams = {name: Stream(name, rows[name], fabric.device) for name in method.streams}
-    sizes = {name: method.batch_size(name, config.batch_size) for name in method.streams}
-    optimizer = build_optimizer(method, config.optimizer)
-    module, optimizer = fabric.setup(method, optimizer)
-    average = averaged(method.learned, config.ema) if config.ema is not None else None
-    keeper = _Keeper(config, method, average, validate, observe)
-    trained = keeper.trained
-    progress = Progress(title, config.steps)
-    pending: list[Losses] = []
+    fit_to_device(method, fabric.device, compile)
+    run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
+    state = checkpoints.load()
+    if state is not None:
+        run.restore(state)
+        log.info("%s: goes on after step %d", title, run.trained.steps)
+    progress = Progress(title, config.steps, done=run.trained.steps, silent=not fabric.is_global_zero)
+    going = run.trained.steps < config.steps and not run.stopped
     method.train()
-    for step in range(config.steps):
-        batches = {name: stream.at(step, sizes[name], seed) for name, stream in streams.items()}
-        set_rate(optimizer, rate_factor(config.schedule, step, config.steps))
-        # Layers that draw, such as dropout, take from PyTorch's global generator.
-        with seeded(seed, "layers", step):
-            losses = module(Batches(batches, step / config.steps), Draw(seed, "step", step, fabric.device))
-        optimizer.zero_grad()
-        fabric.backward(losses.total)
-        if config.clip is not None:
-            fabric.clip_gradients(module, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-        optimizer.step()
-        method.after_step()
-        if average is not None:
-            average.update_parameters(method.learned)
-        pending.append(_detached(losses))
-        trained.steps = step + 1
-        trained.images += sum(sizes.values())
-        last = trained.steps == config.steps
-        if trained.steps % config.log_every == 0 or last:
-            point = _point(trained.steps, pending, optimizer.param_groups[-1]["lr"])
-            trained.curve.append(point)
-            pending = []
-            progress.show(trained.steps, point["loss"], trained.images)
-        if not keeper.goes_on(last):
-            break
+    with Interruption(active=checkpoints.wanted) as interruption:
+        while going:
+            going = run.step(progress)
+            heard = run.agreed(interruption.heard)
+            if going and (heard or checkpoints.due(run.trained.steps)):
+                if fabric.is_global_zero:
+                    checkpoints.save(run.trained.steps, run.state())
+                fabric.barrier()
+            if going and heard:
+                progress.close()
+                done = f"{title}: stopped after step {run.trained.steps} of {config.steps}"
+                raise Interrupted(f"{done} and saved; the same command goes on")
     progress.close()
-    keeper.restore()
-    method.eval()
-    with torch.no_grad():
-        method.finish(streams)
-    method.to("cpu")
-    return trained
+    checkpoints.remove()
+    return run.finish()
 
 
-class _Keeper:
-    """Looks at the validation now and then, and knows which weights to keep."""
+def fit_to_device(method: Method, device: torch.device, compile: str) -> None:
+    """Lay weights out as the device computes fastest, and compile the encoder where that is asked for, in place."""
+    if device.type == "cuda":
+        method.to(memory_format=torch.channels_last)
+    if compile != "off":
+        encoder = getattr(method.learned, "encoder", method.learned)
+        encoder.compile(mode=compile)
+
+
+class _Run:
+    """A training under way: all that a step changes, and the step."""
 
     def __init__(
         self,
-        config: TrainingConfig,
         method: Method,
-        average: Any,
+        rows: Mapping[str, Rows],
+        config: TrainingConfig,
+        fabric: "Fabric",
+        seed: int,
         validate: Validate | None,
         observe: Observe | None,
+        meter: Meter,
     ):
-        self.trained = Trained()
-        self._stopping, self._validate, self._observe = config.early_stopping, validate, observe
-        self._method, self._average = method, average
-        self._best: dict[str, Tensor] | None = None
-        self._without_improvement = 0
+        self._method, self._config, self._fabric, self._seed = method, config, fabric, seed
+        self._meter = meter
+        rank, ranks = fabric.global_rank, fabric.world_size
+        self._streams = {
+            name: Stream(name, rows[name], fabric.device, rank=rank, ranks=ranks) for name in method.streams
+        }
+        self._sizes = {name: method.batch_size(name, config.batch_size) for name in method.streams}
+        check_shares(self._sizes, ranks)
+        if ranks > 1:
+            synchronise_batch_norm(method, fabric.device)
+        optimizer = build_optimizer(method, config.optimizer, fused=fabric.device.type == "cuda")
+        self._module, self._optimizer = fabric.setup(method, optimizer)
+        self._average = averaged(method.learned, config.ema) if config.ema is not None else None
+        self._keeper = Keeper(config, method, self._average, validate, observe)
+        self._pending: list[Losses] = []
+        self.trained = self._keeper.trained
+        self.stopped = False
 
-    @property
-    def _candidate(self) -> nn.Module:
-        kept: nn.Module = self._average.module if self._average is not None else self._method.learned
-        return kept
+    def step(self, progress: Progress) -> bool:
+        """One step of the optimiser; whether training goes on."""
+        config, step = self._config, self.trained.steps
+        set_rate(self._optimizer, rate_factor(config.schedule, step, config.steps))
+        self._optimizer.zero_grad()
+        try:
+            losses = self._descend(self._sizes)
+        except torch.OutOfMemoryError as error:
+            raise self._advice() from error
+        if config.clip is not None:
+            self._fabric.clip_gradients(self._module, self._optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        self._optimizer.step()
+        self._method.after_step()
+        if self._average is not None:
+            self._average.update_parameters(self._method.learned)
+        self._pending.append(_detached(losses))
+        self.trained.steps = step + 1
+        self.trained.images += sum(self._sizes.values())
+        last = self.trained.steps == config.steps
+        if self.trained.steps % config.log_every == 0 or last:
+            self._note(progress)
+        self._meter.stepped(sum(self._sizes.values()), self._fabric.world_size)
+        self.stopped = not self._keeper.goes_on(last)
+        return not last and not self.stopped
 
-    def goes_on(self, last: bool) -> bool:
-        """Validate where it is time to, and say whether training goes on."""
-        if self._validate is None or self._stopping is None:
-            return True
-        if self.trained.steps % self._stopping.every and not last:
-            return True
-        candidate = self._candidate.eval()
+    def _descend(self, sizes: Mapping[str, int]) -> Losses:
+        """The losses of the next step on batches of these sizes, and their gradients."""
+        step, fabric = self.trained.steps, self._fabric
+        with self._meter.waiting():
+            batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
+        draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
+        with self._meter.counting():
+            losses: Losses = self._module(Batches(batches, step / self._config.steps), draw)
+            fabric.backward(losses.total)
+        return losses
+
+    def _advice(self) -> ParameterError:
+        """The error of a batch that is too large for the device, with the size that would fit, found by trying."""
+        size = self._config.batch_size
+        message = f"training.batch_size: {size} images do not fit into the memory of the device"
+        fits = 0
+        while self._fabric.world_size == 1 and size > 1 and not fits:
+            size //= 2
+            self._optimizer.zero_grad()
+            with contextlib.suppress(torch.OutOfMemoryError):
+                self._descend({name: self._method.batch_size(name, size) for name in self._streams})
+                fits = size
+        found = f"{fits} would" if fits else "take fewer"
+        return ParameterError(f"{message}; {found}, or set hardware.precision=bf16-mixed")
+
+    def _note(self, progress: Progress) -> None:
+        """Add the mean of the losses since the last point to the curves."""
+        values = {"loss": torch.stack([each.total for each in self._pending])}
+        for name in self._pending[-1].metrics:
+            values[name] = torch.stack([each.metrics[name].float() for each in self._pending])
+        means = self._common(torch.stack([each.mean() for each in values.values()]), "mean")
+        point = dict(zip(values, means.tolist(), strict=True))
+        steps = self.trained.steps
+        if not math.isfinite(point["loss"]):
+            loss = point["loss"]
+            raise Diverged(f"the loss is {loss} at step {steps}; lower training.optimizer.learning_rate or set clip")
+        rate = self._optimizer.param_groups[-1]["lr"]
+        self.trained.curve.append({"step": float(steps), "loss": point.pop("loss"), "learning_rate": rate, **point})
+        self._pending = []
+        progress.show(steps, self.trained.curve[-1]["loss"], self.trained.images)
+
+    def agreed(self, heard: bool) -> bool:
+        """Whether a signal came to any of the processes, which may not hear it at the same step."""
+        if self._fabric.world_size == 1:
+            return heard
+        told = torch.tensor(float(heard), device=self._fabric.device)
+        return bool(self._common(told, "sum") > 0)
+
+    def _common(self, values: Tensor, operation: str) -> Tensor:
+        """The mean or the sum over the processes."""
+        reduced = self._fabric.all_reduce(values, reduce_op=operation)
+        assert isinstance(reduced, Tensor)
+        return reduced
+
+    def state(self) -> State:
+        """All that the steps to come depend on."""
+        return {
+            "method": self._method.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average.state_dict() if self._average is not None else None,
+            "keeper": self._keeper.state(),
+            "pending": [[each.total, dict(each.metrics)] for each in self._pending],
+            "stopped": self.stopped,
+            "cost": self._meter.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._method.load_state_dict(state["method"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._keeper.restore(state["keeper"])
+        device = self._fabric.device
+        self._pending = [
+            Losses(total.to(device), {name: value.to(device) for name, value in metrics.items()})
+            for total, metrics in state["pending"]
+        ]
+        self.stopped = state["stopped"]
+        self._meter.restore(state["cost"])
+
+    def finish(self) -> Trained:
+        """Give the method the weights to keep, and its last word."""
+        self.trained.flops = self._meter.cost().flops
+        self._keeper.keep()
+        self._method.eval()
         with torch.no_grad():
-            score = self._validate(candidate)
-        self._method.train()
-        self._note(score, candidate)
-        if self._observe is not None and not self._observe(self.trained.steps, score):
-            return False
-        return self._without_improvement < self._stopping.patience
-
-    def _note(self, score: float, candidate: nn.Module) -> None:
-        curve = self.trained.curve
-        if not curve or curve[-1]["step"] != self.trained.steps:
-            curve.append({"step": self.trained.steps})
-        curve[-1]["validation"] = score
-        if self.trained.best_score is None or score > self.trained.best_score:
-            self.trained.best_score, self.trained.best_step = score, self.trained.steps
-            self._best = copy.deepcopy(candidate.state_dict())
-            self._without_improvement = 0
-        else:
-            self._without_improvement += 1
-
-    def restore(self) -> None:
-        """Give the method the weights to keep."""
-        if self._best is None:
-            self.trained.best_step = self.trained.steps
-        self._method.learned.load_state_dict(self._best or self._candidate.state_dict())
+            self._method.finish(self._streams)
+        self._method.to("cpu")
+        return self.trained
 
 
 def _detached(losses: Losses) -> Losses:
     return Losses(losses.total.detach(), {name: value.detach() for name, value in losses.metrics.items()})
-
-
-def _point(step: int, losses: list[Losses], rate: float) -> dict[str, float]:
-    """The mean of the losses since the last point."""
-    total = torch.stack([each.total for each in losses]).mean().item()
-    if not math.isfinite(total):
-        raise Diverged(f"the loss is {total} at step {step}; lower training.optimizer.learning_rate or set clip")
-    point = {"step": float(step), "loss": total, "learning_rate": rate}
-    for name in losses[-1].metrics:
-        point[name] = torch.stack([each.metrics[name].float() for each in losses]).mean().item()
-    return point

@@ -11,8 +11,14 @@ from repflow.method import Method
 from repflow.training.config import OptimizerConfig, ScheduleConfig
 
 
-def build_optimizer(method: Method, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser over all that learns in `method`; every group carries its own peak rate as `peak`."""
+def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = False) -> torch.optim.Optimizer:
+    """The optimiser over all that learns in `method`; every group carries its own peak rate as `peak`.
+
+    Args:
+        method: what learns.
+        config: how.
+        fused: take all of a step in one kernel, on a GPU.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     encoder = {id(parameter) for parameter in _encoder_parameters(method)}
     for parameter in method.parameters():
@@ -28,11 +34,11 @@ def build_optimizer(method: Method, config: OptimizerConfig) -> torch.optim.Opti
     match config.name:
         case "sgd":
             nesterov = config.momentum > 0
-            return torch.optim.SGD(described, momentum=config.momentum, nesterov=nesterov)
+            return torch.optim.SGD(described, momentum=config.momentum, nesterov=nesterov, fused=fused)
         case "adam":
-            return torch.optim.Adam(described, betas=(config.momentum, 0.999))
+            return torch.optim.Adam(described, betas=(config.momentum, 0.999), fused=fused)
         case "adamw":
-            return torch.optim.AdamW(described, betas=(config.momentum, 0.999))
+            return torch.optim.AdamW(described, betas=(config.momentum, 0.999), fused=fused)
 
 
 def _encoder_parameters(method: Method) -> list[nn.Parameter]:

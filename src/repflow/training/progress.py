@@ -18,14 +18,17 @@ class Progress:
     Args:
         title: what is being trained.
         steps: of the whole training.
+        done: steps that were done before, by a process that was stopped.
+        silent: show nothing.
     """
 
-    def __init__(self, title: str, steps: int):
-        self._title, self._steps = title, steps
-        self._bar = tqdm(total=steps, desc=title, unit="step", disable=not sys.stderr.isatty(), leave=False)
+    def __init__(self, title: str, steps: int, done: int = 0, silent: bool = False):
+        self._title, self._steps, self._done, self._silent = title, steps, done, silent
+        hidden = silent or not sys.stderr.isatty()
+        self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=hidden, leave=False)
         self._started = time.monotonic()
         self._line_every = max(1, steps // LINES)
-        self._next_line = self._line_every
+        self._next_line = (done // self._line_every + 1) * self._line_every
 
     def show(self, step: int, loss: float, images: int) -> None:
         """Tell that `step` steps are done.
@@ -36,12 +39,13 @@ class Progress:
             images: seen so far, of all streams.
         """
         elapsed = max(time.monotonic() - self._started, 1e-9)
-        self._bar.set_postfix_str(f"loss {loss:.4g}, {images / elapsed:,.0f} images/s", refresh=False)
+        here = step - self._done
+        rate = f"{images * here / step / elapsed:,.0f} images/s"
+        self._bar.set_postfix_str(f"loss {loss:.4g}, {rate}", refresh=False)
         self._bar.update(step - self._bar.n)
-        if self._bar.disable and (step >= self._next_line or step == self._steps):
+        if self._bar.disable and not self._silent and (step >= self._next_line or step == self._steps):
             self._next_line = (step // self._line_every + 1) * self._line_every
-            left = elapsed / step * (self._steps - step)
-            rate = f"{images / elapsed:,.0f} images/s"
+            left = elapsed / here * (self._steps - step)
             log.info("%s: step %d/%d, loss %.4g, %s, %.0f s left", self._title, step, self._steps, loss, rate, left)
 
     def close(self) -> None:

@@ -21,6 +21,13 @@ from repflow.encoders.model_files import Description, save_model
 from repflow.training.curves import write_curve
 
 ADAPTATIONS = {"source_only": "Source only", "coral": "CORAL", "train_on_target": "Train on target"}
+FLOPS = {
+    "pretrain": 4 * 10**12,
+    "finetune": 10**12,
+    "adapt/source_only": 10**12,
+    "adapt/coral": 250 * 10**12,
+    "adapt/train_on_target": 10**12,
+}
 PREPROCESSING = {"size": 8, "channels": 1, "resize": "stretch"}
 
 SECTIONS: dict[str, Any] = {
@@ -65,10 +72,13 @@ def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for n, loss in enumerate(losses)
         ]
         write_curve(folder / "plots/curves" / f"{name}.tsv", curve)
-        write_json(folder / "metrics" / f"{name}.json", {"steps": 80, "kept_step": 60, "validation": 0.75})
+        work = {"images_seen": 3200, "flops": FLOPS[name]}
+        write_json(folder / "metrics" / f"{name}.json", {"steps": 80, "kept_step": 60, "validation": 0.75, **work})
     save_model(folder / "models/pretrain", trained(few)[0].encoder, described("pretext.made_up", "Made-up learning"))
     write_curve(folder / "plots/curves/pretrain.tsv", [{"step": 20.0, "loss": 2.0}, {"step": 40.0, "loss": 1.0}])
-    write_json(folder / "metrics/pretrain.json", {"steps": 40, "images": 320})
+    write_json(
+        folder / "metrics/pretrain.json", {"steps": 40, "images": 320, "images_seen": 6400, "flops": FLOPS["pretrain"]}
+    )
     rules = {
         "readable": {"severity": "critical", "passed": True, "count": 0, "of": 300, "first": []},
         "dark": {

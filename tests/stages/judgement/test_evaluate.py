@@ -38,7 +38,7 @@ def leaves(values: Any) -> Iterator[Any]:
 def test_every_model_is_tested_on_every_domain(judged: Path) -> None:
     evaluate.run()
     results = said(judged)
-    assert list(results) == ["rows", *MODELS]
+    assert list(results) == ["rows", "groups", *MODELS]
     assert results["rows"] == {"source": 80, "target": 80}
     for name in MODELS:
         classifier, _ = load_classifier(judged / "models" / (name if name == "finetune" else f"adapt/{name}"))
@@ -106,7 +106,7 @@ def test_one_domain_alone(judged: Path, leave_one_domain: Callable[[Path], None]
     leave_one_domain(judged)
     evaluate.run()
     results = said(judged)
-    assert set(results) == {"rows", "finetune"}
+    assert set(results) == {"rows", "groups", "finetune"}
     assert results["rows"] == {"source": 80}
     assert set(results["finetune"]) == {"source"}
     assert [path.name for path in (judged / "plots/confusion").iterdir()] == ["finetune.source.csv"]
@@ -125,18 +125,24 @@ def test_a_target_without_labels_cannot_be_tested(judged: Path) -> None:
 
 def test_a_run_without_floor_or_ceiling_makes_no_comparison(judged: Path) -> None:
     labels = np.arange(60) % 3
+    alone = np.arange(60)
     sure = {"target": {"one": np.eye(3)[labels], "other": np.eye(3)[np.zeros(60, int)]}}
-    results = evaluate.judge(sure, {"target": labels}, EvaluateConfig(), seed=0)
+    results = evaluate.judge(sure, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0)
     assert set(results["one"]) == set(results["other"]) == {"target"}
-    only_floor = evaluate.judge(sure, {"target": labels}, EvaluateConfig(), seed=0, floor="other", ceiling="absent")
+    only_floor = evaluate.judge(
+        sure, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0, floor="other", ceiling="absent"
+    )
     assert only_floor["one"]["gain"]["beyond"] is True
     assert "gap_closed" not in only_floor["one"]
 
 
 def test_a_gain_that_may_be_chance_is_not_beyond_the_interval() -> None:
     labels = np.zeros(60, int)
+    alone = np.arange(60)
     halves = {"floor": np.eye(2)[np.arange(60) % 2], "model": np.eye(2)[(np.arange(60) + 1) % 2]}
-    results = evaluate.judge({"target": halves}, {"target": labels}, EvaluateConfig(), seed=0, floor="floor")
+    results = evaluate.judge(
+        {"target": halves}, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0, floor="floor"
+    )
     assert results["model"]["gain"]["low"] < 0 < results["model"]["gain"]["high"]
     assert results["model"]["gain"]["beyond"] is False
 

@@ -247,3 +247,35 @@ def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:
         assert "52.2 %" in text
         assert "Somebody 2016" in text
         assert "Other images." in text
+
+
+def test_accuracy_stands_against_the_work_behind_it(reported: Path) -> None:
+    """In 10¹² operations: the pretraining took 4, CORAL 250, the others 1 each; nothing was searched."""
+    results = json.loads((reported / "metrics/evaluate.json").read_text())
+    accuracy = f"{100 * results['coral']['target']['accuracy']:.1f} %"
+    rows = re.findall(r"^\| (.*) \|$", (reported / "reports/report.md").read_text(encoding="utf-8"), re.MULTILINE)
+    cells = {row.split(" | ")[0]: row.split(" | ")[1:] for row in rows if re.search(r" \| [36],[24]00 \| ", row)}
+    assert cells["Made-up learning"] == ["6,400", "4.00", "", "", ""]
+    assert cells["Supervised learning"][:3] == ["3,200", "1.00", "5.00"]
+    assert cells["CORAL"][:3] == ["3,200", "250", "254"]
+    assert cells["CORAL"][-1] == accuracy
+    assert (reported / "reports/pictures/cost.source.png").is_file()
+    assert (reported / "reports/pictures/cost.target.png").is_file()
+    assert "`repflow cost`" in page(reported).text
+
+
+def test_records_of_this_machine_change_nothing(reported: Path) -> None:
+    before = files(reported / "reports")
+    (reported / ".repflow/cost").mkdir(parents=True)
+    (reported / ".repflow/cost/pretrain.json").write_text('{"seconds": 7777.0, "energy_kwh": 0.5}')
+    report.run()
+    assert files(reported / "reports") == before
+
+
+def test_a_run_whose_work_nobody_counted_has_no_section_on_cost(reported: Path) -> None:
+    for path in (reported / "metrics").rglob("*.json"):
+        about = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in about.items() if key != "flops"}))
+    report.run()
+    assert "What it cost" not in page(reported).text
+    assert not list((reported / "reports/pictures").glob("cost.*"))

@@ -9,6 +9,7 @@ from repflow.augment import Policy
 from repflow.draw import Draw
 from repflow.stages.reporting.charts import Estimate, confusion_chart, interval_chart
 from repflow.stages.reporting.content import Table, between, listed, percent, points, verdict
+from repflow.stages.reporting.cost_chart import cost_chart, round_numbers, spread
 from repflow.stages.reporting.curves import panels
 from repflow.stages.reporting.embedding import project, spread_out
 from repflow.stages.reporting.grids import augmented, grid, samples_by_class
@@ -153,3 +154,27 @@ def test_confusion_matrices_of_any_size(classes: int) -> None:
     assert drawn.png.startswith(b"\x89PNG")
     assert "a class …" in drawn.svg
     assert "a class with" not in drawn.svg
+
+
+def test_names_beside_a_chart_stand_apart_in_their_order() -> None:
+    heights = [0.5, 0.98, 0.51, 0.99, 0.0]
+    moved = spread(heights, gap=0.1)
+    assert [sorted(moved).index(place) for place in moved] == [sorted(heights).index(place) for place in heights]
+    assert np.diff(sorted(moved)).min() == pytest.approx(0.1)
+    assert max(moved) <= 1
+    assert spread([0.2, 0.7], gap=0.1) == [0.2, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.7, 6.0, [1, 2, 5]), (1e-5, 2e-5, [1e-5, 2e-5]), (3, 4e7, [10, 100, 1e3, 1e4, 1e5, 1e6, 1e7])],
+)
+def test_an_axis_of_work_is_marked_at_round_numbers(low: float, high: float, expected: list[float]) -> None:
+    assert round_numbers(low, high) == pytest.approx(expected)
+
+
+def test_a_chart_of_one_model_and_a_long_name_is_drawn() -> None:
+    with drawing():
+        chart = cost_chart("cost", "alt", "title", [Estimate("a" * 40, 0.5, 0.5, 0.5)], [1e-6], "work", "#0072b2")
+    assert f"{'a' * 19}…" in chart.svg
+    assert "a" * 20 not in chart.svg

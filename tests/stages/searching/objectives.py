@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from repflow.errors import DataError, Diverged
+from repflow.errors import DataError
 from repflow.stages.searching.config import PrunerConfig, SearchConfig
 from repflow.stages.searching.space import Point, Space, read_space
-from repflow.stages.searching.workers import Evaluate, Look, Workers
+from repflow.stages.searching.workers import Evaluate, Look, Outcome, Workers
 
 SPACE: Space = read_space(
     {
@@ -35,12 +35,12 @@ def value_of(point: Point) -> float:
 def bowl(seconds: float = 0.0) -> Evaluate:
     """Scores rise to the point's value in four looks; a trial of kind b takes `seconds`, one of kind a half of it."""
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         for step in range(1, LOOKS + 1):
             time.sleep(seconds / LOOKS if point["deep.kind"] == "b" else seconds / LOOKS / 2)
             if not look(step, value_of(point) * step / LOOKS):
-                return None
-        return value_of(point)
+                return Outcome("pruned")
+        return Outcome("complete", value_of(point))
 
     return evaluate
 
@@ -48,7 +48,7 @@ def bowl(seconds: float = 0.0) -> Evaluate:
 def announced(folder: Path, seconds: float) -> Evaluate:
     """As `bowl`; each process says in `folder` that it is at work."""
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         (folder / f"at-work-{os.getpid()}").touch()
         return bowl(seconds)(point, look)
 
@@ -56,11 +56,11 @@ def announced(folder: Path, seconds: float) -> Evaluate:
 
 
 def diverging(above: float) -> Evaluate:
-    """Trials with a larger rate diverge."""
+    """Trials with a larger rate fail."""
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         if float(point["rate"] or 0) > above:
-            raise Diverged("the loss is nan at step 3")
+            return Outcome("failed", reason="the loss is nan at step 3")
         return bowl()(point, look)
 
     return evaluate
@@ -69,7 +69,7 @@ def diverging(above: float) -> Evaluate:
 def dying(folder: Path, deaths: int) -> Evaluate:
     """The first trial's process is killed in the middle, `deaths` times."""
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         seen = len(list(folder.glob("death-*")))
         if point == DEFAULT and seen < deaths:
             look(1, 0.0)
@@ -88,7 +88,7 @@ def without_data() -> Evaluate:
 def broken() -> Evaluate:
     """Has a mistake of the programmer's in it."""
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         raise ZeroDivisionError("a mistake")
 
     return evaluate

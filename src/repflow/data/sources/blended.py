@@ -6,6 +6,7 @@ Ganin et al. Domain-Adversarial Training of Neural Networks. JMLR 2016, section 
 from typing import Annotated, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from repflow.data.sources.archive import Archive
@@ -18,7 +19,7 @@ from repflow.data.sources.table import Table
 from repflow.data.sources.torchvision import Torchvision
 from repflow.errors import DataError
 from repflow.randomness import numpy_generator
-from repflow.schema import parameters
+from repflow.schema import Count, parameters
 
 Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
 """Any source but a blend itself."""
@@ -30,11 +31,18 @@ class Blended:
 
     Crops have the foreground's own size (28x28 for MNIST), before anything is resized to the store's. Each depends on
     the seed and on the image's place only.
+
+    Attributes:
+        foreground: where the images come from.
+        photos: what they are blended with.
+        copies: blends of every image, each with a crop of its own. They form one group: a split keeps them together,
+            and an interval does not take them for independent.
     """
 
     kind: Literal["blended"]
     foreground: Foreground
     photos: Photos
+    copies: Count = 1
 
     def collect(self, request: Request) -> Collected:
         """The foreground's images blended, uint8 [N, 3, height, width], with its listing. See `Source`."""
@@ -47,8 +55,27 @@ class Blended:
             raise DataError(
                 f"blended: no photo is as large as the foreground's {width}x{height} pixels; give larger ones"
             )
-        crops = random_crops(photos, len(front.images), (height, width), request)
-        return Collected(blend(crops, front.images), front.listing.assign(mode="RGB"))
+        rows = np.repeat(np.arange(len(front.images)), self.copies)
+        crops = random_crops(photos, len(rows), (height, width), request)
+        return Collected(blend(crops, front.images[rows]), copied(front.listing, self.copies).assign(mode="RGB"))
+
+
+def copied(listing: pd.DataFrame, copies: int) -> pd.DataFrame:
+    """The listing of images of which there are `copies` below one another; unreadable files stand in it once.
+
+    The copies' paths end in "#1", "#2" and so on. They form the group that the image had, else one named by its path.
+    """
+    if copies == 1:
+        return listing
+    times = np.where(listing["index"] >= 0, copies, 1)
+    rows = listing.loc[listing.index.repeat(times)]
+    number = rows.groupby(level=0).cumcount()
+    readable = rows["index"] >= 0
+    return rows.assign(
+        path=rows["path"].where(~readable, rows["path"] + "#" + (number + 1).astype(str)),
+        group=rows["group"].fillna(rows["path"]),
+        index=rows["index"].where(~readable, rows["index"] * copies + number),
+    ).reset_index(drop=True)
 
 
 def random_crops(photos: list[np.ndarray], count: int, shape: tuple[int, int], request: Request) -> np.ndarray:

@@ -66,7 +66,7 @@ def interval_chart(
     axes.grid(axis="y", visible=False)
     ends = [end for each in estimates for end in (each.low, each.high, each.published or each.low)]
     _span(axes, [*ends, *marks.values()])
-    _title(axes, title)
+    title_above(axes, title)
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]
 
 
@@ -78,7 +78,7 @@ def _span(axes: "Axes", numbers: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(lambda number, _: f"{100 * number:.0f} %")
 
 
-def _title(axes: "Axes", title: str) -> None:
+def title_above(axes: "Axes", title: str) -> None:
     """A title that begins at the left edge of the chart, not of its axes."""
     figure = axes.figure
     width, height = figure.get_size_inches()  # type: ignore[union-attr]
@@ -106,7 +106,7 @@ def gain_chart(name: str, alt: str, before: Mapping[str, float], after: Mapping[
     axes.set_yticks(range(len(labels))[::-1], list(labels.values()), color=INK)
     axes.grid(axis="y", visible=False)
     _span(axes, [*before.values(), *after.values()])
-    _title(axes, "Random weights (ring) and pretrained (dot)")
+    title_above(axes, "Random weights (ring) and pretrained (dot)")
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]
 
 
@@ -148,7 +148,7 @@ def confusion_chart(name: str, alt: str, title: str, counts: np.ndarray, classes
     axes.spines["bottom"].set_visible(False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
-    _title(axes, title)
+    title_above(axes, title)
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]
 
 
@@ -170,7 +170,7 @@ def calibration_chart(
         axis.set_major_formatter(lambda number, _: f"{100 * number:.0f} %")
     axes.set_xlabel("confidence")
     axes.set_ylabel("right")
-    _title(axes, title)
+    title_above(axes, title)
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]
 
 
@@ -185,5 +185,5 @@ def search_chart(name: str, alt: str, numbers: np.ndarray, values: np.ndarray, c
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("trial", color=SOFT)
     axes.spines["bottom"].set_color(RULE)
-    _title(axes, "Validation accuracy of every trial")
+    title_above(axes, "Validation accuracy of every trial")
     return picture(name, alt, axes.figure)  # type: ignore[arg-type]

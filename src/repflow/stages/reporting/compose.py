@@ -2,6 +2,7 @@
 
 from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.about_adaptation import adaptation_section
+from repflow.stages.reporting.about_cost import cost_section
 from repflow.stages.reporting.about_data import augmentation_section, images_section
 from repflow.stages.reporting.about_judgement import errors_section, headlines, test_section
 from repflow.stages.reporting.about_learning import finetuning_section, pretraining_section
@@ -22,6 +23,7 @@ def compose(facts: Facts) -> Report:
             test_section(facts),
             adaptation_section(facts),
             errors_section(facts),
+            cost_section(facts),
             methods_section(facts),
         ]
     shown = [section for section in map(_without_gaps, sections) if section.blocks]

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -28,6 +28,8 @@ from repflow.stages.searching.workers import Judge, Outcome, Workers, describe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from repflow.training.cost import Meter
+
 log = logging.getLogger(__name__)
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -42,12 +44,21 @@ class Search:
         default: the point of trial 0.
         seed: of all draws.
         journal: the file of finished trials; a search that finds some goes on from there.
+        meter: of what the trials cost; the journal keeps it too.
     """
 
-    def __init__(self, config: SearchConfig, space: Space, default: Point, seed: int, journal: Path):
+    def __init__(
+        self,
+        config: SearchConfig,
+        space: Space,
+        default: Point,
+        seed: int,
+        journal: Path,
+        meter: "Meter | None" = None,
+    ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._config, self._space, self._default, self._seed = config, space, default, seed
-        self._distributions = distributions(space)
+        self._distributions, self._meter = distributions(space), meter
         _drop_torn_end(journal)
         storage = JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(study_name="tune", storage=storage, direction="maximize", load_if_exists=True)
@@ -66,6 +77,8 @@ class Search:
         begun = time.monotonic()
         if self.finished:
             log.info("tune: %d of %d trials are there already", len(self.finished), self._config.trials)
+            if self._meter is not None:
+                self._meter.restore(self.finished[-1].user_attrs["cost"])
         while (done := len(self.finished)) < self._config.trials:
             if done % self._config.batch == 0 and done and self._late(begun):
                 log.info("tune: the time is over after %d of %d trials", done, self._config.trials)
@@ -116,6 +129,10 @@ class Search:
     def _write(self, point: Point, outcome: Outcome) -> None:
         """Add a finished trial to the journal: one line, so it is there whole or not at all."""
         number = len(self.finished)
+        notes: dict[str, Any] = {"reason": outcome.reason} if outcome.reason else {}
+        if self._meter is not None:
+            self._meter.add(outcome.cost)
+            notes["cost"] = self._meter.state()
         self._study.add_trial(
             create_trial(
                 state=_STATES[outcome.state],
@@ -123,7 +140,7 @@ class Search:
                 params=point,
                 distributions=self._distributions,
                 intermediate_values=dict(outcome.looks),
-                user_attrs={"reason": outcome.reason} if outcome.reason else {},
+                user_attrs=notes,
             )
         )
         best = best_trial(self.finished)

@@ -2,16 +2,19 @@
 
 import dataclasses
 import threading
+from typing import Any
 
 from tqdm import tqdm
 
+from repflow.errors import Diverged
 from repflow.stages.finetune import finetuning_rows
 from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
 from repflow.stages.project import open_project_domain
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.space import Point
-from repflow.stages.searching.workers import Evaluate, Look
+from repflow.stages.searching.workers import Evaluate, Look, Outcome
 from repflow.training.config import EarlyStoppingConfig
+from repflow.training.cost import Meter
 
 
 def open_trials(config: SearchConfig) -> Evaluate:
@@ -25,20 +28,26 @@ def open_trials(config: SearchConfig) -> Evaluate:
     source = open_project_domain("source")
     rows, validation = finetuning_rows(source)
 
-    def evaluate(point: Point, look: Look) -> float | None:
+    def evaluate(point: Point, look: Look) -> Outcome:
         recipe = read_recipe("finetune", point)
         classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
         scores: list[float] = []
+        meter = Meter()
 
         def observe(step: int, score: float) -> bool:
             scores.append(score)
             return look(step, score)
 
         short = shortened(recipe, config)
-        _, trained = fit(short, classifier, rows, title="trial", validation=validation, observe=observe)
+        how: dict[str, Any] = {"meter": meter, "validation": validation, "observe": observe, "save": False}
+        try:
+            _, trained = fit(short, classifier, rows, title="trial", **how)
+        except Diverged as error:
+            return Outcome("failed", reason=str(error), cost=meter.state())
         if trained.steps < short.section.training.steps:
-            return None
-        return max(scores) if recipe.section.training.early_stopping else scores[-1]
+            return Outcome("pruned", cost=meter.state())
+        value = max(scores) if recipe.section.training.early_stopping else scores[-1]
+        return Outcome("complete", value, cost=meter.state())
 
     return evaluate
 
@@ -48,7 +57,7 @@ def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     steps = config.steps or recipe.section.training.steps
     looks = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # a trial is given up by the pruner alone
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=looks)
-    hardware = dataclasses.replace(recipe.hardware, threads=config.threads)
+    hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
     return dataclasses.replace(
         recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
     )

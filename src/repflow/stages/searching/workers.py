@@ -13,19 +13,16 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection, resource_tracker
 from types import TracebackType
 from typing import Any, Literal
 
-from repflow.errors import Diverged, RepflowError
+from repflow.errors import RepflowError
 from repflow.stages.searching.space import Point
 
 Look = Callable[[int, float], bool]
 """Told a step and its score; answers whether to go on."""
-
-Evaluate = Callable[[Point, Look], float | None]
-"""Runs one trial: its value, or None where a look's answer ended it. May raise Diverged."""
 
 Judge = Callable[[Mapping[int, float]], bool]
 """Whether a trial with these scores by step goes on."""
@@ -40,12 +37,18 @@ class Outcome:
         value: the objective; None unless complete.
         looks: score by step.
         reason: why it failed.
+        cost: what it took, as `training.cost.Meter.state` gives it.
     """
 
     state: Literal["complete", "pruned", "failed"]
     value: float | None = None
     looks: Mapping[int, float] = field(default_factory=dict)
     reason: str = ""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+
+Evaluate = Callable[[Point, Look], Outcome]
+"""Runs one trial, and ends it as "pruned" where a look is answered so. The looks need not be in its outcome."""
 
 
 class Workers:
@@ -153,21 +156,14 @@ class _Worker:
                 self._looks[step] = score
                 self.pipe.send(judge(self._looks))
                 return None
-            case "end", None:
-                return self._ended(Outcome("pruned", None, self._looks))
-            case "end", float(value):
-                return self._ended(Outcome("complete", value, self._looks))
-            case "diverged", str(reason):
-                return self._ended(Outcome("failed", None, self._looks, reason))
+            case "end", Outcome() as outcome:
+                self.number = None
+                return replace(outcome, looks=self._looks)
             case "refused", RepflowError() as error:
                 raise error
             case _, message:
                 raise RuntimeError(f"a trial failed in its process:\n{message}")
         raise AssertionError("a message of no known form")
-
-    def _ended(self, outcome: Outcome) -> Outcome:
-        self.number = None
-        return outcome
 
     def end(self, patience: float = 0) -> int | None:
         """End the process, whatever it does, after `patience` seconds to end by itself; its exit code."""
@@ -203,10 +199,7 @@ def _work(pipe: Any, prepare: Callable[[], Evaluate]) -> None:
         evaluate = prepare()
         while True:
             point = pipe.recv()
-            try:
-                pipe.send(("end", evaluate(point, look)))
-            except Diverged as error:
-                pipe.send(("diverged", str(error)))
+            pipe.send(("end", evaluate(point, look)))
     except (EOFError, BrokenPipeError):
         pass
     except RepflowError as error:
