@@ -14,7 +14,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,27 @@ from repflow.runs.start import without
 from slots import create_limits
 from stage_run import RETRY_DELAYS, Stages, worth_retrying
 
-_SERVER_START = 300
+SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
 """Seconds that a server on a new database may take to come up; Prefect's own 20 are too few on two cores."""
 
 _SERVER_AWAY = 900.0
 """Seconds that a run waits at its end for a server that does not answer."""
 
 
-_AS_IT_IS = Choices()
+AS_IT_IS = Choices()
 
 
-def _run_name() -> str:
+def run_name() -> str:
+    """The name of a flow run: its isolated run's, or "checkout"."""
     given = flow_run.parameters
-    choices = given.get("choices") or _AS_IT_IS
+    choices = given.get("choices") or AS_IT_IS
     overrides = (choices if isinstance(choices, Choices) else Choices.model_validate(choices)).overrides()
     return given.get("name") or (name_of(overrides) if overrides else "checkout")
 
 
-@flow(name="pipeline", flow_run_name=_run_name)
+@flow(name="pipeline", flow_run_name=run_name)
 def pipeline(
-    choices: Choices = _AS_IT_IS,
+    choices: Choices = AS_IT_IS,
     targets: Sequence[Target] = (),
     name: RunName = "",
     push: bool = False,
@@ -80,20 +81,28 @@ def pipeline(
         push: push the branch of an isolated run, and the DVC cache.
         force: run stages that are up to date, too.
     """
+    return in_its_place(choices, name, push, lambda project: bring_up_to_date(project, targets, force))
+
+
+def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
+    """Call `work` with the checkout or, where choices or a name are given, with an isolated run's folder.
+
+    What the user or the machine can mend comes back as a failed state that says so.
+    """
     overrides = choices.overrides()
     try:
         if overrides or name:
-            state = _beside(overrides, targets, name, push, force)
+            state = _beside(overrides, name, push, work)
         else:
             with _checkout(PROJECT):
-                state = bring_up_to_date(PROJECT, targets, force)
+                state = work(PROJECT)
     except (DvcException, RepflowError, RuntimeError, ValueError) as error:
         state = Failed(message=str(error))
     wait_for_server()
     return state
 
 
-def _beside(overrides: list[str], targets: Sequence[str], name: str, push: bool, force: bool) -> State[Any]:
+def _beside(overrides: list[str], name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
     """An isolated run."""
     log = get_run_logger()
     with isolated(PROJECT, overrides, name, push) as run:
@@ -101,7 +110,7 @@ def _beside(overrides: list[str], targets: Sequence[str], name: str, push: bool,
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning(without(left_out))
-        state = bring_up_to_date(run.folder, targets, force)
+        state = work(run.folder)
         if not state.is_completed():
             return Failed(message=f"{state.message}; once that is mended, run {run.name} goes on when started again")
         message = finish(run, push)
@@ -153,7 +162,7 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         runs.look(get_run_logger())
         # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
         for address, stage in stages.items():
-            named = run_stage.with_options(name=address, task_run_name=address)
+            named = run_stage.with_options(name=address, taskrun_name=address)
             futures[address] = named.submit(stage, wait_for=[futures[each] for each in stage.upstream])
         for future in futures.values():
             future.wait()
@@ -201,11 +210,7 @@ def main() -> int:
     parser.add_argument("--slots", type=int, help="how many stages may run at once on the server (default: processors)")
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     given = parser.parse_args()
-    settings = {
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: _SERVER_START,
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-    }
-    with temporary_settings(settings):
+    with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
         create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
         state = pipeline(targets=given.targets, force=given.force, return_state=True)
     print(f"{state.name}: {state.message}")

@@ -65,6 +65,10 @@ class Stages:
             told = reason
             self._processes.stopped.wait(RETRY_DELAYS[0])
 
+    def why(self, address: str) -> str:
+        """Why a stage is not up to date, as of the last look; nothing where it is."""
+        return in_words(self._reasons.get(address, []))
+
     def run(self, stage: Stage, log: Log, show: Show) -> State[Any]:
         """Run a stage, if it has to run, and give the state of its task: "Cached" where DVC had its outputs.
 

@@ -8,6 +8,8 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from repflow.stages.searching.objectives import accuracy, by_first
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,7 +35,7 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
             shown = [trial for trial in trials if trial.state == state]
             if shown:
                 numbers = [trial.number for trial in shown]
-                values = [trial.value or 0.0 for trial in shown]
+                values = [accuracy(trial) or 0.0 for trial in shown]
                 axes.plot(numbers, values, linestyle="", marker=marker, color=colour, label=label)
         best = _best_so_far(trials)
         if best:
@@ -53,8 +55,9 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
 def _best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
     points: list[tuple[int, float]] = []
     for trial in trials:
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            points.append((trial.number, max([trial.value, *(value for _, value in points[-1:])])))
+        value = accuracy(trial)
+        if trial.state == TrialState.COMPLETE and value is not None:
+            points.append((trial.number, max([value, *(best for _, best in points[-1:])])))
         elif points:
             points.append((trial.number, points[-1][1]))
     return points
@@ -84,7 +87,7 @@ def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> Non
 
 def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
     """Setting to its share of the variance, the largest first; empty where the trials do not tell."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [by_first(trial) for trial in trials if trial.state == TrialState.COMPLETE]
     if len({trial.value for trial in complete}) < 2:
         return {}
     study = optuna.create_study(direction="maximize")
