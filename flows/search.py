@@ -12,36 +12,25 @@ worker's to say, not the form's: who connects to a cluster or a database trusts 
 """
 
 import argparse
-import contextlib
 import functools
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import State, flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture
+from prefect import State, flow, get_run_logger
 from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
 from prefect.states import Failed
-from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import Field
 
-from artifacts import Progress
 from graph import read_graph
 from parameters import Choices, RunName
 from pipeline import AS_IT_IS, SERVER_START, bring_up_to_date, in_its_place, run_name
 from processes import Processes, with_source
 from repflow.errors import RepflowError
-from repflow.stages.remote_trials import Checked, run_trial
-from repflow.stages.searching.space import Point
-from repflow.stages.searching.workers import Evaluate, Judge, Outcome
 from slots import Slots, create_limits, processors
 from stage_run import DVC, Stages, cause
-
-STAGE = "tune"
+from trials import STAGE, task_runner, trials
 
 
 @flow(name="search", flow_run_name=run_name)
@@ -113,93 +102,6 @@ def _check_code(project: Path) -> None:
         raise RepflowError(
             f"{(other[1] + other[2])[0]}: the checkout has other code than the run's commit; commit it, and start again"
         )
-
-
-def task_runner(project: Path, workers: int) -> DaskTaskRunner:
-    """The cluster that REPFLOW_DASK names, or one of this machine for as long as the search lasts."""
-    address = os.environ.get("REPFLOW_DASK")
-    if address:
-        return DaskTaskRunner(address=address)
-    cluster = {
-        "n_workers": workers,
-        "threads_per_worker": 1,
-        "host": "127.0.0.1",
-        "dashboard_address": None,
-        "memory_limit": 0,  # the system's own word on memory is enough
-        "local_directory": str(project / ".repflow" / "dask"),
-    }
-    return DaskTaskRunner(cluster_kwargs=cluster)
-
-
-@flow(name="trials", flow_run_name="trials", validate_parameters=False)
-def trials(project: Path) -> None:
-    """Run the search in `project`; each trial is a task of this flow."""
-    from repflow.stages import tune
-    from repflow.stages.searching.config import TuneConfig
-
-    def runner(config: TuneConfig) -> "contextlib.AbstractContextManager[DaskTrials]":
-        expected = tune.fingerprint(config.search)
-        checked = Checked(tune.trials_of(config), functools.partial(tune.fingerprint, config.search), expected)
-        return contextlib.nullcontext(DaskTrials(project, checked))
-
-    with contextlib.chdir(project), _heard():
-        tune.run(runner, os.environ.get("REPFLOW_SEARCH_STORAGE"))
-
-
-class DaskTrials:
-    """Runs trials as tasks of the flow that makes it.
-
-    Args:
-        project: where the workers find the project.
-        prepare: as `Workers` takes it; must be importable there.
-    """
-
-    def __init__(self, project: Path, prepare: Callable[[], Evaluate]):
-        self._project, self._prepare = project, prepare
-
-    def outcomes(self, points: Mapping[int, Point], judge: Judge) -> Iterator[tuple[int, Outcome]]:
-        """Run the trials, by their numbers. One whose worker dies is run again elsewhere; Dask sees to it.
-
-        Raises:
-            RepflowError: a trial met an error of the user's, or several workers died of it.
-        """
-        run = task(cache_policy=NO_CACHE, persist_result=False)(run_trial)
-        futures: dict[int, PrefectFuture[Outcome]] = {
-            number: run.with_options(name=f"trial {number}", task_run_name=f"trial {number}").submit(
-                self._project, self._prepare, point, judge
-            )
-            for number, point in sorted(points.items())
-        }
-        for number, future in futures.items():
-            try:
-                yield number, future.result()
-            except RepflowError:
-                raise
-            except Exception as error:
-                raise RepflowError(
-                    f"trial {number}: {error or type(error).__name__}; finished trials are kept for the next run"
-                ) from error
-
-
-@contextlib.contextmanager
-def _heard() -> Iterator[None]:
-    """What the search says goes to the run's log and moves its progress bar."""
-    run_log, progress = get_run_logger(), Progress(STAGE)
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            run_log.info("%s", record.getMessage())
-            progress.hear(record.getMessage())
-
-    log, handler = logging.getLogger("repflow"), Handler()
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ class PrunersJudge:
 
     def __call__(self, looks: Mapping[int, float]) -> bool:
         """Whether a trial with these scores by step goes on."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize")
         study.add_trials([by_first(trial) for trial in self.before])
         trial = create_trial(state=TrialState.RUNNING, intermediate_values=dict(looks))
