@@ -31,9 +31,10 @@ def main() -> int:
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "project"
-        expected = arguments.undisturbed.read_bytes() if arguments.undisturbed else undisturbed(folder)
+        revision = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=PROJECT, text=True).strip()
+        expected = arguments.undisturbed.read_bytes() if arguments.undisturbed else undisturbed(folder, revision)
         started, kills, passes = time.monotonic(), 0, 0
-        fresh_clone(folder)
+        fresh_clone(folder, revision)
         while True:
             seconds = generator.uniform(*arguments.between) if kills < arguments.kills else None
             stage = run(folder, seconds)
@@ -49,7 +50,7 @@ def main() -> int:
             print(f"the graph came to its end {passes} time(s), with the expected record", flush=True)
             if kills >= arguments.kills:
                 break
-            fresh_clone(folder)
+            fresh_clone(folder, revision)
     minutes = (time.monotonic() - started) / 60
     print(
         f"{kills} kills, {passes} whole graphs in {minutes:.0f} min: dvc.lock is that of an undisturbed run each time"
@@ -57,10 +58,11 @@ def main() -> int:
     return 0
 
 
-def fresh_clone(folder: Path) -> None:
-    """The committed project without anything that was made, saving as often as it can."""
+def fresh_clone(folder: Path, revision: str) -> None:
+    """The project at `revision` without anything that was made, saving as often as it can."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
+    subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=folder, check=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
     parameters = folder / "params.yaml"
     # No stage depends on how often it is saved.
@@ -68,9 +70,9 @@ def fresh_clone(folder: Path) -> None:
     parameters.write_text(text)
 
 
-def undisturbed(folder: Path) -> bytes:
+def undisturbed(folder: Path, revision: str) -> bytes:
     """The record of a run that nobody disturbs."""
-    fresh_clone(folder)
+    fresh_clone(folder, revision)
     if run(folder, None) is not None:
         raise AssertionError("nobody killed it")
     print("an undisturbed run made the record that is expected", flush=True)

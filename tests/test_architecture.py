@@ -50,7 +50,8 @@ def import_all(names: list[str], blocked: tuple[str, ...]) -> None:
 
 
 def test_the_library_imports_without_the_tools_of_the_pipeline() -> None:
-    library = [name for name in modules() if not name.startswith(("repflow.stages", "repflow.cli"))]
+    above = ("repflow.stages", "repflow.review", "repflow.cli")
+    library = [name for name in modules() if not name.startswith(above)]
     assert "repflow.training.loop" in library
     import_all(library, PIPELINE_TOOLS)
 
@@ -58,6 +59,11 @@ def test_the_library_imports_without_the_tools_of_the_pipeline() -> None:
 @pytest.mark.parametrize("stage", ["ingest", "validate", "split"])
 def test_stages_that_learn_nothing_import_no_torch(stage: str) -> None:
     import_all([f"repflow.stages.{stage}"], ("torch", "torchvision", "lightning_fabric"))
+
+
+def test_the_review_imports_no_torch() -> None:
+    review = [name for name in modules() if name.startswith("repflow.review")]
+    import_all(review, ("torch", "torchvision", "lightning_fabric"))
 
 
 @functools.cache

@@ -30,6 +30,8 @@ COMMANDS = (
     "compose",
     "cost",
     "predict",
+    "compare",
+    "check",
 )
 
 

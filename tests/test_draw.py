@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from repflow.augment import Policy
-from repflow.augment.operations import Affine, ColourJitter, GaussianNoise, HorizontalFlip
-from repflow.augment.randaugment import RandAugment
+from repflow.augment.operations import Affine, ColourJitter, GaussianNoise, HorizontalFlip, RandAugment
 from repflow.draw import Draw, layers_draw, layers_draw_from
 from repflow.encoders.dropout import Dropout
 

@@ -82,6 +82,19 @@ class Format(StrEnum):
     json = "json"
 
 
+class Page(StrEnum):
+    """How a comparison is written."""
+
+    md = "md"
+    json = "json"
+
+
+class FailOn(StrEnum):
+    """Which verdict gives an exit code of its own."""
+
+    worse = "worse"
+
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -116,6 +129,7 @@ def _launch() -> None:
 
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
 _USE = "Choose and use"
+_REVIEW = "Review"
 
 
 @app.callback()
@@ -127,8 +141,9 @@ def main(
     """Turn a pile of mostly unlabelled images into a tested classifier and a record of how it was made.
 
     Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
-    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 75
-    stopped and saved (the same command goes on), 130 interrupted, 143 terminated.
+    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 6 a
+    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 75 stopped and saved (the same
+    command goes on), 130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("repflow").setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -294,6 +309,21 @@ def cost(format: Annotated[Format, typer.Option(help="How to write the rows.")] 
 
 
 @app.command(rich_help_panel=_USE)
+def export(
+    output: Annotated[Path, typer.Argument(help="The ONNX file to write.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
+) -> None:
+    """Write a classifier as ONNX, for programs without PyTorch.
+
+    Compares ONNX Runtime's probabilities with PyTorch's before anything is written. Needs the extra `repflow[export]`.
+    Example: `repflow export classifier.onnx`
+    """
+    from repflow.stages import export as stage
+
+    stage.run(model, output)
+
+
+@app.command(rich_help_panel=_USE)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
@@ -309,3 +339,45 @@ def predict(
     from repflow.stages import predict as stage
 
     stage.run(paths, model=model, form=format.value, top=top, output=output)
+
+
+@app.command(rich_help_panel=_REVIEW)
+def compare(
+    base: Annotated[
+        str, typer.Argument(help="Branch, tag, commit or experiment; several with commas, or a pattern: seeds.")
+    ],
+    head: Annotated[
+        str | None, typer.Argument(help="The same; the working tree if not given.", show_default=False)
+    ] = None,
+    format: Annotated[Page, typer.Option(help="How to write the comparison.")] = Page.md,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of base and head, and a page with them.")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="End with 6 where a metric is worse by more than noise.")
+    ] = None,
+) -> None:
+    """Say what differs between two revisions, and whether it is more than noise.
+
+    Writes changed metrics with a verdict, the stages that changed and why, parameters, curves and confusions; reads git
+    alone. Examples: `repflow compare main`, `repflow compare 'run/base-*' 'run/simclr-*'`. Example:
+    `repflow compare main HEAD --fail-on worse`
+    """
+    from repflow.review.compare import run_compare
+
+    run_compare(base, head, format.value, output, pictures, fail_on is FailOn.worse)
+
+
+@app.command(rich_help_panel=_REVIEW)
+def check(
+    cache: Annotated[bool, typer.Option("--cache", help="Read every file of the cache, too.")] = False,
+) -> None:
+    """Say whether dvc.lock and the metrics belong to this code and these parameters.
+
+    Writes nothing, trains nothing and needs no data. Ends with 7 where stages are out of date; with --cache it ends
+    with 5 where DVC's cache lacks a file or holds a damaged one. Example: `repflow check`
+    """
+    from repflow.review.compare import run_check
+
+    run_check(cache)

@@ -52,6 +52,12 @@ class Draw:
         """An independent sequence of draws for the same step."""
         return Draw(self.seed, f"{self.name}/{name}", self.step, self.device, rank=self.rank, ranks=self.ranks)
 
+    def on(self, device: torch.device | str) -> "Draw":
+        """The same sequence, its tensors on another device."""
+        moved = copy.copy(self)
+        moved.device = device
+        return moved
+
     def among(self, chosen: Tensor, count: int) -> "Draw":
         """The same sequence for some of `count` samples, each of which keeps the numbers that it has among all.
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from repflow.augment import colour, geometry, operations, randaugment
-from repflow.augment.operation import Operation, by_choice
+from repflow.augment import colour, geometry, operations
+from repflow.augment.operation import Operation
 from repflow.augment.policy import AnyOperation
+from repflow.augment.rows import by_choice
+from repflow.augment.strength import CHANGES
 from repflow.draw import Draw
 
 KINDS: tuple[type[Operation], ...] = get_args(get_args(AnyOperation)[0])
@@ -23,7 +25,7 @@ STRONG: dict[str, dict[str, Any]] = {
 }
 """Parameters under which an operation that does nothing by default, or the same to all, is seen at work."""
 
-ALIKE = {"greyscale", "invert", "equalise", "autocontrast", "horizontal_flip"}
+ALIKE = {"greyscale", "invert", "equalise", "autocontrast", "horizontal_flip", "vertical_flip"}
 """Operations without a number to draw."""
 
 
@@ -60,6 +62,13 @@ class TestEveryOperation:
         different = len(after.flatten(1).unique(dim=0))
         assert different == 1 if operation.op in ALIKE else different >= 4  # type: ignore[attr-defined]
 
+    def test_nothing_is_read_back_from_a_device(self, kind: type[Operation]) -> None:
+        """Images on "meta" have no values: whatever would wait for a GPU's result cannot run on them."""
+        images = torch.empty(16, 3, 32, 32, device="meta")
+        after = made(kind, probability=1.0)(images, Draw(0, "test", device="meta"))
+        assert after.shape == images.shape
+        assert made(kind, probability=0.5)(images, Draw(0, "test", device="meta")).device.type == "meta"
+
     def test_the_draw_decides(self, kind: type[Operation], photographs: Tensor) -> None:
         operation = made(kind)
         first, again = (operation(photographs, Draw(5, "test", step=3)) for _ in range(2))
@@ -71,8 +80,8 @@ def boxes(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Top, left, height and width of every crop that is made from now on: each [B]."""
     seen: list[Tensor] = []
 
-    def crop(images: Tensor, *box: Tensor) -> Tensor:
-        seen.extend(box)
+    def crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: None) -> Tensor:
+        seen.extend((top, left, height, width))
         return images
 
     monkeypatch.setattr(geometry, "resized_crop", crop)
@@ -142,17 +151,18 @@ def test_by_choice_gives_each_image_its_own_change_and_numbers() -> None:
     images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2)
     numbers = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
     changes = [
-        (lambda part, n: part + n.view(-1, 1, 1, 1), numbers),
-        (lambda part, n: part * n.view(-1, 1, 1, 1), numbers),
+        lambda part, n: part + n.view(-1, 1, 1, 1),
+        lambda part, n: part - n.view(-1, 1, 1, 1),  # chosen by none
+        lambda part, n: part * n.view(-1, 1, 1, 1),
     ]
-    after = by_choice(images, torch.tensor([0, 1, 0, 1, 1]), changes)
+    after = by_choice(images, torch.tensor([0, 2, 0, 2, 2]), changes, numbers)
     assert after[:, 0, 0, 0].tolist() == [1, 2, 5, 12, 20]
 
 
-@pytest.mark.parametrize("name", randaugment.CHANGES)
+@pytest.mark.parametrize("name", CHANGES)
 def test_every_choice_of_randaugment_changes_more_when_it_is_stronger(name: Any, photographs: Tensor) -> None:
     def distance(strength: float) -> float:
-        operation = randaugment.RandAugment(rounds=1, strength=(strength, strength), choices=(name,))
+        operation = operations.RandAugment(rounds=1, strength=(strength, strength), choices=(name,))
         return float((operation(photographs, Draw(0, "test")) - photographs).abs().mean())
 
     if name == "identity":
@@ -166,7 +176,7 @@ def test_every_choice_of_randaugment_changes_more_when_it_is_stronger(name: Any,
 
 def test_randaugment_draws_two_of_its_choices_for_each_image(photographs: Tensor) -> None:
     images = photographs[:1].expand(64, -1, -1, -1)
-    operation = randaugment.RandAugment(rounds=2, strength=(1.0, 1.0), choices=("identity", "equalise"))
+    operation = operations.RandAugment(rounds=2, strength=(1.0, 1.0), choices=("identity", "equalise"))
     after = operation(images, Draw(0, "test"))
     stayed = (after == images).flatten(1).all(1)
     assert 0.1 < stayed.float().mean() < 0.45, "a quarter is expected to draw the identity twice"

@@ -1,14 +1,15 @@
 """Policies: built from conf/augment/, right for what they are for, and a function of the draw."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import yaml
 from torch import Tensor
 
-from repflow.augment import Policy, PolicyConfig
+from repflow.augment import Mixing, Policy, PolicyConfig
+from repflow.augment.policy import AnyOperation
 from repflow.draw import Draw
 from repflow.errors import ParameterError
 from repflow.schema import build
@@ -16,6 +17,15 @@ from repflow.schema import build
 CONF = Path(__file__).parents[2] / "conf" / "augment"
 KINDS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONF.glob("*.yaml"))}
 POLICIES = [(kind, name) for kind, policies in KINDS.items() for name in policies]
+
+
+DOCUMENTATION = (CONF.parents[1] / "docs" / "augmentation.md").read_text()
+
+
+def operations_of(union: Any) -> tuple[Any, ...]:
+    """The types that the type of a parameter allows."""
+    kinds: tuple[Any, ...] = get_args(get_args(union)[0])
+    return kinds
 
 
 def policy(operations: Any) -> Policy:
@@ -50,6 +60,28 @@ def test_an_operation_s_numbers_do_not_depend_on_its_neighbours(photographs: Ten
     assert torch.equal(alone(photographs, Draw(0, "test")), beside(photographs, Draw(0, "test")))
 
 
+def test_a_crop_may_have_a_size_of_its_own_and_others_follow(photographs: Tensor) -> None:
+    small = policy(
+        [
+            {"op": "random_resized_crop", "scale": [0.05, 0.3], "size": 17},
+            {"op": "gaussian_noise"},
+            {"op": "cutout"},
+        ]
+    )
+    after = small(photographs, Draw(0, "test"))
+    assert after.shape == (8, 3, 17, 17)
+    assert 0 <= after.min() <= after.max() <= 1
+
+
+def test_parts_of_a_batch_make_the_same_images(photographs: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = photographs.repeat(3, 1, 1, 1)
+    for operations in KINDS["natural"].values():
+        whole = policy(operations)(images, Draw(0, "test"))
+        with monkeypatch.context() as patch:
+            patch.setattr("repflow.augment.policy.WORKED_ON", 5 * photographs[0].nbytes // torch.get_num_threads())
+            assert torch.allclose(policy(operations)(images, Draw(0, "test")), whole, atol=1e-6)
+
+
 def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
     flips = policy([{"op": "horizontal_flip"}, {"op": "horizontal_flip"}])
     images = photographs.repeat(4, 1, 1, 1)
@@ -59,7 +91,10 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        ({"op": "rotat"}, r'augment.0.op: "rotat" is not allowed \(allowed: random_resized_crop, '),
+        (
+            {"op": "rotat"},
+            r'augment.0.op: "rotat" is not allowed; did you mean .rotation.\? \(allowed: random_resized_crop, ',
+        ),
         ({"degrees": 3}, r"augment.0.op: missing \(allowed: "),
         ({"op": "affine", "degree": 3}, "augment.0.degree: unknown parameter; did you mean 'degrees'?"),
         ({"op": "affine", "scale": [1.2, 0.8]}, "augment.0.scale: .*the first number must not exceed the second"),
@@ -67,6 +102,8 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
         ({"op": "randaugment", "choices": ["flip"]}, 'augment.0.choices.0: "flip" is not allowed'),
         ({"op": "randaugment", "choices": []}, r"augment.0.choices: \[\] is not allowed"),
         ({"op": "posterise", "bits": [6, 2]}, "augment.0.bits: .*the first number must not exceed the second"),
+        ({"op": "random_resized_crop", "size": 8, "probability": 0.5}, "a size of its own must have the probability 1"),
+        ({"op": "perspective", "distortion": 1.0}, "augment.0.distortion: 1.0 is not allowed"),
         ({"op": "greyscale", "probability": 1.5}, "augment.0.probability: 1.5 is not allowed"),
     ],
 )
@@ -78,3 +115,17 @@ def test_a_mistake_is_named(operation: dict[str, Any], message: str) -> None:
 def test_no_more_than_the_image_is_mirrored(digits: Tensor) -> None:
     with pytest.raises(ParameterError, match=r"pad_and_crop\.padding: 32 pixels cannot be mirrored, at most 31"):
         policy([{"op": "pad_and_crop", "padding": 32, "reflect": True}])(digits, Draw(0, "test"))
+
+
+@pytest.mark.parametrize("kind", [*operations_of(AnyOperation), *operations_of(Mixing)], ids=lambda kind: kind.__name__)
+def test_the_documentation_names_every_operation_and_parameter(kind: Any) -> None:
+    fields = kind.__dataclass_fields__
+    name = fields["op"].default
+    row = next((line for line in DOCUMENTATION.splitlines() if f"`{name}`" in line or f"op: {name}," in line), "")
+    assert row, f"docs/augmentation.md does not name {name}"
+    assert [field for field in fields if field not in row and field not in ("op", "probability")] == []
+
+
+def test_the_documentation_names_every_policy() -> None:
+    missing = {name for policies in KINDS.values() for name in policies if f"`{name}`" not in DOCUMENTATION}
+    assert not missing

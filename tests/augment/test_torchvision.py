@@ -1,168 +1,253 @@
-"""Every deterministic operation does to each image of a batch what torchvision does to it alone."""
+"""Whatever the size, the channels and the numbers, every operation does to an image what torchvision does to it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from repflow.augment import colour, geometry, texture
+from repflow.draw import Draw
 
 BILINEAR = InterpolationMode.BILINEAR
 LEVEL = 1 / 255
+PHOTO = torch.tensor(load_sample_images().images[0]).permute(2, 0, 1) / 255
+COUNT = 3
 
 
-def spread(low: float, high: float, count: int = 8) -> Tensor:
-    return torch.linspace(low, high, count)
+@st.composite
+def batches(draw: st.DrawFn) -> Tensor:
+    """Three images [3, 1 or 3, 3 to 37, 3 to 37]: of a photograph, noise, few levels, or one value."""
+    height, width, channels = draw(st.integers(3, 37)), draw(st.integers(3, 37)), draw(st.sampled_from((1, 3)))
+    kind, seed = draw(st.sampled_from(("photo", "noise", "levels", "flat"))), draw(st.integers(0, 2**20))
+    numbers = Draw(seed, "images")
+    if kind == "photo":
+        places = numbers.integers(COUNT, 2, high=380).tolist()
+        return torch.stack([PHOTO[:channels, top : top + height, left : left + width] for top, left in places])
+    if kind == "flat":
+        return numbers.uniform(COUNT, 1, 1, 1).expand(COUNT, channels, height, width).clone()
+    noise = numbers.uniform(COUNT, channels, height, width)
+    return (noise * 4).round() / 4 if kind == "levels" else noise
+
+
+def each(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """A value for every image."""
+    return st.lists(values, min_size=COUNT, max_size=COUNT)
+
+
+def numbers(low: float, high: float) -> st.SearchStrategy[list[float]]:
+    return each(st.floats(low, high, width=32))
 
 
 def assert_alike(ours: Tensor, images: Tensor, theirs: Callable[[Tensor, int], Tensor]) -> None:
-    assert ours.shape == images.shape
     for number, image in enumerate(images):
-        expected = theirs(image, number)
+        expected = theirs(image, number).expand(image.shape[0], -1, -1)
+        assert ours[number].shape == expected.shape
         difference = (ours[number] - expected).abs().max().item()
         assert difference < LEVEL, f"image {number} differs by {difference * 255:.2f} levels"
 
 
-def test_horizontal_flip(images: Tensor) -> None:
-    assert_alike(geometry.horizontal_flip(images), images, lambda image, i: tv.horizontal_flip(image))
+FACTOR = {
+    "brightness": (colour.brightness, tv.adjust_brightness, 0, 3),
+    "contrast": (colour.contrast, tv.adjust_contrast, 0, 3),
+    "saturation": (colour.saturation, tv.adjust_saturation, 0, 3),
+    "hue": (colour.hue, tv.adjust_hue, -0.5, 0.5),
+    "sharpness": (texture.sharpness, tv.adjust_sharpness, 0, 3),
+    "solarise": (colour.solarise, tv.solarize, 0, 1),
+    "rotate": (
+        lambda images, degrees: geometry.rotate(images, degrees),
+        lambda image, degrees: tv.rotate(image, degrees, interpolation=BILINEAR),
+        -180,
+        180,
+    ),
+}
 
 
-def test_resized_crop(images: Tensor) -> None:
-    top = torch.tensor([0, 3, 0, 7, 10, 20, 31, 0])
-    left = torch.tensor([0, 5, 9, 0, 4, 20, 31, 16])
-    height = torch.tensor([32, 10, 20, 25, 1, 5, 1, 16])
-    width = torch.tensor([32, 20, 1, 25, 8, 12, 1, 16])
-    ours = geometry.resized_crop(images, top, left, height, width)
+@pytest.mark.parametrize("name", FACTOR)
+@given(images=batches(), shares=numbers(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_one_number_for_each_image(name: str, images: Tensor, shares: list[float]) -> None:
+    ours, theirs, low, high = FACTOR[name]
+    values = torch.tensor([low + (high - low) * share for share in shares])
+    assert_alike(ours(images, values), images, lambda image, i: theirs(image, values[i].item()))
+
+
+NONE = {
+    "horizontal_flip": (geometry.horizontal_flip, tv.horizontal_flip),
+    "vertical_flip": (geometry.vertical_flip, tv.vertical_flip),
+    "greyscale": (colour.greyscale, tv.rgb_to_grayscale),
+    "invert": (colour.invert, tv.invert),
+    "equalise": (colour.equalise, tv.equalize),
+    "autocontrast": (colour.autocontrast, tv.autocontrast),
+}
+
+
+@pytest.mark.parametrize("name", NONE)
+@given(images=batches())
+@settings(max_examples=20, deadline=None)
+def test_no_number(name: str, images: Tensor) -> None:
+    ours, theirs = NONE[name]
+    assert_alike(ours(images), images, lambda image, i: theirs(image))
+
+
+@given(images=batches(), bits=each(st.integers(0, 8)))
+@settings(max_examples=20, deadline=None)
+def test_posterise(images: Tensor, bits: list[int]) -> None:
+    assert_alike(colour.posterise(images, torch.tensor(bits)), images, lambda image, i: tv.posterize(image, bits[i]))
+
+
+@given(images=batches(), corners=each(st.tuples(*[st.floats(0, 1)] * 4)), size=st.none() | st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_resized_crop(images: Tensor, corners: list[tuple[float, ...]], size: int | None) -> None:
+    height, width = images.shape[2:]
+    boxes = []
+    for top, left, low, right in corners:
+        first = int(top * (height - 1)), int(left * (width - 1))
+        boxes.append((*first, 1 + int(low * (height - 1 - first[0])), 1 + int(right * (width - 1 - first[1]))))
+    result = (height, width) if size is None else (size, size)
+    ours = geometry.resized_crop(images, *torch.tensor(boxes).unbind(1), size and (size, size))
 
     def theirs(image: Tensor, i: int) -> Tensor:
-        box = [int(each[i]) for each in (top, left, height, width)]
-        return tv.resized_crop(image, *box, size=list(image.shape[1:]), interpolation=BILINEAR)
+        return tv.resized_crop(image, *boxes[i], size=list(result), interpolation=BILINEAR, antialias=False)
 
     assert_alike(ours, images, theirs)
 
 
-@pytest.mark.parametrize("mode", ["constant", "reflect"])
-def test_shifted_crop(images: Tensor, mode: str) -> None:
-    down, right = torch.arange(8) % 7, torch.tensor([6, 0, 3, 1, 2, 4, 5, 3])
-    ours = geometry.shifted_crop(images, down, right, padding=3, reflect=mode == "reflect")
+@given(images=batches(), start=each(st.tuples(st.integers(0, 4), st.integers(0, 4))), reflect=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_shifted_crop(images: Tensor, start: list[tuple[int, int]], reflect: bool) -> None:
+    ours = geometry.shifted_crop(images, *torch.tensor(start).unbind(1), padding=2, reflect=reflect)
 
     def theirs(image: Tensor, i: int) -> Tensor:
-        padded = tv.pad(image, [3, 3, 3, 3], padding_mode=mode)
-        return tv.crop(padded, int(down[i]), int(right[i]), *image.shape[1:])
+        padded = tv.pad(image, [2, 2, 2, 2], padding_mode="reflect" if reflect else "constant")
+        return tv.crop(padded, *start[i], *image.shape[1:])
 
     assert_alike(ours, images, theirs)
 
 
-@pytest.mark.parametrize("fill", [0.0, 0.5])
-def test_affine(images: Tensor, fill: float) -> None:
-    degrees, scale = spread(-170, 180), spread(0.5, 1.7)
-    translation = torch.stack([spread(-9, 12), spread(8, -5)], dim=1).round()
-    shear = torch.stack([spread(-40, 35), spread(20, -30)], dim=1)
-    ours = geometry.affine(images, degrees, translation, scale, shear, fill)
+@given(
+    images=batches(),
+    degrees=numbers(-360, 360),
+    shift=each(st.tuples(st.integers(-9, 9), st.integers(-9, 9))),
+    scale=numbers(0.25, 4),
+    shear=each(st.tuples(st.floats(-60, 60, width=32), st.floats(-60, 60, width=32))),
+    fill=st.sampled_from((0.0, 0.5)),
+)
+@settings(max_examples=30, deadline=None)
+def test_affine(
+    images: Tensor,
+    degrees: list[float],
+    shift: list[tuple[int, int]],
+    scale: list[float],
+    shear: list[tuple[float, float]],
+    fill: float,
+) -> None:
+    given_numbers = (torch.tensor(each) for each in (degrees, shift, scale, shear))
+    ours = geometry.affine(images, *given_numbers, fill)
 
     def theirs(image: Tensor, i: int) -> Tensor:
+        filling = [fill] * len(image) if fill else None
         return tv.affine(
-            image,
-            angle=degrees[i].item(),
-            translate=[int(each) for each in translation[i]],
-            scale=scale[i].item(),
-            shear=shear[i].tolist(),
-            interpolation=BILINEAR,
-            fill=[fill] * len(image) if fill else None,
+            image, degrees[i], list(shift[i]), scale[i], list(shear[i]), interpolation=BILINEAR, fill=filling
         )
 
     assert_alike(ours, images, theirs)
 
 
-def test_rotate(images: Tensor) -> None:
-    degrees = spread(-180, 90)
-    ours = geometry.rotate(images, degrees)
-    assert_alike(ours, images, lambda image, i: tv.rotate(image, degrees[i].item(), interpolation=BILINEAR))
-
-
-def test_translate(images: Tensor) -> None:
-    right, down = spread(-10, 4).round(), spread(7, -3).round()
-    ours = geometry.translate(images, right, down)
-
-    def theirs(image: Tensor, i: int) -> Tensor:
-        offset = [int(right[i]), int(down[i])]
-        return tv.affine(image, angle=0, translate=offset, scale=1, shear=[0, 0], interpolation=BILINEAR)
-
-    assert_alike(ours, images, theirs)
-
-
-def test_shear(images: Tensor) -> None:
-    x, y = spread(-40, 30), spread(10, -20)
-    ours = geometry.shear(images, x, y)
-
-    def theirs(image: Tensor, i: int) -> Tensor:
-        slopes = [x[i].item(), y[i].item()]
-        return tv.affine(image, angle=0, translate=[0, 0], scale=1, shear=slopes, interpolation=BILINEAR)
-
-    assert_alike(ours, images, theirs)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "low", "high"),
-    [
-        (colour.brightness, tv.adjust_brightness, 0.0, 2.5),
-        (colour.contrast, tv.adjust_contrast, 0.0, 2.5),
-        (colour.saturation, tv.adjust_saturation, 0.0, 2.5),
-        (colour.hue, tv.adjust_hue, -0.5, 0.5),
-        (texture.sharpness, tv.adjust_sharpness, 0.0, 2.5),
-        (colour.solarise, tv.solarize, 0.0, 1.0),
-    ],
+@given(
+    images=batches(), inwards=each(st.lists(st.floats(0, 1), min_size=8, max_size=8)), fill=st.sampled_from((0.0, 0.5))
 )
-def test_one_number_for_each_image(
-    images: Tensor,
-    ours: Callable[[Tensor, Tensor], Tensor],
-    theirs: Callable[[Tensor, float], Tensor],
-    low: float,
-    high: float,
+@settings(max_examples=30, deadline=None)
+def test_perspective(images: Tensor, inwards: list[list[float]], fill: float) -> None:
+    height, width = images.shape[2:]
+    right, down = width - 1, height - 1
+    square = torch.tensor([[0, 0], [right, 0], [right, down], [0, down]])
+    towards = torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    share = torch.tensor(inwards).view(COUNT, 4, 2)
+    reach = torch.tensor([int(0.7 * (width // 2)), int(0.7 * (height // 2))])
+    corners = square + towards * (share * reach).floor()
+    ours = geometry.perspective(images, corners, fill)
+
+    def theirs(image: Tensor, i: int) -> Tensor:
+        filling = [fill] * len(image) if fill else None
+        ends = [[int(x), int(y)] for x, y in corners[i]]
+        return tv.perspective(image, square.tolist(), ends, interpolation=BILINEAR, fill=filling)
+
+    assert_alike(ours, images, theirs)
+
+
+@given(images=batches(), sigmas=numbers(0.125, 3), reach=st.integers(1, 12))
+@settings(max_examples=20, deadline=None)
+def test_gaussian_blur(images: Tensor, sigmas: list[float], reach: int) -> None:
+    size = 2 * min(reach, min(images.shape[2:]) - 1) + 1
+    ours = texture.gaussian_blur(images, torch.tensor(sigmas), size)
+    assert_alike(ours, images, lambda image, i: tv.gaussian_blur(image, [size, size], [sigmas[i]] * 2))
+
+
+@given(images=batches(), boxes=each(st.tuples(*[st.integers(0, 20)] * 4)), noise=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_erase(images: Tensor, boxes: list[tuple[int, ...]], noise: bool) -> None:
+    height, width = images.shape[2:]
+    filling = 1 - images if noise else 0.25
+    ours = texture.erase(images, *torch.tensor(boxes).unbind(1), filling)
+
+    def theirs(image: Tensor, i: int) -> Tensor:
+        top, left = boxes[i][:2]
+        inside = max(0, min(boxes[i][2], height - top)), max(0, min(boxes[i][3], width - left))
+        value = (1 - image)[:, top : top + inside[0], left : left + inside[1]] if noise else torch.full((1, 1, 1), 0.25)
+        return tv.erase(image, top, left, *inside, value)
+
+    assert_alike(ours, images, theirs)
+
+
+@given(
+    images=batches(),
+    shares=each(st.lists(st.floats(0, 1), min_size=4, max_size=4)),
+    orders=each(st.permutations(range(4))),
+)
+@settings(max_examples=30, deadline=None)
+def test_jitter_is_the_four_changes_in_their_order(
+    images: Tensor, shares: list[list[float]], orders: list[list[int]]
 ) -> None:
-    numbers = spread(low, high)
-    assert_alike(ours(images, numbers), images, lambda image, i: theirs(image, numbers[i].item()))
-
-
-def test_posterise(images: Tensor) -> None:
-    bits = torch.tensor([0, 1, 2, 3, 4, 5, 7, 8])
-    assert_alike(colour.posterise(images, bits), images, lambda image, i: tv.posterize(image, int(bits[i])))
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (colour.equalise, tv.equalize),
-        (colour.autocontrast, tv.autocontrast),
-        (colour.invert, tv.invert),
-        (colour.greyscale, tv.rgb_to_grayscale),
-    ],
-)
-def test_no_number(images: Tensor, ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor]) -> None:
-    varied = images.clone()
-    varied[0] = 0.25  # one value alone
-    varied[1] = varied[1] * 0.5
-    assert_alike(ours(varied), varied, lambda image, i: theirs(image).expand_as(image))
-
-
-@pytest.mark.parametrize("size", [3, 5, 11])
-def test_gaussian_blur(images: Tensor, size: int) -> None:
-    sigmas = spread(0.1, 3)
-    ours = texture.gaussian_blur(images, sigmas, size)
-    assert_alike(ours, images, lambda image, i: tv.gaussian_blur(image, [size, size], [sigmas[i].item()] * 2))
-
-
-def test_erase(images: Tensor) -> None:
-    top, left = torch.arange(8), torch.arange(8) * 2
-    height, width = torch.arange(8) + 3, torch.arange(8) + 1
-    ours = texture.erase(images, top, left, height, width, value=0.5)
-    value = torch.full((1, 1, 1), 0.5)
+    changes = [tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue]
+    factors = 2 * torch.tensor(shares)[:, :3]
+    turns = torch.tensor(shares)[:, 3] - 0.5
+    order = torch.tensor([[which for which in order if which != 3] for order in orders])
+    place = torch.tensor([order.index(3) for order in orders])
+    ours = colour.jitter(images, factors, turns, order, place)
 
     def theirs(image: Tensor, i: int) -> Tensor:
-        return tv.erase(image, int(top[i]), int(left[i]), int(height[i]), int(width[i]), value)
+        for which in orders[i]:
+            image = changes[which](image, turns[i].item() if which == 3 else factors[i, which].item())
+        return image
+
+    assert_alike(ours, images, theirs)
+
+
+@given(images=batches(), shift=each(st.tuples(st.integers(-9, 9), st.integers(-9, 9))))
+@settings(max_examples=20, deadline=None)
+def test_translate(images: Tensor, shift: list[tuple[int, int]]) -> None:
+    ours = geometry.translate(images, *torch.tensor(shift).float().unbind(1))
+
+    def theirs(image: Tensor, i: int) -> Tensor:
+        return tv.affine(image, angle=0, translate=list(shift[i]), scale=1, shear=[0, 0], interpolation=BILINEAR)
+
+    assert_alike(ours, images, theirs)
+
+
+@given(images=batches(), degrees=each(st.tuples(st.floats(-60, 60, width=32), st.floats(-60, 60, width=32))))
+@settings(max_examples=20, deadline=None)
+def test_shear(images: Tensor, degrees: list[tuple[float, float]]) -> None:
+    ours = geometry.shear(images, *torch.tensor(degrees).unbind(1))
+
+    def theirs(image: Tensor, i: int) -> Tensor:
+        return tv.affine(image, angle=0, translate=[0, 0], scale=1, shear=list(degrees[i]), interpolation=BILINEAR)
 
     assert_alike(ours, images, theirs)
 

@@ -197,4 +197,4 @@ def test_mnist_comes_in_fast(tmp_path: Path, real_data: Path) -> None:
     started = time.process_time()
     store = made(tmp_path, source, size=28, root=real_data)
     assert store.images.shape == (60000, 3, 28, 28)
-    assert time.process_time() - started < 15  # seconds of processor time; benchmarks/ingest.py measures
+    assert time.process_time() - started < 15  # seconds of processor time; benchmarks/throughput.py measures

@@ -54,7 +54,8 @@ def run(rows: dict[str, Rows], fabric: Fabric) -> Callable[..., Trained]:
     """`run(method, steps=..., seed=0, **training)` trains the method; what `train` takes by name may be given too."""
 
     def training(method: Method, seed: int = 0, **values: Any) -> Trained:
-        given = {name: values.pop(name) for name in ("validate", "observe", "checkpoints", "meter") if name in values}
+        named = ("validate", "observe", "checkpoints", "meter", "compile")
+        given = {name: values.pop(name) for name in named if name in values}
         config = build(TrainingConfig, {"batch_size": 16, "log_every": 1, **values}, "training")
         return train(method, rows, config, fabric, seed=seed, **given)
 

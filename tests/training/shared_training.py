@@ -12,8 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from repflow.adaptation import dann
-from repflow.augment.operations import Affine, ColourJitter, GaussianNoise
-from repflow.augment.randaugment import RandAugment
+from repflow.augment.operations import Affine, ColourJitter, GaussianNoise, RandAugment
 from repflow.data.rows import Rows
 from repflow.draw import seeded
 from repflow.encoders import Classifier, HeadConfig, build_encoder

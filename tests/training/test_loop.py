@@ -1,6 +1,7 @@
 """The one loop: what it promises to every method and to every reader of its results."""
 
 import copy
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -267,3 +268,11 @@ def test_a_stream_may_wait_for_the_end(method: Supervised, run: Run) -> None:
     method.__class__ = Last
     assert run(method, steps=2).images == 0
     assert method.seen == 96  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_encoder_learns_the_same(method: Supervised, run: Run) -> None:
+    plain = run(copy.deepcopy(method), steps=3, optimizer=SGD).curve
+    compiled = run(method, steps=3, optimizer=SGD, compile="default").curve
+    assert [point["loss"] for point in compiled] == pytest.approx([point["loss"] for point in plain], rel=1e-4)
+    assert all("_orig_mod" not in name for name in method.state_dict()), "files keep their names"

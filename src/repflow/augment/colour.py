@@ -1,11 +1,13 @@
 """Operations on whole batches that change values pixel by pixel: each image by its own numbers.
 
 Images are float [B, 1 or 3, H, W] in [0, 1]. Given the same numbers, every function does to an image what
-`torchvision.transforms.v2.functional` does to it.
+`torchvision.transforms.v2.functional` does to it. The numbers may lie on the CPU while the images lie elsewhere.
 """
 
 import torch
 from torch import Tensor
+
+from repflow.augment.rows import beside
 
 LUMA = (0.2989, 0.587, 0.114)
 """What red, green and blue weigh in grey."""
@@ -13,7 +15,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 def brightness(images: Tensor, factors: Tensor) -> Tensor:
     """Multiply; 0 gives black, 1 the image. `factors` [B], from 0 upwards."""
-    return (images * _per_image(factors)).clamp_(0, 1)
+    return (images * _per_image(factors, images)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factors: Tensor) -> Tensor:
@@ -30,31 +32,59 @@ def saturation(images: Tensor, factors: Tensor) -> Tensor:
 
 def greyscale(images: Tensor) -> Tensor:
     """The grey image, with as many channels as before."""
-    return grey(images).expand_as(images)
+    return grey(images).expand_as(images).contiguous()
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of the HSV colour circle by a share of it, `turns` [B] in [-0.5, 0.5]. Grey images stay."""
     if images.shape[1] == 1:
         return images
-    # With hue h in sixths of the circle, value v and chroma c, a channel is v − c · clamp(2 − |k − 2|, 0, 1) where
-    # k = (n + h) mod 6 and n is 5, 3, 1 for red, green, blue. So neither saturation nor sectors are needed.
+    # The circle in sixths: red lies at 0, green at 2, blue at 4. A channel is `value` up to one sixth from the hue,
+    # `value - chroma` from two sixths on, and falls in between. So no sector of the circle needs to be told apart.
     red, green, blue = images.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    # In-place comparisons give floats 0 and 1 at once, several times as fast as by way of booleans.
-    is_red = red.clone().eq_(value)
-    is_green = green.clone().eq_(value).mul_(1 - is_red)
-    is_blue = 1 - is_red - is_green
-    sixths = (green - blue).mul_(is_red).addcmul_(blue - red, is_green).addcmul_(red - green, is_blue)
-    sixths.div_(chroma.clamp(min=1e-12)).add_(is_green, alpha=2).add_(is_blue, alpha=4).add_(6 * turns.view(-1, 1, 1))
-    turned = []
-    for n in (5, 3, 1):
-        k = sixths + n
-        k.sub_(torch.floor(k / 6), alpha=6)
-        share = k.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
-        turned.append(torch.addcmul(value, chroma, share, value=-1))
-    return torch.stack(turned, dim=1)
+    value, least = images.amax(1), images.amin(1)
+    chroma = value - least
+    from_red = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=1e-12)).add_(1)
+    turned = from_red.copysign_(green - blue).add_(beside(6 * turns, images).view(-1, 1, 1))
+    turned.sub_((turned + 1).div_(6).floor_(), alpha=6)  # in [-1, 5), less than a circle from every colour
+    away = turned[:, None] - torch.arange(0, 5, 2, device=images.device).view(3, 1, 1)
+    from_opposite = away.abs_().sub_(3).abs_()
+    return torch.addcmul((value - 2 * chroma)[:, None], chroma[:, None], from_opposite.clamp_(1, 2))
+
+
+def jitter(images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor) -> Tensor:
+    """Brightness, contrast and saturation in each image's own order, the hue at each image's own place among them.
+
+    Args:
+        images: [B, C, H, W].
+        factors: of brightness, contrast and saturation [B, 3], on the CPU like the other numbers.
+        turns: of the hue [B].
+        order: which of the three (0, 1, 2) come one after another, int64 [B, up to 3].
+        place: how many of them come before the hue, int64 [B].
+    """
+    last = order.shape[1]
+    images = images.clone()
+    for turn in range(last + 1):
+        rows = ((place == turn) & (turns != 0)).nonzero()[:, 0]
+        if len(rows):
+            places = beside(rows, images)
+            images.index_copy_(0, places, hue(images.index_select(0, places), turns[rows]))
+        if turn < last:
+            _adjust_(images, order[:, turn], factors.gather(1, order[:, turn : turn + 1])[:, 0])
+    return images
+
+
+def _adjust_(images: Tensor, which: Tensor, factors: Tensor) -> None:
+    """`brightness` where `which` [B] is 0, `contrast` where it is 1, `saturation` where it is 2, in place.
+
+    All three are a blend with something grey, so the whole batch takes one path.
+    """
+    if images.shape[1] == 1:
+        factors = factors.masked_fill(which == 2, 1)
+    rest, greys = 1 - factors, grey(images)
+    other = greys.mean(dim=(1, 2, 3), keepdim=True) * _per_image(rest * (which == 1), images)
+    other = other + greys * _per_image(rest * (which == 2), images)
+    images.mul_(_per_image(factors, images)).add_(other).clamp_(0, 1)
 
 
 def invert(images: Tensor) -> Tensor:
@@ -64,13 +94,13 @@ def invert(images: Tensor) -> Tensor:
 
 def solarise(images: Tensor, thresholds: Tensor) -> Tensor:
     """The negative of the pixels that reach the image's threshold [B]."""
-    reaches = images.clone().ge_(_per_image(thresholds))
+    reaches = images.clone().ge_(_per_image(thresholds, images))
     return torch.addcmul(images, reaches, 1 - 2 * images)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
     """Keep the upper bits of each value; `bits` [B], whole numbers from 0 to 8."""
-    levels = _per_image(2.0 ** bits.float())
+    levels = _per_image(2.0 ** bits.float(), images)
     steps = (images * levels).floor_().minimum(levels - 1)
     return steps / levels
 
@@ -109,9 +139,9 @@ def grey(images: Tensor) -> Tensor:
 
 def blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:
     """From `other` at factor 0 through the image at 1 and on; `factors` [B]."""
-    factors = _per_image(factors)
+    factors = _per_image(factors, images)
     return (images * factors).add_(other * (1 - factors)).clamp_(0, 1)
 
 
-def _per_image(numbers: Tensor) -> Tensor:
-    return numbers.view(-1, 1, 1, 1)
+def _per_image(numbers: Tensor, images: Tensor) -> Tensor:
+    return beside(numbers, images).view(-1, 1, 1, 1)

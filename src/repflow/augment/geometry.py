@@ -1,12 +1,15 @@
 """Operations on whole batches that move pixels: each image by its own numbers.
 
 Images are float [B, C, H, W] in [0, 1]. Given the same numbers, every function does to an image what
-`torchvision.transforms.v2.functional` does, interpolating bilinearly.
+`torchvision.transforms.v2.functional` does, interpolating bilinearly. The numbers may lie on the CPU while the images
+lie elsewhere.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from repflow.augment.rows import beside
 
 
 def horizontal_flip(images: Tensor) -> Tensor:
@@ -14,8 +17,15 @@ def horizontal_flip(images: Tensor) -> Tensor:
     return images.flip(3)
 
 
-def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Cut a box out of each image and stretch it to the image's size.
+def vertical_flip(images: Tensor) -> Tensor:
+    """Mirror top and bottom."""
+    return images.flip(2)
+
+
+def resized_crop(
+    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Cut a box out of each image and stretch it.
 
     Args:
         images: [B, C, H, W].
@@ -23,20 +33,23 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
         left: first column.
         height: in pixels, from 1 to H - top.
         width: in pixels, from 1 to W - left.
+        size: height and width of the result; those of the images where it is None. No filter goes before a smaller
+            size: this is torchvision's `antialias=False`.
     """
-    rows = _centres(top, height, images.shape[2])
-    columns = _centres(left, width, images.shape[3])
-    grid = torch.stack(torch.broadcast_tensors(columns[:, None, :], rows[:, :, None]), dim=3)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    rows, columns = size or (images.shape[2], images.shape[3])
+    y = beside(_centres(top, height, rows, images.shape[2]), images)
+    x = beside(_centres(left, width, columns, images.shape[3]), images)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=1)  # faster than stacked last
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
-def _centres(start: Tensor, extent: Tensor, pixels: int) -> Tensor:
-    """Where the centres of `pixels` equal parts of [start, start + extent) lie, for `grid_sample`: [B, pixels].
+def _centres(start: Tensor, extent: Tensor, parts: int, pixels: int) -> Tensor:
+    """Where the centres of equal parts of [start, start + extent) of so many pixels lie, for `grid_sample`: [B, parts].
 
     Centres within half a pixel of the box's edge move onto its outermost pixels: a crop knows nothing beyond its edge.
     """
     start, extent = start.float()[:, None], extent.float()[:, None]
-    inside = (torch.arange(pixels, device=start.device) + 0.5) * (extent / pixels) - 0.5
+    inside = (torch.arange(parts, device=start.device) + 0.5) * (extent / parts) - 0.5
     inside = inside.minimum(extent - 1).clamp(min=0)
     return (start + inside + 0.5) * (2 / pixels) - 1
 
@@ -55,7 +68,7 @@ def shifted_crop(images: Tensor, down: Tensor, right: Tensor, padding: int, refl
     sides = (padding, padding, padding, padding)
     padded = F.pad(images, sides, mode="reflect") if reflect else F.pad(images, sides)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return windows[torch.arange(len(images), device=images.device), :, down, right]
+    return windows[torch.arange(len(images), device=images.device), :, beside(down, images), beside(right, images)]
 
 
 def affine(
@@ -80,18 +93,51 @@ def affine(
     inverse = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
     # No matrix product: under mixed precision it would place pixels with 8 bits.
     offset = -(inverse * translation.to(inverse.dtype)[:, None, :]).sum(dim=2)
-    return _sampled(images, inverse, offset, fill)
 
-
-def _sampled(images: Tensor, matrix: Tensor, offset: Tensor, fill: float) -> Tensor:
-    """Each pixel p, in pixels from the centre, takes the value at matrix · p + offset."""
+    # Each pixel (x, y), counted from the centre, takes the value at `inverse` · (x, y) + `offset`.
     height, width = images.shape[2:]
-    x = torch.arange(width, device=images.device) - (width - 1) / 2
-    y = torch.arange(height, device=images.device) - (height - 1) / 2
-    half = torch.tensor([width / 2, height / 2], device=images.device)
-    along_x = matrix[:, None, None, :, 0] * x.view(1, 1, -1, 1)
-    along_y = (matrix[:, None, :, 1] * y.view(1, -1, 1) + offset[:, None, :])[:, :, None, :]
-    grid = (along_x + along_y) / half
+    to_grid = 2 / torch.tensor([width, height], device=offset.device)  # half a side is 1
+    x = torch.arange(width, device=offset.device) - (width - 1) / 2
+    y = torch.arange(height, device=offset.device) - (height - 1) / 2
+    along_x = inverse[:, :, :1] * x * to_grid[:, None]  # [B, 2, W]
+    along_y = (inverse[:, :, 1:] * y + offset[:, :, None]) * to_grid[:, None]  # [B, 2, H]
+    planes = beside(along_x, images)[:, :, None, :] + beside(along_y, images)[:, :, :, None]
+    return _sampled(images, planes, fill)
+
+
+def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
+    """Move the corners of each image, and what lies between them as on a plane that is seen from another side.
+
+    Args:
+        images: [B, C, H, W], of 2 pixels or more each way.
+        corners: where (0, 0), (W - 1, 0), (W - 1, H - 1) and (0, H - 1) go, x and y in pixels from the image's upper
+            left corner: [B, 4, 2]; no three on one line.
+        fill: the value of what comes in from outside.
+    """
+    height, width = images.shape[2:]
+    square = torch.tensor([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]).to(corners)
+    # (x, y) takes the value at ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)); two equations a corner.
+    known = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=2).double()  # [B, 4, 3]
+    zeros = torch.zeros_like(known)
+    right = square.double().expand(len(corners), -1, -1)
+    rows_x = torch.cat([known, zeros, -right[..., :1] * known[..., :2]], dim=2)
+    rows_y = torch.cat([zeros, known, -right[..., 1:] * known[..., :2]], dim=2)
+    system = torch.cat([rows_x, rows_y], dim=1)  # [B, 8, 8]
+    found = torch.linalg.solve(system, right.transpose(1, 2).flatten(1)).float()
+    matrix = torch.cat([found, torch.ones_like(found[:, :1])], dim=1).view(-1, 3, 3)
+
+    x = torch.arange(width, device=matrix.device) + 0.5
+    y = torch.arange(height, device=matrix.device) + 0.5
+    along_x = matrix[:, :, :1] * x  # [B, 3, W]
+    along_y = matrix[:, :, 1:2] * y + matrix[:, :, 2:]  # [B, 3, H]
+    planes = beside(along_x, images)[:, :, None, :] + beside(along_y, images)[:, :, :, None]
+    to_grid = beside(2 / torch.tensor([width, height]), images).view(2, 1, 1)
+    return _sampled(images, planes[:, :2] / planes[:, 2:] * to_grid - 1, fill)
+
+
+def _sampled(images: Tensor, planes: Tensor, fill: float) -> Tensor:
+    """Each pixel takes the value at its place: x and y in [-1, 1], [B, 2, H, W], in planes as that is faster."""
+    grid = planes.permute(0, 2, 3, 1)
     if fill == 0:
         return F.grid_sample(images, grid, align_corners=False)
     covered = F.grid_sample(torch.ones_like(images[:, :1]), grid, align_corners=False)

@@ -1,12 +1,12 @@
-"""What every operation of a policy is: parameters that draw, for each image, the numbers of a function."""
+"""What every operation of a policy is: parameters, what chance decides for each image, and a function of both."""
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from repflow.augment.rows import beside
 from repflow.draw import Draw
 from repflow.schema import Fraction, NonNegative, Positive, parameters
 
@@ -28,10 +28,36 @@ Bits = Annotated[tuple[_Bit, _Bit], AfterValidator(_ascending)]
 Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
 """A range of numbers from 0 to 1."""
 
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+Numbers = tuple[Tensor, ...]
+"""What an operation draws for a batch: tensors [B, ...] on the CPU, where they cost no wait for a device."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What chance decided about one operation on a batch.
+
+    Attributes:
+        chosen: bool [B], which images are changed; None where all are.
+        numbers: of each image, also of those that are not changed.
+    """
+
+    chosen: Tensor | None
+    numbers: Numbers
+
+    def among(self, rows: slice) -> "Decisions":
+        """Those about some images."""
+        chosen = None if self.chosen is None else self.chosen[rows]
+        return Decisions(chosen, tuple(each[rows] for each in self.numbers))
+
 
 @parameters
 class Operation:
-    """One step of a policy. Subclasses name themselves in a field `op` and say in `apply` what they do.
+    """One step of a policy.
+
+    Subclasses name themselves in a field `op`, draw in `numbers` what is left to chance, and say in `change` what is
+    done with it. One whose images are of another size than before says so in `shape`.
 
     Attributes:
         probability: of being applied to an image.
@@ -41,34 +67,34 @@ class Operation:
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """The images, those that chance picks changed: [B, C, H, W] to the same shape."""
-        if self.probability == 1:
-            return self.apply(images, draw)
-        chosen = draw.chance(len(images), self.probability).nonzero()[:, 0]
-        if not len(chosen):
+        shape = (images.shape[1], images.shape[2], images.shape[3])
+        return self.apply(images.clone(), self.decide(len(images), shape, draw))
+
+    def decide(self, count: int, shape: Shape, draw: Draw) -> Decisions:
+        """Let chance decide about `count` images of one shape."""
+        draw = draw.on("cpu")
+        chosen = None if self.probability == 1 else draw.chance(count, self.probability)
+        return Decisions(chosen, self.numbers(count, shape, draw))
+
+    def apply(self, images: Tensor, decisions: Decisions) -> Tensor:
+        """Change the images that were chosen, and those alone: in place, unless all are."""
+        if decisions.chosen is None:
+            return self.change(images, *decisions.numbers)
+        rows = decisions.chosen.nonzero()[:, 0]
+        if not len(rows):
             return images
-        some = draw.among(chosen, len(images))
-        return images.index_copy(0, chosen, self.apply(images.index_select(0, chosen), some))
+        numbers = [each[rows] for each in decisions.numbers]
+        places = beside(rows, images)
+        return images.index_copy_(0, places, self.change(images.index_select(0, places), *numbers))
 
-    def apply(self, images: Tensor, draw: Draw) -> Tensor:
-        """Change every image, each by numbers of its own."""
+    def shape(self, before: Shape) -> Shape:
+        """The shape of its images, given the shape of those that it gets."""
+        return before
+
+    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+        """What is drawn for each of `count` images of one shape."""
+        return ()
+
+    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+        """Change every image by its numbers; the images that are given stay as they are."""
         raise NotImplementedError
-
-
-Change = Callable[[Tensor, Tensor], Tensor]
-"""Images [B, C, H, W] and the numbers of each [B, ...] to images."""
-
-
-def by_choice(images: Tensor, choice: Tensor, changes: Sequence[tuple[Change, Tensor]]) -> Tensor:
-    """Let every image undergo the change that was chosen for it, each change with those images alone.
-
-    Args:
-        images: [B, C, H, W].
-        choice: position in `changes`, int64 [B].
-        changes: functions, each with the numbers that it would use for all images [B, ...].
-    """
-    changed = torch.empty_like(images)
-    for position, (change, numbers) in enumerate(changes):
-        rows = (choice == position).nonzero()[:, 0]
-        if len(rows):
-            changed.index_copy_(0, rows, change(images.index_select(0, rows), numbers[rows]))
-    return changed

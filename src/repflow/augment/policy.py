@@ -1,5 +1,6 @@
 """A policy: operations one after another, on whole batches."""
 
+import math
 from typing import Annotated
 
 import torch
@@ -7,14 +8,20 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import operations as ops
-from repflow.augment.randaugment import RandAugment
 from repflow.draw import Draw
 
 AnyOperation = Annotated[
     ops.RandomResizedCrop
     | ops.PadAndCrop
     | ops.HorizontalFlip
+    | ops.VerticalFlip
     | ops.Affine
+    | ops.Rotation
+    | ops.Perspective
+    | ops.Brightness
+    | ops.Contrast
+    | ops.Saturation
+    | ops.Hue
     | ops.ColourJitter
     | ops.Greyscale
     | ops.Invert
@@ -26,13 +33,19 @@ AnyOperation = Annotated[
     | ops.GaussianBlur
     | ops.GaussianNoise
     | ops.Cutout
-    | RandAugment,
+    | ops.RandomErasing
+    | ops.RandAugment
+    | ops.TrivialAugment
+    | ops.AugMix,
     Field(discriminator="op"),
 ]
 """The parameters of any operation; its `op` tells which."""
 
 PolicyConfig = tuple[AnyOperation, ...]
 """The parameters of a policy, as they stand in a list in `conf/augment/`."""
+
+WORKED_ON = 2**22
+"""Bytes of images that a CPU's core works on at a time: little enough for its caches, much to do for each call."""
 
 
 class Policy:
@@ -54,8 +67,28 @@ class Policy:
             draw: every operation takes its numbers from a stream of its own, named by its position.
 
         Returns:
-            float32 [B, C, H, W] in [0, 1].
+            float32 [B, C, H, W] in [0, 1]; of another size where an operation gives one.
         """
+        decisions = []
+        shape = (images.shape[1], images.shape[2], images.shape[3])
         for position, operation in enumerate(self.operations):
-            images = operation(images, draw.stream(f"{position}-{operation.op}"))
-        return images
+            decisions.append(operation.decide(len(images), shape, draw.stream(f"{position}-{operation.op}")))
+            shape = operation.shape(shape)
+
+        parts = []
+        for rows in _parts(images):
+            part = images[rows].clone()  # from here on in place
+            for operation, decided in zip(self.operations, decisions, strict=True):
+                part = operation.apply(part, decided.among(rows))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _parts(images: Tensor) -> list[slice]:
+    """All images at once on another device; on the CPU so few, in even parts, that memory does not set the pace."""
+    count = len(images)
+    if images.device.type != "cpu":
+        return [slice(0, count)]
+    parts = max(1, math.ceil(images.numel() * images.element_size() / (WORKED_ON * torch.get_num_threads())))
+    size = max(1, math.ceil(count / parts))
+    return [slice(start, start + size) for start in range(0, max(1, count), size)]

@@ -1,7 +1,7 @@
 """Operations on whole batches that mix neighbouring pixels, add noise or erase: each image by its own numbers.
 
 Images are float [B, C, H, W] in [0, 1]. Given the same numbers, `gaussian_blur` and `sharpness` do to an image what
-`torchvision.transforms.v2.functional` does.
+`torchvision.transforms.v2.functional` does. The numbers may lie on the CPU while the images lie elsewhere.
 """
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repflow.augment.colour import blend
+from repflow.augment.rows import beside
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
@@ -20,8 +21,8 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
         size: of the kernel in pixels, odd, at most 2 min(H, W) - 1.
     """
     reach = size // 2
-    places = torch.arange(-reach, reach + 1, device=images.device)
-    kernels = torch.softmax(-0.5 * (places / sigmas[:, None]) ** 2, dim=1)  # [B, size]
+    places = torch.arange(-reach, reach + 1, device=sigmas.device)
+    kernels = beside(torch.softmax(-0.5 * (places / sigmas[:, None]) ** 2, dim=1), images)  # [B, size]
     for axis in (2, 3):
         padding = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
         padded = F.pad(images, padding, mode="reflect")
@@ -49,11 +50,13 @@ def sharpness(images: Tensor, factors: Tensor) -> Tensor:
 
 def gaussian_noise(images: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     """Add noise [B, C, H, W] of standard deviation `sigmas` [B]."""
-    return torch.addcmul(images, noise, sigmas.view(-1, 1, 1, 1)).clamp_(0, 1)
+    return torch.addcmul(images, beside(noise, images), beside(sigmas, images).view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
-def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, value: float = 0.0) -> Tensor:
-    """Fill a box of each image with `value`; what of the box lies outside the image is ignored.
+def erase(
+    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, value: float | Tensor = 0.0
+) -> Tensor:
+    """Fill a box of each image; what of the box lies outside the image is ignored.
 
     Args:
         images: [B, C, H, W].
@@ -61,12 +64,18 @@ def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tens
         left: first column.
         height: in pixels.
         width: in pixels.
-        value: of the erased pixels, in [0, 1].
+        value: of the erased pixels, in [0, 1]: one for all, or images [B, C, H, W] to take them from.
     """
-    rows = _within(top, height, images.shape[2])
-    columns = _within(left, width, images.shape[3])
-    box = (rows[:, :, None] & columns[:, None, :]).to(images.dtype)[:, None]
-    return images + box * (value - images)
+    inside = box(top, left, height, width, images)
+    filling = beside(value, images) if isinstance(value, Tensor) else value
+    return images + inside * (filling - images)
+
+
+def box(top: Tensor, left: Tensor, height: Tensor, width: Tensor, images: Tensor) -> Tensor:
+    """1 inside each box and 0 outside: [B, 1, H, W]."""
+    rows = beside(_within(top, height, images.shape[2]), images)
+    columns = beside(_within(left, width, images.shape[3]), images)
+    return (rows[:, :, None] & columns[:, None, :]).to(images.dtype)[:, None]
 
 
 def _within(start: Tensor, extent: Tensor, pixels: int) -> Tensor:

@@ -1,9 +1,12 @@
 """Images that stay where they are, in files that are memory-mapped, until some of them are asked for."""
 
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+_AT_ONCE = 1024
 
 
 class Selection:
@@ -28,12 +31,20 @@ class Selection:
         """The images at a slice, an array of positions, or a mask, read now: [n, ...]."""
         rows = np.arange(len(self))[wanted]
         found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
+        flat, out = rows.reshape(-1), found.reshape(-1, *self.shape[1:])
+        # Piece by piece, so that next to nothing is in memory beside what is asked for.
+        for first in range(0, len(flat), _AT_ONCE):
+            self._fill(out[first : first + _AT_ONCE], flat[first : first + _AT_ONCE])
+            for array, _ in self._parts:
+                _forget(array)
+        return found
+
+    def _fill(self, found: np.ndarray, rows: np.ndarray) -> None:
         part = np.searchsorted(self._ends, rows, side="right")
         starts = self._ends - [len(index) for _, index in self._parts]
         for number, (array, index) in enumerate(self._parts):
             here = part == number
             found[here] = array[index[rows[here] - starts[number]]]
-        return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
@@ -50,6 +61,12 @@ class Selection:
     def __add__(self, other: "Selection") -> "Selection":
         """Both, one below the other."""
         return Selection([*self._parts, *other._parts])
+
+
+def _forget(array: np.ndarray) -> None:
+    """Let the pages of a memory-mapped file go that were read; they count as this process's memory until then."""
+    if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 Images = np.ndarray | Selection

@@ -41,7 +41,9 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [B, width] of images [B, channels, size, size] in [0, 1]."""
-        features: Tensor = self.body((images - self.mean) / self.std)
+        normal = (images - self.mean) / self.std
+        # Convolutions compute faster with the channels of a pixel side by side, on CPUs and GPUs.
+        features: Tensor = self.body(normal.contiguous(memory_format=torch.channels_last))
         return features
 
 

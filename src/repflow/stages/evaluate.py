@@ -45,7 +45,7 @@ def run() -> None:
     }
     metrics |= judge(said, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
-    write_plots(said, tests, config.bins)
+    write_plots(said, tests, groups, config.bins)
 
 
 def models() -> dict[str, Path]:
@@ -150,11 +150,11 @@ def _ends(interval: Interval) -> dict[str, float]:
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def write_plots(said: Probabilities, tests: Mapping[str, Rows], bins: int) -> None:
+def write_plots(said: Probabilities, tests: Mapping[str, Rows], groups: Mapping[str, np.ndarray], bins: int) -> None:
     """Write what is worth a picture.
 
-    `plots/confusion/MODEL.DOMAIN.csv` has one line per test row, `plots/recall.csv` one per model, domain and class,
-    `plots/calibration.csv` one per model, domain and bin of confidence.
+    `plots/confusion/MODEL.DOMAIN.csv` has one line per test row, with the number of its group, `plots/recall.csv` one
+    per model, domain and class, `plots/calibration.csv` one per model, domain and bin of confidence.
     """
     recall: list[tuple[Any, ...]] = []
     calibration: list[tuple[Any, ...]] = []
@@ -162,8 +162,11 @@ def write_plots(said: Probabilities, tests: Mapping[str, Rows], bins: int) -> No
         for domain, name in ((domain, name) for domain, models in said.items() for name in models):
             labels, classes = tests[domain].labels, tests[domain].classes
             predicted = said[domain][name].argmax(axis=1)
-            pairs = [(classes[actual], classes[guess]) for actual, guess in zip(labels, predicted, strict=True)]
-            _write_table(folder / f"{name}.{domain}.csv", ("actual", "predicted"), pairs)
+            lines = [
+                (classes[actual], classes[guess], group)
+                for actual, guess, group in zip(labels, predicted, groups[domain], strict=True)
+            ]
+            _write_table(folder / f"{name}.{domain}.csv", ("actual", "predicted", "group"), lines)
             for label, share in recalls(predicted, labels).items():
                 recall.append((name, domain, classes[label], (labels == label).sum(), f"{share:.4f}"))
             binned = reliability(said[domain][name], labels, bins)

@@ -17,6 +17,7 @@ from repflow.method import Losses, Method
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
 from repflow.training.config import TrainingConfig
 from repflow.training.cost import Meter
+from repflow.training.fast import make_fast
 from repflow.training.interruption import Interruption
 from repflow.training.keeper import Keeper, Observe, Trained, Validate
 from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
@@ -68,7 +69,7 @@ def train(
         ParameterError: the batch cannot be shared between the processes, or does not fit into the device's memory.
         Interrupted: SIGINT or SIGTERM came, and the state was saved.
     """
-    fit_to_device(method, fabric.device, compile)
+    make_fast(method, compile)
     run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
     state = checkpoints.load()
     if state is not None:
@@ -92,15 +93,6 @@ def train(
     progress.close()
     checkpoints.remove()
     return run.finish()
-
-
-def fit_to_device(method: Method, device: torch.device, compile: str) -> None:
-    """Lay weights out as the device computes fastest, and compile the encoder where that is asked for, in place."""
-    if device.type == "cuda":
-        method.to(memory_format=torch.channels_last)
-    if compile != "off":
-        encoder = getattr(method.learned, "encoder", method.learned)
-        encoder.compile(mode=compile)
 
 
 class _Run:
@@ -248,7 +240,7 @@ class _Run:
         self._method.eval()
         with torch.no_grad():
             self._method.finish(self._streams)
-        self._method.to("cpu")
+        self._method.to("cpu").to(memory_format=torch.contiguous_format)
         return self.trained
 
 

@@ -49,7 +49,7 @@ def test_every_model_is_tested_on_every_domain(judged: Path) -> None:
             assert own["accuracy"] == round(right.mean(), 4)
             assert own["low"] <= own["accuracy"] <= own["high"]
             pairs = pd.read_csv(judged / "plots/confusion" / f"{name}.{domain}.csv", dtype=str)
-            assert list(pairs.columns) == ["actual", "predicted"]
+            assert list(pairs.columns) == ["actual", "predicted", "group"]
             assert list(pairs["actual"]) == [rows.classes[label] for label in rows.labels]
             assert np.array_equal(pairs["actual"] == pairs["predicted"], right)
 

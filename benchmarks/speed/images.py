@@ -1,0 +1,114 @@
+"""The images that every rival works on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from repflow.data.ingestion import DataConfig, in_form
+from repflow.data.rows import Rows
+from repflow.data.sources.contract import Request
+from repflow.errors import DataError
+from repflow.schema import build
+
+CLASSES = 10
+MNIST = {"kind": "idx", "images": "train-images-idx3-ubyte", "labels": "train-labels-idx1-ubyte"}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Colour images in memory.
+
+    Attributes:
+        pixels: uint8 [N, 3, size, size].
+        labels: int64 [N], from 0 to 9.
+        origin: what they are.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pillow(self, count: int | None = None) -> list[Image.Image]:
+        """The first `count`, or all, as Pillow's images."""
+        return [Image.fromarray(image) for image in np.ascontiguousarray(self.pixels[:count].transpose(0, 2, 3, 1))]
+
+    def rows(self) -> Rows:
+        """As repflow's trainer takes them."""
+        return Rows(self.pixels, self.labels, np.arange(len(self)), tuple(map(str, range(CLASSES))))
+
+    def write(self, folder: Path, ending: str, count: int) -> None:
+        """Write the first `count` as files to one folder per class."""
+        for number, (image, label) in enumerate(zip(self.pillow(count), self.labels[:count], strict=True)):
+            place = folder / str(label)
+            place.mkdir(parents=True, exist_ok=True)
+            image.save(place / f"{number:06}.{ending}")
+
+
+def load(data: Path | None, count: int, size: int) -> Images:
+    """`count` images of `size` pixels: of the data set at `data`, or pieces of scikit-learn's photographs.
+
+    Args:
+        data: a folder with one folder per class, an archive of one, or a folder that holds MNIST's files,
+            `cifar10.tar.xz` or a folder `mnist`.
+        count: how many; a data set that has fewer gives them in turns.
+        size: of a side in pixels.
+
+    Raises:
+        DataError: nothing of the kind is at `data`.
+    """
+    return photographs(count, size) if data is None else real(data, count, size)
+
+
+def photographs(count: int, size: int) -> Images:
+    """Random pieces of scikit-learn's two photographs; a piece's label tells from which tenth of the width it is."""
+    photos, generator = np.stack(load_sample_images().images), np.random.default_rng(0)
+    height, width = photos.shape[1:3]
+    top, left = generator.integers(0, height - size, count), generator.integers(0, width - size, count)
+    windows = np.lib.stride_tricks.sliding_window_view(photos, (size, size), axis=(1, 2))  # [2, y, x, 3, size, size]
+    pixels = windows[np.arange(count) % len(photos), top, left]
+    return Images(
+        np.ascontiguousarray(pixels), left * CLASSES // (width - size), "pieces of scikit-learn's photographs"
+    )
+
+
+def real(data: Path, count: int, size: int) -> Images:
+    """A shuffled part of a data set on the disk."""
+    config = build(DataConfig, {**source(data), "size": size, "channels": 3, "resize": "stretch"}, "benchmark")
+    collected = config.source.collect(Request(config.form, data.parent, 0, "benchmark"))
+    readable = collected.listing[collected.listing["index"] >= 0]
+    order = np.resize(np.random.default_rng(0).permutation(len(readable)), count)
+    labels = readable["given_class"].astype("category").cat.codes.to_numpy(np.int64) % CLASSES
+    pixels = in_form(collected.images[readable["index"].to_numpy()[order]], config.form)
+    return Images(pixels, labels[order], f"{min(count, len(readable)):,} images of {data.name}")
+
+
+def source(data: Path) -> dict[str, Any]:
+    """The parameters `source` and `target` of data at `data`, paths relative to its parent."""
+    found: dict[str, Any]
+    if data.is_file():
+        found = {"kind": "archive", "path": data.name}
+    elif (data / "cifar10.tar.xz").exists():
+        found = {"kind": "archive", "path": f"{data.name}/cifar10.tar.xz"}
+    elif mnist := mnist_folder(data):
+        names = {key: str((mnist / MNIST[key]).relative_to(data.parent)) for key in ("images", "labels")}
+        found = {"kind": "idx", **names}
+    elif data.is_dir():
+        found = {"kind": "folder", "path": data.name}
+    else:
+        raise DataError(f"{data}: neither a folder nor an archive; give --data a folder of class folders, or MNIST's")
+    return {"source": found, "target": {"kind": "none"}}
+
+
+def mnist_folder(data: Path) -> Path | None:
+    """Where in `data` MNIST's files are, None where they are not."""
+    for folder in (data, data / "mnist"):
+        if any((folder / f"{MNIST['images']}{ending}").exists() for ending in ("", ".gz")):
+            return folder
+    return None

@@ -1,0 +1,40 @@
+"""The machine and the versions that a record was made with."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speed.settings import Settings, cores
+
+PACKAGES = ("torch", "torchvision", "kornia", "lightly", "pytorch-lightning", "scikit-learn", "pillow")
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """What the figures depend on, and how busy the machine was; no name or path of it."""
+    found: dict[str, Any] = {
+        "device": settings.device,
+        "processor": processor(),
+        "cores": cores(),
+        "instructions": settings.instructions,
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: version(name).split("+")[0] for name in PACKAGES},
+    }
+    if settings.device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def processor() -> str:
+    """As the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

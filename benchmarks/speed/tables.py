@@ -1,0 +1,115 @@
+"""Records as Markdown, and the marked blocks of a page that hold it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from speed.targets import Record, readings
+
+BLOCK = re.compile(r"(<!-- measured: (?P<name>[a-z ]+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
+
+
+def fill(page: Path, records: Sequence[Record]) -> None:
+    """Write what the records say between the markers of a page; what no record speaks of stays as it is."""
+    written = blocks(records)
+
+    def filled(found: re.Match[str]) -> str:
+        text = written.get(found["name"])
+        return f"{found[1]}\n{text}\n{found[3]}" if text else found[0]
+
+    page.write_text(BLOCK.sub(filled, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def blocks(records: Sequence[Record]) -> dict[str, str]:
+    """Every block's name to its text. Of a record made on a GPU the names end in " cuda"."""
+    found = {"targets": _targets(records)}
+    for record in records:
+        ending = "" if record["machine"]["device"] == "cpu" else f" {record['machine']['device']}"
+        found[f"machine{ending}"] = _machine(record)
+        for name, section in record["sections"].items():
+            found[f"{name}{ending}"] = _section(name, section)
+    return found
+
+
+def _section(name: str, section: Any) -> str:
+    if name == "scaling":
+        return _scaling(section)
+    return _profile(section) if name == "profile" else _races(section)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> str:
+    """A table whose columns from number `right` on stand to the right."""
+    rule = ["---" if column < right else "---:" for column in range(len(head))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def _targets(records: Sequence[Record]) -> str:
+    rows = [
+        [
+            target.what,
+            target.wanted,
+            *((found.text, "yes" if found.reached else "no") if found else ("not measured", "")),
+        ]
+        for target, found in readings(records)
+    ]
+    return _table(["what", "at least", "measured: median (lowest to highest)", "reached"], rows, 4)
+
+
+def _machine(record: Record) -> str:
+    machine, images = record["machine"], record["images"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    gpu = f"{machine['gpu']}; " if "gpu" in machine else ""
+    instructions = f"{machine['instructions']} instructions ({machine['vectors']})"
+    return (
+        f"`{record['command']}`\n\n"
+        f"{gpu}{machine['processor']}, {machine['cores']} cores, {instructions}, "
+        f"{machine['memory_gigabytes']} GB; load average at the start {machine['load']}. "
+        f"Python {machine['python']}, {versions}. {record['repeats']} rounds of about {record['seconds']:g} s for each "
+        f"rival; {images['count']:,} images of {images['size']}x{images['size']}: {images['origin']}.\n"
+    )
+
+
+def _races(races: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for race in races:
+        rows = [
+            [
+                rival["name"],
+                _range(rival, ",.0f"),
+                _range(rival["times"], ".3g") if "times" in rival else "",
+            ]
+            for rival in race["rivals"]
+        ]
+        head = [f"{race['name']} ({_settings(race['settings'])})", race["unit"], "repflow is faster, times"]
+        parts.append(_table(head, rows, 1))
+    told = {rival["name"]: rival["about"] for race in races for rival in race["rivals"]}
+    parts.append("".join(f"- *{name}*: {text}\n" for name, text in told.items()))
+    return "\n".join(parts)
+
+
+def _scaling(section: dict[str, Any]) -> str:
+    rows = []
+    for work, found in section["works"].items():
+        for count, size, seconds, beyond in zip(
+            section["images"], section["megabytes"], found["seconds"], found["beyond"], strict=True
+        ):
+            rows.append([work, f"{count:,}", f"{size:.0f}", _range(seconds, ".3g"), _range(beyond, ".3g")])
+    head = [f"work ({_settings(section['settings'])})", "images", "MB of images", "seconds", "MB beyond the images"]
+    return _table(head, rows, 1)
+
+
+def _profile(profiles: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for profile in profiles:
+        head = [f"{profile['name']} ({_settings(profile['settings'])}): {profile['milliseconds']:.3g} ms", "share"]
+        parts.append(_table(head, [[name, f"{share:.1%}"] for name, share in profile["shares"].items()], 1))
+    return "\n".join(parts)
+
+
+def _range(spread: dict[str, float], form: str) -> str:
+    return f"{spread['median']:{form}} ({spread['low']:{form}} to {spread['high']:{form}})"
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())

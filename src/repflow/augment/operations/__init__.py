@@ -1,0 +1,57 @@
+"""The operations that a policy can name, with their ranges. What they do to pixels stands in the modules above."""
+
+from repflow.augment.operations.augmix import AugMix
+from repflow.augment.operations.colours import (
+    Autocontrast,
+    Brightness,
+    ColourJitter,
+    Contrast,
+    Equalise,
+    Greyscale,
+    Hue,
+    Invert,
+    Posterise,
+    Saturation,
+    Solarise,
+)
+from repflow.augment.operations.moves import (
+    Affine,
+    HorizontalFlip,
+    PadAndCrop,
+    Perspective,
+    RandomResizedCrop,
+    Rotation,
+    VerticalFlip,
+)
+from repflow.augment.operations.randaugment import RandAugment
+from repflow.augment.operations.textures import Cutout, GaussianBlur, GaussianNoise, RandomErasing, Sharpness
+from repflow.augment.operations.trivialaugment import TrivialAugment
+
+__all__ = [
+    "Affine",
+    "AugMix",
+    "Autocontrast",
+    "Brightness",
+    "ColourJitter",
+    "Contrast",
+    "Cutout",
+    "Equalise",
+    "GaussianBlur",
+    "GaussianNoise",
+    "Greyscale",
+    "HorizontalFlip",
+    "Hue",
+    "Invert",
+    "PadAndCrop",
+    "Perspective",
+    "Posterise",
+    "RandAugment",
+    "RandomErasing",
+    "RandomResizedCrop",
+    "Rotation",
+    "Saturation",
+    "Sharpness",
+    "Solarise",
+    "TrivialAugment",
+    "VerticalFlip",
+]

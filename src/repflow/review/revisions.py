@@ -1,0 +1,109 @@
+"""Names of revisions as a user writes them, and the commits that they mean."""
+
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repflow.errors import ParameterError
+
+WORKING_TREE = "working tree"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, or the files as they lie in the working tree.
+
+    Attributes:
+        name: as it was given, `WORKING_TREE` for the files.
+        commit: its hash, None for the files.
+    """
+
+    name: str
+    commit: str | None
+
+    def __str__(self) -> str:
+        if self.commit is None or self.commit.startswith(self.name):
+            return self.name[:10] if self.commit else self.name
+        return f"{self.name} ({self.commit[:7]})"
+
+
+@contextmanager
+def project(folder: Path) -> Iterator[Any]:
+    """The DVC repository (dvc.repo.Repo) that `folder` lies in.
+
+    Raises:
+        ParameterError: there is none, or it is not kept in git.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import NoSCM, SCMError
+
+    try:
+        repo = Repo(str(folder))
+    except NotDvcRepoError as error:
+        raise ParameterError(f"{folder.resolve()}: not in a DVC project; run in the project's root") from error
+    except SCMError as error:
+        raise ParameterError(f"{folder.resolve()}: not in a git repository ({error})") from error
+    with repo:
+        if isinstance(repo.scm, NoSCM):
+            raise ParameterError(f"{repo.root_dir}: not in a git repository; there are no revisions to compare")
+        yield repo
+
+
+def resolve(repo: Any, given: str) -> list[Revision]:
+    """The revisions that one side of a comparison names.
+
+    Args:
+        repo: the project.
+        given: a branch, tag, commit or DVC experiment; several with commas between them; or a pattern such as
+            `run/simclr-*`, which stands for all branches, tags and experiments that it fits.
+
+    Raises:
+        ParameterError: there is no such revision, or one of them is named twice.
+    """
+    if repo.scm.no_commits:
+        raise ParameterError(f"{given}: the repository has no commit yet; commit what there is first")
+    names = [name for part in given.split(",") for name in _expanded(repo, part.strip())]
+    found = [Revision(name, _commit(repo, name)) for name in names]
+    seen: dict[str | None, str] = {}
+    for each in found:
+        if each.commit in seen:
+            raise ParameterError(f"{given}: {seen[each.commit]} and {each.name} are the same commit; name it once")
+        seen[each.commit] = each.name
+    return found
+
+
+def _commit(repo: Any, name: str) -> str:
+    from dvc.scm import RevError, resolve_rev
+
+    try:
+        commit: str = resolve_rev(repo.scm, name)
+    except RevError as error:
+        shallow = Path(repo.scm.root_dir, ".git", "shallow").exists()
+        hint = "; this clone is shallow: `git fetch --unshallow`" if shallow else ""
+        raise ParameterError(f"{name}: no such branch, tag, commit or experiment{hint}") from error
+    return commit
+
+
+def _expanded(repo: Any, part: str) -> list[str]:
+    if not part:
+        raise ParameterError("a revision is named by no letter at all; write BASE, or BASE,BASE for several")
+    if not any(sign in part for sign in "*?["):
+        return [part]
+    names = {_short(ref) for base in ("refs/heads/", "refs/tags/", "refs/exps/") for ref in repo.scm.iter_refs(base)}
+    fitting = sorted(fnmatch.filter(names - {""}, part))
+    if not fitting:
+        raise ParameterError(f"{part}: fits no branch, tag or experiment; see `git branch` and `dvc exp list`")
+    return fitting
+
+
+def _short(ref: str) -> str:
+    """The name of a reference, "" for one of DVC's own bookkeeping."""
+    kind, rest = ref.removeprefix("refs/").split("/", 1)
+    if kind != "exps":
+        return rest
+    parts = rest.split("/")
+    return parts[2] if len(parts) == 3 and len(parts[0]) == 2 else ""
