@@ -162,7 +162,7 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         runs.look(get_run_logger())
         # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
         for address, stage in stages.items():
-            named = run_stage.with_options(name=address, taskrun_name=address)
+            named = run_stage.with_options(name=address, task_run_name=address)
             futures[address] = named.submit(stage, wait_for=[futures[each] for each in stage.upstream])
         for future in futures.values():
             future.wait()
