@@ -115,8 +115,9 @@ def test_augmentation_rivals_give_new_views_of_the_same_form(policy: str, images
         first, second = act(0), act(1)
         assert first.shape == second.shape == (16, 3, 32, 32), maker
         assert first.dtype == torch.float32, maker
-        assert first.min() >= 0, maker
-        assert first.max() <= 1, maker
+        rounding = 1e-5  # kornia does not clamp what its resampling rounds above 1
+        assert first.min() >= -rounding, maker
+        assert first.max() <= 1 + rounding, maker
         assert not torch.equal(first, second), maker
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from repflow.augment import CutMix, Mixing, Mixup
 from repflow.augment.operations import Affine, GaussianNoise
 from repflow.data.batches import Batches
 from repflow.draw import Draw
@@ -47,6 +48,19 @@ def test_label_smoothing_asks_for_a_little_of_every_class(classifier: Classifier
     hard = mean(cross_entropy(classifier, labelled.images, labelled.labels.tolist()))
     even = mean([mean(cross_entropy(classifier, labelled.images, [k] * 8)) for k in range(10)])
     assert found.total.item() == pytest.approx(0.8 * hard + 0.2 * even, rel=1e-5)
+
+
+@pytest.mark.parametrize("mix", [Mixup(alpha=1.0), CutMix()], ids=lambda mix: mix.op)
+def test_mixed_images_are_asked_for_the_share_of_both_labels(
+    classifier: Classifier, batches: Batches, mix: Mixing
+) -> None:
+    labelled = batches["labelled"]
+    found = supervised.Supervised(supervised.Config(mix=mix), classifier).losses(batches, Draw(0, "step"))
+    one_hot = torch.eye(10)[labelled.labels]
+    images, shares = mix(labelled.images, one_hot, Draw(0, "step").stream("mix"))
+    assert not torch.equal(shares, one_hot)
+    each = torch.tensor([cross_entropy(classifier, images, [k] * 8) for k in range(10)])  # [classes, B]
+    assert found.total.item() == pytest.approx((shares.T * each).sum(0).mean().item(), rel=1e-5)
 
 
 def test_pseudo_label_adds_cross_entropy_with_its_guesses(classifier: Classifier, batches: Batches) -> None:

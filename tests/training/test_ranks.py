@@ -15,6 +15,8 @@ from torch import nn
 from repflow.errors import ParameterError
 from repflow.training.ranks import CommonBatchNorm, check_shares
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one worker trains for all tests here
+
 PROGRAM = Path(__file__).with_name("shared_training.py")
 
 

@@ -39,6 +39,13 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.head = head
 
+    @property
+    def classes(self) -> int:
+        """How many logits there are."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        return last.out_features
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, channels, size, size] in [0, 1]."""
         logits: Tensor = self.head(self.encoder(images))

@@ -34,8 +34,7 @@ def probabilities(classifier: Classifier, images: Images, batch_size: int = 512)
     Returns:
         float64 [N, classes]; every row sums to 1.
     """
-    last: nn.Module = classifier.head[-1]
-    logits = _all(classifier, images, batch_size, int(last.out_features))  # type: ignore[arg-type]
+    logits = _all(classifier, images, batch_size, classifier.classes)
     return logits.double().softmax(dim=1).numpy()
 
 

@@ -2,7 +2,7 @@
 
 import torch.nn.functional as F
 
-from repflow.augment import Policy, PolicyConfig
+from repflow.augment import Mixing, Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Classifier
@@ -16,10 +16,12 @@ class Config:
 
     Attributes:
         augment: the policy applied to the labelled images.
+        mix: mixup or CutMix of the augmented images and of their labels, none by default.
         label_smoothing: share of the target that is spread evenly over all classes.
     """
 
     augment: PolicyConfig = ()
+    mix: Mixing | None = None
     label_smoothing: Fraction = 0.0
 
 
@@ -34,8 +36,12 @@ class Supervised(ClassifierMethod):
         self.augment = Policy(config.augment)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy with the labels."""
+        """Cross-entropy with the labels; the accuracy is that of each image's own label, mixed or not."""
         labelled = batch["labelled"]
-        logits = self.classifier(self.augment(labelled.images, draw))  # [B, classes]
-        loss = F.cross_entropy(logits, labelled.labels, label_smoothing=self.config.label_smoothing)
+        images, targets = self.augment(labelled.images, draw), labelled.labels
+        if self.config.mix:
+            shares = F.one_hot(targets, self.classifier.classes).to(images)  # [B, classes]
+            images, targets = self.config.mix(images, shares, draw.stream("mix"))
+        logits = self.classifier(images)  # [B, classes]
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
         return Losses(loss, {"accuracy": (logits.argmax(1) == labelled.labels).float().mean()})
