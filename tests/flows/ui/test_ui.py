@@ -6,85 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 import yaml
 
 pytestmark = pytest.mark.xdist_group("prefect")
-ROOT = Path(__file__).parents[2]
-GRAPH = """
-stages:
-  pretrain:
-    cmd: echo done > model.txt
-    params: [pretrain.name]
-    outs: [model.txt]
-  evaluate:
-    cmd: >-
-      mkdir -p metrics; echo '{"accuracy": 0.5}' > metrics/evaluate.json
-    deps: [model.txt]
-    metrics: [{metrics/evaluate.json: {cache: false}}]
-  endless:
-    cmd: 'trap "echo saved > saved; exit 75" TERM; echo $$ > endless.pid; while :; do sleep 0.1; done'
-    outs: [endless.txt]
-"""
+ROOT = Path(__file__).parents[3]
 
 
-class Desk:
-    """What a person at the UI can do, by the API that the UI uses."""
-
-    def __init__(self, url: str, process: "subprocess.Popen[str]", project: Path):
-        self.url, self.process, self.project = url, process, project
-
-    def post(self, path: str, values: Any) -> httpx.Response:
-        while (answer := httpx.post(f"{self.url}/api/{path}", json=values, timeout=60)).status_code == 503:
-            time.sleep(0.1)  # SQLite has one writer; Prefect's own client and UI ask again, too
-        return answer
-
-    def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}/api/{path}", timeout=60).json()
-
-    def deployment(self, name: str) -> Any:
-        return self.get(f"deployments/name/pipeline/{name}")
-
-    def start(self, **parameters: Any) -> Any:
-        answer = self.post(f"deployments/{self.deployment('cpu')['id']}/create_flow_run", {"parameters": parameters})
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def state(self, run: Any) -> Any:
-        return self.get(f"flow_runs/{run['id']}")["state"]
-
-    def ended(self, run: Any) -> Any:
-        while (state := self.state(run))["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            assert self.process.poll() is None
-            time.sleep(0.2)
-        return state
-
-
-@pytest.fixture(scope="module")
-def desk(
-    tmp_path_factory: pytest.TempPathFactory, make_project: Callable[..., Path], free_port: Callable[[], int]
-) -> Iterator[Desk]:
-    project = make_project(tmp_path_factory.mktemp("ui"), GRAPH)
-    port = free_port()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    command = [sys.executable, "flows/ui.py", "--port", str(port)]
-    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = [process.stdout.readline(), process.stdout.readline()]
-            assert said[1].startswith(f"http://127.0.0.1:{port} is up, with a cpu worker"), said
-            yield Desk(f"http://127.0.0.1:{port}", process, project)
-        finally:
-            process.send_signal(signal.SIGINT)
-
-
-def test_the_deployments_are_those_of_the_file(desk: Desk) -> None:
+def test_the_deployments_are_those_of_the_file(desk: Any) -> None:
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     found = desk.post("deployments/filter", {}).json()
     assert {each["name"] for each in found} == {each["name"] for each in declared}
@@ -99,7 +33,7 @@ def test_the_deployments_are_those_of_the_file(desk: Desk) -> None:
     assert (limits["cpu"], limits["gpu"]) == (len(os.sched_getaffinity(0)), 1)
 
 
-def test_the_server_listens_to_this_machine_alone(desk: Desk) -> None:
+def test_the_server_listens_to_this_machine_alone(desk: Any) -> None:
     family = [psutil.Process(desk.process.pid), *psutil.Process(desk.process.pid).children(recursive=True)]
     listening = [
         connection.laddr.ip
@@ -111,7 +45,7 @@ def test_the_server_listens_to_this_machine_alone(desk: Desk) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_the_form_has_drop_downs(desk: Desk) -> None:
+def test_the_form_has_drop_downs(desk: Any) -> None:
     schema = desk.deployment("cpu")["parameter_openapi_schema"]
     assert "rotation" in schema["definitions"]["Choices"]["properties"]["pretrain"]["enum"]
     assert schema["properties"]["targets"]["items"]["enum"] == ["endless", "evaluate", "pretrain"]
@@ -134,12 +68,12 @@ def test_the_form_has_drop_downs(desk: Desk) -> None:
     ],
     ids=json.dumps,
 )
-def test_the_server_refuses_what_the_form_does_not_offer(desk: Desk, parameters: dict[str, Any]) -> None:
+def test_the_server_refuses_what_the_form_does_not_offer(desk: Any, parameters: dict[str, Any]) -> None:
     answer = desk.post(f"deployments/{desk.deployment('cpu')['id']}/create_flow_run", {"parameters": parameters})
     assert answer.status_code in (409, 422), answer.text
 
 
-def test_a_run_cannot_name_its_command_its_folder_or_its_variables(desk: Desk, tmp_path: Path) -> None:
+def test_a_run_cannot_name_its_command_its_folder_or_its_variables(desk: Any, tmp_path: Path) -> None:
     path = f"deployments/{desk.deployment('cpu')['id']}/create_flow_run"
     variables = {"command": f"touch {tmp_path}/here", "working_dir": "/", "env": {"PATH": str(tmp_path)}}
     answer = desk.post(path, {"parameters": {"targets": ["pretrain"]}, "job_variables": variables})
@@ -148,12 +82,12 @@ def test_a_run_cannot_name_its_command_its_folder_or_its_variables(desk: Desk, t
     assert not list(tmp_path.iterdir())
 
 
-def test_the_form_left_alone_brings_the_checkout_up_to_date(desk: Desk) -> None:
+def test_the_form_left_alone_brings_the_checkout_up_to_date(desk: Any) -> None:
     state = desk.ended(desk.start(targets=["evaluate"]))
     assert (state["type"], (desk.project / "model.txt").exists()) == ("COMPLETED", True)
 
 
-def test_another_choice_makes_an_isolated_run(desk: Desk, git: Callable[..., str]) -> None:
+def test_another_choice_makes_an_isolated_run(desk: Any, git: Callable[..., str]) -> None:
     parameters = (desk.project / "params.yaml").read_text()
     run = desk.start(choices={"pretrain": "rotation"}, targets=["evaluate"])
     state = desk.ended(run)
@@ -171,7 +105,7 @@ def test_another_choice_makes_an_isolated_run(desk: Desk, git: Callable[..., str
     assert "pretrain.name: 'simclr' -> 'rotation'" in next(e["data"] for e in found if e["key"] == "run-commit")
 
 
-def endless(desk: Desk, run: Any, folder: Path) -> int:
+def endless(desk: Any, run: Any, folder: Path) -> int:
     """The process of the endless stage of `run` in `folder`, when it is at work."""
     while not ((folder / "endless.pid").exists() and (folder / "endless.pid").read_text().strip()):
         assert desk.process.poll() is None
@@ -180,7 +114,7 @@ def endless(desk: Desk, run: Any, folder: Path) -> int:
     return int((folder / "endless.pid").read_text())
 
 
-def test_a_cancelled_run_saves_and_ends_within_ten_seconds(desk: Desk) -> None:
+def test_a_cancelled_run_saves_and_ends_within_ten_seconds(desk: Any) -> None:
     run = desk.start(targets=["endless"])
     pid = endless(desk, run, desk.project)
     asked = time.monotonic()
@@ -193,7 +127,7 @@ def test_a_cancelled_run_saves_and_ends_within_ten_seconds(desk: Desk) -> None:
     (desk.project / "endless.pid").unlink()
 
 
-def test_the_end_leaves_no_process_behind(desk: Desk) -> None:
+def test_the_end_leaves_no_process_behind(desk: Any) -> None:
     run = desk.start(name="last", targets=["endless"])
     pid = endless(desk, run, desk.project / ".repflow/runs/last")
     family = [psutil.Process(desk.process.pid), *psutil.Process(desk.process.pid).children(recursive=True)]
