@@ -21,7 +21,15 @@ def test_the_browser_shows_a_page(browser: Browser) -> None:
 def test_a_machine_without_a_browser_fails_only_where_one_is_required(
     required: str, expected: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_the_browser_shows_a_page"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"{__file__}::test_the_browser_shows_a_page",
+    ]
     environment = {**os.environ, "PATH": str(tmp_path), "REPFLOW_BROWSER": required}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert expected in done.stdout, done.stdout
