@@ -4,6 +4,7 @@ Choices are the files in `conf/`, numbers have bounds, names are words. None of 
 the project, or mean anything to a shell or to Hydra.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +28,9 @@ _NUMBERS: dict[str, tuple[str, int, int, str]] = {
 """Field to key, least, largest and meaning."""
 
 _PATHS = ("source", "target")
+
+_END = re.compile(r"(?<=\.)(?: (?=[A-Z0-9`])|$)")
+"""Behind a sentence; "et al. (2016)" does not end one."""
 
 
 class _Choices(BaseModel):
@@ -58,7 +62,7 @@ def choices_of(conf: Path) -> type[_Choices]:
         kind: Any = Literal[tuple(names)]
         if isinstance(default, list):
             kind = Annotated[list[kind], Field(min_length=1, max_length=len(names))]
-        about = "\n".join(f"{name}: {_first_line(conf / group / f'{name}.yaml')}" for name in names)
+        about = "\n".join(f"• {name}: {_about(conf / group / f'{name}.yaml')}" for name in names)
         fields[group] = (kind, Field(default, description=about))
     for domain in _PATHS:
         text = f"folder below data/raw/ with the {domain}'s images, for data=folder and data=one_folder"
@@ -68,7 +72,7 @@ def choices_of(conf: Path) -> type[_Choices]:
     for name, (_, least, largest, about) in _NUMBERS.items():
         fields[name] = (
             Annotated[int, Field(ge=least, le=largest)] | None,
-            Field(None, description=f"{about}; empty for what conf/ says"),
+            Field(None, description=f"{about}; None for what conf/ says"),
         )
     return create_model("Choices", __base__=_Choices, **fields)
 
@@ -79,9 +83,12 @@ def _defaults(conf: Path) -> list[tuple[str, str | list[str]]]:
     return [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
 
 
-def _first_line(path: Path) -> str:
+def _about(path: Path) -> str:
+    """What a file in conf/ says of itself: the sentences that end in its first line, or else the first sentence."""
     comments = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
-    return next((line for line in comments if not line.startswith("@package")), "")
+    said = [line for line in comments if not line.startswith("@package")]
+    *whole, _ = _END.split(said[0]) if said else [""]
+    return " ".join(whole) or _END.split(" ".join(said))[0]
 
 
 def _stage_names(project: Path) -> list[str]:

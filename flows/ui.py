@@ -92,6 +92,7 @@ def running(port: int, gpu: bool) -> Iterator[list[Service]]:
         "PREFECT_HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # Slots that a killed run held come back also where the server was started anew.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "REPFLOW_PROJECT": str(PROJECT),
