@@ -83,7 +83,7 @@ def open_deployments(page: Page, url: str) -> None:
     """From the front page of the UI at `url` to the list of deployments."""
     page.goto(url)
     page.get_by_role("link", name="Deployments", exact=True).click()
-    expect(page.get_by_role("row", name="pipeline").first).to_be_visible(timeout=_PATIENCE)
+    page.get_by_role("row", name="pipeline").first.wait_for()
 
 
 def open_form(page: Page, flow: str, deployment: str) -> None:
@@ -92,7 +92,7 @@ def open_form(page: Page, flow: str, deployment: str) -> None:
     row.get_by_role("link", name=deployment, exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Custom run").click()
-    expect(page.get_by_role("button", name="Submit")).to_be_visible(timeout=_PATIENCE)
+    page.get_by_role("button", name="Submit").wait_for()
 
 
 def open_choices(page: Page, field: str) -> list[str]:
@@ -106,15 +106,20 @@ def choose(page: Page, field: str, choice: str) -> None:
     """Choose in a drop-down of the form."""
     open_choices(page, field)
     page.get_by_role("option", name=choice, exact=True).click()
-    page.keyboard.press("Escape")  # where several may be chosen it stays open
-    expect(page.get_by_role("listbox")).to_have_count(0)
+    close_choices(page)  # where several may be chosen it stays open
+
+
+def close_choices(page: Page) -> None:
+    """Close the drop-down that is open."""
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_have_count(0, timeout=_PATIENCE)
 
 
 def start(page: Page) -> None:
     """Send the form, and look at the run."""
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("button", name="View run").click()
-    expect(page.get_by_role("tab", name="Logs")).to_be_visible(timeout=_PATIENCE)
+    page.get_by_role("tab", name="Logs").wait_for()
 
 
 def end_of(page: Page) -> str:
@@ -129,7 +134,7 @@ def open_artifact(page: Page, key: str) -> None:
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("link").filter(has=page.get_by_role("heading", name=key, exact=True)).click()
     page.locator("a[href*='/artifacts/artifact/']").first.click()
-    expect(page.get_by_role("tab", name="Raw")).to_be_visible(timeout=_PATIENCE)
+    page.get_by_role("tab", name="Raw").wait_for()
 
 
 def photograph(page: Page, name: str) -> None:
