@@ -14,13 +14,15 @@ from uuid import UUID
 
 from httpx import HTTPError
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.runtime import flow_run
 
 from graph import Stage
 
@@ -48,16 +50,34 @@ def publish(project: Path, stage: Stage, log: "logging.Logger | logging.LoggerAd
         if REPORT in stage.outputs and (project / REPORT).is_file():
             text = (project / REPORT).read_text(encoding="utf-8")
             create_markdown_artifact(text, key=artifact_key(REPORT), description=f"`{REPORT}`")
-        for picture in pictures(project, stage):
-            path = picture.relative_to(project).as_posix()
-            address = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
-            create_image_artifact(address, key=artifact_key(path), description=f"`{path}`")
+        show_pictures(project, stage)
         docs = project / DATA_DOCS / stage.address.partition("@")[2] / "index.html"
         if stage.address.startswith("validate@") and docs.is_file():
             key = artifact_key(f"{DATA_DOCS}/{docs.parent.name}")
             create_link_artifact(docs.as_uri(), key=key, link_text=str(docs))
     except Exception as error:
         log.warning("not all of what %s made could be shown here: %s", stage.address, error)
+
+
+def show_pictures(project: Path, stage: Stage) -> None:
+    """Show the pictures among the outputs of `stage` with the run, not with its task.
+
+    What a task made stands in one line behind it in the UI's graph, which dozens of pictures would make as small as a
+    stamp.
+    """
+    with get_client(sync_client=True) as client:
+        for picture in pictures(project, stage):
+            path = picture.relative_to(project).as_posix()
+            address = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+            client.create_artifact(
+                ArtifactCreate(
+                    key=artifact_key(path),
+                    type="image",
+                    description=f"`{path}`",
+                    data=address,
+                    flow_run_id=UUID(flow_run.id),
+                )
+            )
 
 
 def pictures(project: Path, stage: Stage) -> Iterator[Path]:

@@ -48,6 +48,7 @@ class Seen:
             )
         self.run_id = run_id
         self.artifacts = {each["key"]: each["data"] for each in found.json()}
+        self.in_graph = {each["key"] for each in found.json() if each["task_run_id"]}
         self.tasks = {task.name: task for task in tasks}
         names = {task.id: task.name for task in tasks}
         self.edges = {
@@ -125,6 +126,7 @@ def test_metrics_report_pictures_progress_and_data_docs_are_artifacts(first: See
     assert '{"metric": "accuracy", "value": 0.5}' in first.artifacts["metrics-adapt-train-on"]
     assert first.artifacts["reports-report"] == "# The report\n"
     assert first.artifacts["reports-pictures-a"] == "data:image/png;base64,cGljdHVyZQ=="
+    assert first.in_graph == set(first.artifacts) - {"reports-pictures-a"}, "a stage's pictures would crowd the graph"
     assert float(first.artifacts["progress-end"]) == 100
     assert (project / "reports/data_docs/source/index.html").as_uri() in first.artifacts["reports-data-docs-source"]
 
