@@ -1,4 +1,4 @@
-"""Augmentation alone, on one thread: images per second of processor time from uint8 images in memory to float tensors."""
+"""Augmentation alone, on one thread: images per second of processor time, from uint8 in memory to float tensors."""
 
 import time
 from collections.abc import Callable
