@@ -1,6 +1,7 @@
 """Many isolated runs queued at once on the server, worker and deployment of `make ui`, in a project of two stages."""
 
 import hashlib
+import itertools
 import json
 import signal
 import subprocess
@@ -110,7 +111,7 @@ def _ui(project: Path) -> Iterator[str]:
     with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            said = [line for line, _ in zip(process.stdout, range(2), strict=False)]
+            said = [*itertools.islice(process.stdout, 2)]
             if len(said) < 2:
                 raise RuntimeError(f"flows/ui.py ended with {process.wait()}")
             yield f"http://{HOST}:{port}/api"
