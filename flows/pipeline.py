@@ -40,7 +40,7 @@ from processes import Processes, with_source
 from repflow.errors import RepflowError
 from repflow.runs.isolated import finish, isolated, name_of
 from repflow.runs.start import without
-from slots import create_limits
+from slots import NoServer, create_limits
 from stage_run import RETRY_DELAYS, Stages, worth_retrying
 
 SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
@@ -211,7 +211,11 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
-        create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        try:
+            create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        except NoServer as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         state = pipeline(targets=given.targets, force=given.force, return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() else 1
