@@ -29,24 +29,31 @@ class Rival:
     run: Callable[[float], float]
 
 
-def again(name: str, maker: Callable[..., Callable[[int], Any]], units: int, *arguments: Any) -> Rival:
+def again(
+    name: str,
+    maker: Callable[..., Callable[[int], Any]],
+    units: int,
+    *arguments: Any,
+    now: Callable[[], float] = time.perf_counter,
+) -> Rival:
     """A rival that does one thing again and again.
 
     Args:
         name: of the rival.
         maker: called with `arguments`, gives what is done, which is told its number; its docstring says what that is.
         units: of work in doing it once.
+        now: the clock, in seconds.
     """
     act = maker(*arguments)
     number = 0
 
     def run(seconds: float) -> float:
         nonlocal number
-        first, started = number, time.perf_counter()
+        first, started = number, now()
         while True:
             act(number)
             number += 1
-            elapsed = time.perf_counter() - started
+            elapsed = now() - started
             if elapsed >= seconds:
                 return (number - first) * units / elapsed
 
