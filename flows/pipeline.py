@@ -42,6 +42,7 @@ from repflow.runs.isolated import finish, isolated, name_of
 from repflow.runs.start import without
 from slots import NoServer, create_limits
 from stage_run import RETRY_DELAYS, Stages, worth_retrying
+from worker import ends_with_worker
 
 SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
 """Seconds that a server on a new database may take to come up; Prefect's own 20 are too few on two cores."""
@@ -90,15 +91,16 @@ def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path],
     What the user or the machine can mend comes back as a failed state that says so.
     """
     overrides = choices.overrides()
-    try:
-        if overrides or name:
-            state = _beside(overrides, name, push, work)
-        else:
-            with _checkout(PROJECT):
-                state = work(PROJECT)
-    except (DvcException, RepflowError, RuntimeError, ValueError) as error:
-        state = Failed(message=str(error))
-    wait_for_server()
+    with ends_with_worker(get_run_logger()):
+        try:
+            if overrides or name:
+                state = _beside(overrides, name, push, work)
+            else:
+                with _checkout(PROJECT):
+                    state = work(PROJECT)
+        except (DvcException, RepflowError, RuntimeError, ValueError) as error:
+            state = Failed(message=str(error))
+        wait_for_server()
     return state
 
 

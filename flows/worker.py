@@ -1,0 +1,39 @@
+"""A run that a worker started does not outlive it: cancelling is the worker's work, so nobody else could end it."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.runtime import deployment
+
+_LOOK = 1.0
+"""Seconds between two looks at whether the worker is there."""
+
+
+@contextmanager
+def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iterator[None]:
+    """For the length of the block, end this process as a cancelled one ends where its worker is killed.
+
+    A run that nobody but a terminal started has no worker.
+    """
+    if deployment.id is None:
+        yield
+        return
+    over, worker = threading.Event(), os.getppid()
+
+    def watch() -> None:
+        while not over.wait(_LOOK):
+            if os.getppid() != worker:
+                log.error("the worker was killed; what was trained is saved, and goes on when the run is started again")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
