@@ -23,13 +23,14 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
     if deployment.id is None:
         yield
         return
-    over, worker = threading.Event(), os.getppid()
+    over, worker, main = threading.Event(), os.getppid(), threading.get_ident()
 
     def watch() -> None:
         while not over.wait(_LOOK):
             if os.getppid() != worker:
                 log.error("the worker was killed; what was trained is saved, and goes on when the run is started again")
-                os.kill(os.getpid(), signal.SIGTERM)
+                # To this thread, which waits: another that took the signal would not wake it.
+                signal.pthread_kill(main, signal.SIGTERM)
                 return
 
     threading.Thread(target=watch, daemon=True).start()
