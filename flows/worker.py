@@ -28,6 +28,7 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
     def watch() -> None:
         while not over.wait(_LOOK):
             if os.getppid() != worker:
+                _print_nowhere()
                 log.error("the worker was killed; what was trained is saved, and goes on when the run is started again")
                 # To this thread, which waits: another that took the signal would not wake it.
                 signal.pthread_kill(main, signal.SIGTERM)
@@ -38,3 +39,11 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
         yield
     finally:
         over.set()
+
+
+def _print_nowhere() -> None:
+    """The worker read what is printed here. A pipe without a reader would end the first thread that logs a line."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
