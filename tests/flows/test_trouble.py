@@ -127,12 +127,14 @@ def test_a_lock_that_a_killed_dvc_left_is_no_obstacle(
     assert again.returncode == 0, said
 
 
-def test_a_run_ends_with_its_killed_worker(server: Any, project: Path, is_gone: Callable[[int], bool]) -> None:
+def test_a_run_ends_with_its_killed_worker(
+    server: Any, project: Path, tmp_path: Path, is_gone: Callable[[int], bool]
+) -> None:
     forget(project, "patient.txt")
     environment = {**os.environ, "PREFECT_API_URL": server.url, "REPFLOW_PROJECT": str(project)}
     subprocess.run([sys.executable, project / "flows/setup.py"], env=environment, check=True)
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu"]
-    log = project / ".repflow" / "worker.log"
+    log = tmp_path / "worker.log"
     with get_client(sync_client=True) as client, open(log, "w") as output:
         deployment = client.read_deployment_by_name("pipeline/cpu")
         run = client.create_flow_run_from_deployment(deployment.id, parameters={"targets": ["patient"]})
@@ -147,13 +149,13 @@ def test_a_run_ends_with_its_killed_worker(server: Any, project: Path, is_gone: 
             worker.kill()
             worker.wait()
         holder = (project / ".dvc/tmp/rwlock").read_text()
+        assert is_gone(int(holder.split('"pid": ')[1].split(",")[0]))
         while not (state := client.read_flow_run(run.id).state).is_final():
             time.sleep(0.1)
-        assert is_gone(int(holder.split('"pid": ')[1].split(",")[0]))
         assert state.is_crashed()
         filter_ = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
         wanted = "the worker was killed; what was trained is saved"
-        while not any(entry.message.startswith(wanted) for entry in client.read_logs(filter_)):
+        while not any(entry.message.startswith(wanted) for entry in client.read_logs(filter_, 200, 0)):
             time.sleep(0.1)
     forget(project, "patient.here")
 
