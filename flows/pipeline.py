@@ -40,8 +40,9 @@ from processes import Processes, with_source
 from repflow.errors import RepflowError
 from repflow.runs.isolated import finish, isolated, name_of
 from repflow.runs.start import without
-from slots import create_limits
+from slots import NoServer, create_limits
 from stage_run import RETRY_DELAYS, Stages, worth_retrying
+from worker import ends_with_worker
 
 SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
 """Seconds that a server on a new database may take to come up; Prefect's own 20 are too few on two cores."""
@@ -90,15 +91,16 @@ def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path],
     What the user or the machine can mend comes back as a failed state that says so.
     """
     overrides = choices.overrides()
-    try:
-        if overrides or name:
-            state = _beside(overrides, name, push, work)
-        else:
-            with _checkout(PROJECT):
-                state = work(PROJECT)
-    except (DvcException, RepflowError, RuntimeError, ValueError) as error:
-        state = Failed(message=str(error))
-    wait_for_server()
+    with ends_with_worker(get_run_logger()):
+        try:
+            if overrides or name:
+                state = _beside(overrides, name, push, work)
+            else:
+                with _checkout(PROJECT):
+                    state = work(PROJECT)
+        except (DvcException, RepflowError, RuntimeError, ValueError) as error:
+            state = Failed(message=str(error))
+        wait_for_server()
     return state
 
 
@@ -211,7 +213,11 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
-        create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        try:
+            create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        except NoServer as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         state = pipeline(targets=given.targets, force=given.force, return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() else 1

@@ -28,7 +28,7 @@ from parameters import Choices, RunName
 from pipeline import AS_IT_IS, SERVER_START, bring_up_to_date, in_its_place, run_name
 from processes import Processes, with_source
 from repflow.errors import RepflowError
-from slots import Slots, create_limits, processors
+from slots import NoServer, Slots, create_limits, processors
 from stage_run import DVC, Stages, cause
 from trials import STAGE, task_runner, trials
 
@@ -110,7 +110,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=processors(), help="processes for trials (default: processors)")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
-        create_limits({"cpu": None, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        try:
+            create_limits({"cpu": None, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        except NoServer as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         state: State[Any] = search(workers=given.workers, return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if isinstance(state, State) and state.is_completed() else 1

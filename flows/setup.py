@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from parameters import PROJECT
-from slots import KINDS, create_limits
+from slots import KINDS, NoServer, create_limits
 
 POOLS = {"cpu": "Machines that train on their processors.", "gpu": "Machines with a CUDA GPU."}
 
@@ -105,7 +105,11 @@ def main() -> int:
     if "PREFECT_API_URL" not in os.environ:
         print("error: set PREFECT_API_URL to the server's, as http://127.0.0.1:4200/api", file=sys.stderr)
         return 2
-    set_up({kind: getattr(given, kind) for kind in KINDS})
+    try:
+        set_up({kind: getattr(given, kind) for kind in KINDS})
+    except NoServer as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(f"{os.environ['PREFECT_API_URL']}: limits, work pools and deployments are there")
     return 0
 

@@ -18,6 +18,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalC
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 
 from processes import Stopped
 
@@ -26,6 +27,10 @@ KINDS = ("cpu", "gpu")
 
 class NoLimit(Exception):
     """The server was not set up."""
+
+
+class NoServer(RuntimeError):
+    """There is no server where one should be, or it takes no orders from here."""
 
 
 _EVERY = 0.5
@@ -107,8 +112,11 @@ def create_limits(limits: Mapping[str, int | None], alone: bool = False) -> None
         limits: kind to how many at once; None for this machine's number where the server has no such limit yet, and for
             what it has where there is one.
         alone: whether nothing else can be at work on the server, so that a slot that is taken was left by a killed run.
+
+    Raises:
+        NoServer: it does not answer, or refuses.
     """
-    with get_client(sync_client=True) as client:
+    with _spoken_to(), get_client(sync_client=True) as client:
         for name, limit in limits.items():
             wanted = GlobalConcurrencyLimitUpdate.model_validate(
                 {**({"limit": limit} if limit is not None else {}), **({"active_slots": 0} if alone else {})}
@@ -121,6 +129,25 @@ def create_limits(limits: Mapping[str, int | None], alone: bool = False) -> None
             else:
                 if wanted.model_fields_set:
                     client.update_global_concurrency_limit(name, wanted)
+
+
+@contextmanager
+def _spoken_to() -> Iterator[None]:
+    """What a server that does not answer, or refuses, means to the user."""
+    url = PREFECT_API_URL.value() or "the server"
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise
+        raise NoServer(
+            f"{url} refuses ({error.response.reason_phrase}); set PREFECT_API_AUTH_STRING to its user:password"
+        ) from error
+    except httpx.TransportError as error:
+        raise NoServer(
+            f"{url}: no Prefect server answers there ({error}); start it (make ui), or unset PREFECT_API_URL for one"
+            " that lasts as long as the run"
+        ) from error
 
 
 def processors() -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 
@@ -139,7 +139,7 @@ def answers(url: str) -> bool:
 def is_online(url: str, worker: str) -> bool:
     """Whether the server at `url` has heard of the worker."""
     with suppress(httpx.HTTPError):
-        found = httpx.post(f"{url}/work_pools/{worker.split('-')[0]}/workers/filter", json={}, timeout=5).json()
+        found = _ask(f"{url}/work_pools/{worker.split('-')[0]}/workers/filter", {})
         return any(each["name"] == worker and each["status"] == "ONLINE" for each in found)
     return False
 
@@ -148,15 +148,24 @@ def cancel_runs(url: str) -> None:
     """Cancel what runs, and wait a while until it has ended; its training goes on from its checkpoint another time."""
     going = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
     end = time.monotonic() + _END
-    with suppress(httpx.HTTPError):
-        asked: set[str] = set()
-        while (runs := httpx.post(f"{url}/flow_runs/filter", json=going, timeout=5).json()) and time.monotonic() < end:
-            for run in runs:
-                if run["id"] not in asked:
-                    state = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
-                    httpx.post(f"{url}/flow_runs/{run['id']}/set_state", json=state, timeout=5)
-                    asked.add(run["id"])
-            time.sleep(0.3)
+    asked: set[str] = set()
+    while time.monotonic() < end:
+        with suppress(httpx.HTTPError):  # the database has one writer, and the server says so now and then
+            runs = {run["id"] for run in _ask(f"{url}/flow_runs/filter", going)}
+            if not runs:
+                return
+            for run in runs - asked:
+                state = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
+                _ask(f"{url}/flow_runs/{run}/set_state", state)
+                asked.add(run)
+        time.sleep(0.3)
+
+
+def _ask(address: str, values: dict[str, Any]) -> Any:
+    """What the server answers; raises httpx.HTTPError where it does not, or refuses."""
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    auth = httpx.BasicAuth(user, password) if user else None
+    return httpx.post(address, json=values, timeout=5, auth=auth).raise_for_status().json()
 
 
 def main() -> int:

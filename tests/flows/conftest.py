@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -59,6 +59,10 @@ stages:
   patient:  # ends when it is told to
     cmd: touch patient.here; until test -e go.on; do sleep 0.1; done; echo done > patient.txt
     outs: [patient.txt]
+  behind:
+    cmd: cp patient.txt behind.txt
+    deps: [patient.txt]
+    outs: [behind.txt]
   preempted:  # asked to end at first, at its end the second time
     cmd: 'test -e saved || { touch saved; exit 75; }; echo done > preempted.txt'
     outs: [preempted.txt]
@@ -75,11 +79,11 @@ class Server:
 
     Args:
         home: its folder, with its database.
-        port: to listen at, None for a free one.
+        settings: variables that it has.
     """
 
-    def __init__(self, home: Path, port: int | None = None):
-        self.home, self.port = home, port or _free_port()
+    def __init__(self, home: Path, settings: Mapping[str, str] | None = None):
+        self.home, self.port, self.settings = home, _free_port(), dict(settings or {})
         home.mkdir(parents=True, exist_ok=True)
         self.log = home / "server.log"
         self.start()
@@ -94,6 +98,7 @@ class Server:
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            **self.settings,
         }
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with open(self.log, "ab") as log:
@@ -137,6 +142,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         with temporary_settings({PREFECT_API_URL: started.url}):
             create_limits({"cpu": 4, "gpu": 1})
             yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    """A server that asks for a password."""
+    started = Server(tmp_path / "guarded", {"PREFECT_SERVER_API_AUTH_STRING": "team:secret"})
+    try:
+        yield started
     finally:
         started.stop()
 
