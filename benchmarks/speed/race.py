@@ -1,13 +1,14 @@
 """Rivals that run in turns, so that what else the machine does hits all of them alike."""
 
 import inspect
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from speed.spreads import rounded, spread
 
 WARM = 3
 """Steps of a training before its clock starts: workers start, caches fill, kernels are chosen."""
@@ -147,17 +148,3 @@ def race(
             entry["times"] = spread([mine / theirs for mine, theirs in zip(ours, rates[rival.name], strict=True)])
         measured.append(entry)
     return {"name": name, "unit": unit, "settings": settings, "rivals": measured}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    return {
-        "median": rounded(statistics.median(values)),
-        "low": rounded(min(values)),
-        "high": rounded(max(values)),
-    }
-
-
-def rounded(value: float) -> float:
-    """To four digits that count."""
-    return float(f"{value:.4g}")
