@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from repflow.errors import RepflowError, StorageError
+from repflow.runs.commands import app as runs
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -291,6 +292,9 @@ def compose(
     from repflow.stages import compose as stage
 
     stage.run(overrides or [])
+
+
+app.add_typer(runs, name="runs", rich_help_panel=_USE)
 
 
 @app.command(rich_help_panel=_USE)
