@@ -9,14 +9,14 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
@@ -87,13 +87,40 @@ def deploy(project: Path) -> None:
                 concurrency_options=ConcurrencyOptions(
                     collision_strategy=entry["concurrency_limit"]["collision_strategy"]
                 ),
-                schedules=[_schedule(each) for each in entry.get("schedules", ())],
+                schedules=_schedules(entry["schedules"], _scheduled(client, f"{flow.name}/{entry['name']}")),
             )
 
 
-def _schedule(declared: Mapping[str, Any]) -> DeploymentScheduleCreate:
-    cron = CronSchedule(cron=declared["cron"], timezone=declared["timezone"])
-    return DeploymentScheduleCreate(schedule=cron, active=declared["active"], slug=declared["slug"])
+def _scheduled(client: SyncPrefectClient, name: str) -> list[DeploymentSchedule]:
+    """The schedules that a deployment has on the server, none where it is not there yet."""
+    try:
+        return client.read_deployment_by_name(name).schedules
+    except ObjectNotFound:
+        return []
+
+
+def _schedules(
+    declared: Sequence[Mapping[str, Any]], there: Sequence[DeploymentSchedule]
+) -> list[DeploymentScheduleCreate]:
+    """The schedules that are declared, on or off as on the server, and those that people have added there.
+
+    Prefect itself replaces all of them with those that it is given.
+    """
+    active = {each.slug: each.active for each in there}
+    slugs = [each["slug"] for each in declared]
+    added = [
+        DeploymentScheduleCreate(schedule=each.schedule, active=each.active, slug=each.slug, parameters=each.parameters)
+        for each in there
+        if each.slug not in slugs
+    ]
+    return added + [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=each["cron"], timezone=each["timezone"]),
+            active=active.get(each["slug"], each["active"]),
+            slug=each["slug"],
+        )
+        for each in declared
+    ]
 
 
 def main() -> int:

@@ -91,6 +91,7 @@ def running(port: int, gpu: bool) -> Iterator[list[Service]]:
         "PREFECT_API_URL": url,
         "PREFECT_HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",  # until a run that waits asks again
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # Slots that a killed run held come back also where the server was started anew.

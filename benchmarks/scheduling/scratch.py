@@ -60,8 +60,10 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def timed(folder: Path, command: list[str], url: str | None = None, home: Path | None = None) -> tuple[float, str]:
-    """Seconds that `command` takes in the clone `folder`, and the last line that it prints.
+def timed(
+    folder: Path, command: list[str], url: str | None = None, home: Path | None = None
+) -> tuple[float, list[str]]:
+    """Seconds that `command` takes in the clone `folder`, and the lines that it prints.
 
     Args:
         folder: where it runs, by the code that is there.
@@ -81,7 +83,7 @@ def timed(folder: Path, command: list[str], url: str | None = None, home: Path |
     seconds = time.monotonic() - started
     if code:
         raise RuntimeError("\n".join([f"{' '.join(command)}: exit code {code}", *lines[-20:]]))
-    return seconds, lines[-1] if lines else ""
+    return seconds, lines
 
 
 @contextmanager

@@ -81,7 +81,8 @@ def test_the_page_has_a_place_for_every_section() -> None:
 )
 def test_a_flow_that_ran_too_much_or_too_little_is_not_measured(said: str, cached: bool) -> None:
     with pytest.raises(RuntimeError, match="the flow was to run"):
-        graph._stages(said, cached)
+        graph._stages([said], cached)
+    assert graph._stages(["Completed: 15 stages, 15 of them cached", "07:13 | Stopping"], cached=True) == 15
 
 
 def test_spans_that_touch_are_not_at_once() -> None:
@@ -91,7 +92,7 @@ def test_spans_that_touch_are_not_at_once() -> None:
 
 
 def test_a_command_that_fails_ends_the_measurement_with_its_words(tmp_path: Path) -> None:
-    assert scratch.timed(tmp_path, ["sh", "-c", "echo first; echo last"])[1] == "last"
+    assert scratch.timed(tmp_path, ["sh", "-c", "echo first; echo last"])[1] == ["first", "last"]
     with pytest.raises(RuntimeError, match="exit code 3\nbroken"):
         scratch.timed(tmp_path, ["sh", "-c", "echo broken; exit 3"])
 
