@@ -15,10 +15,11 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 # Without bytecode every stage would compile its imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help repro test lint lock clean
+.PHONY: help repro ui test lint lock clean
 
 help:
 	@echo 'make repro   run every stage that is not up to date (dvc repro)'
+	@echo 'make ui      a Prefect server with its UI, a worker and the deployments, until Ctrl-C (make ui PORT=4300)'
 	@echo 'make test    linters, types, import layers and all tests'
 	@echo 'make lint    the same without the tests'
 	@echo 'make lock    compile requirements.lock from pyproject.toml'
@@ -26,6 +27,10 @@ help:
 
 repro: .venv/installed
 	$(BIN)/dvc repro
+
+PORT ?= 4200
+ui: .venv/installed
+	@$(BIN)/python flows/ui.py --port $(PORT)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import networkx
+import yaml
 from dvc.repo import Repo
+from dvc.stage import PipelineStage
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Stage:
         upstream: addresses of the stages whose outputs it reads.
         outputs: files and folders it makes, relative to the project.
         metrics: those of them that DVC shows as metrics.
+        slot: which of the machine's limits it counts against: "gpu" where it depends on the parameter `hardware`, and
+            that names one, else "cpu".
     """
 
     address: str
@@ -26,6 +30,7 @@ class Stage:
     upstream: tuple[str, ...]
     outputs: tuple[str, ...]
     metrics: tuple[str, ...]
+    slot: str
 
 
 def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
@@ -45,6 +50,7 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
         graph = networkx.relabel_nodes(repo.index.graph.reverse(), addresses)  # from upstream to downstream
         nodes = {address: node for node, address in addresses.items()}
         wanted = _with_upstream(graph, targets)
+        accelerator = _accelerator(project)
         return {
             address: Stage(
                 address,
@@ -52,6 +58,7 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
                 tuple(sorted(graph.predecessors(address))),
                 tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs)),
                 tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs if out.metric)),
+                _slot(nodes[address], accelerator),
             )
             for level, generation in enumerate(networkx.topological_generations(graph))
             for address in sorted(generation)
@@ -59,13 +66,25 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
         }
 
 
-def _address(node: "networkx.Graph") -> str:
+def _address(node: PipelineStage) -> str:
     """DVC's own `addressing` depends on the working directory; this does not."""
     path: str = node.path_in_repo
     name: str | None = getattr(node, "name", None)
     if name is None:
         return path
     return name if path == "dvc.yaml" else f"{path}:{name}"
+
+
+def _accelerator(project: Path) -> str:
+    """What `params.yaml` says that the project computes on."""
+    path = project / "params.yaml"
+    parameters = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return str(((parameters or {}).get("hardware") or {}).get("accelerator", "cpu"))
+
+
+def _slot(stage: PipelineStage, accelerator: str) -> str:
+    uses_hardware = any("hardware" in getattr(dep, "params", ()) for dep in stage.deps)
+    return "gpu" if uses_hardware and accelerator != "cpu" else "cpu"
 
 
 def _with_upstream(graph: "networkx.DiGraph", targets: Iterable[str]) -> set[str]:

@@ -1,7 +1,7 @@
 """When and where the graph runs: a Prefect flow with one task for each stage of the DVC graph.
 
 DVC says what the stages are, what they wait for and what is cached; this flow only starts them, side by side where the
-graph lets them, and shows what came of it.
+graph lets them and the machine's slots allow, and shows what came of it.
 
     python flows/pipeline.py                      # everything that is not up to date
     python flows/pipeline.py evaluate --slots 4   # one stage and what it needs, up to four at once
@@ -10,133 +10,189 @@ With PREFECT_API_URL set it reports to that server, without it to one that lasts
 """
 
 import argparse
-import json
-import math
+import fcntl
+import os
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+from dvc.exceptions import DvcException
 from prefect import State, flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
-from prefect.states import Cancelled, Completed, Failed
-from pydantic import Field
+from prefect.states import Completed, Failed
 
+from artifacts import Progress, publish
 from graph import Stage, read_graph
-from processes import Processes, Stopped
+from parameters import PROJECT, Choices, RunName, Target
+from processes import Processes, with_source
+from repflow.errors import RepflowError
+from repflow.runs.isolated import finish, isolated, name_of
+from repflow.runs.start import without
+from slots import NoServer, create_limits
+from stage_run import RETRY_DELAYS, Stages, worth_retrying
+from worker import ends_with_worker
 
-PROJECT = Path(__file__).resolve().parents[1]
-REPORT = "reports/report.md"
-_SERVER_START = 300
+SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
 """Seconds that a server on a new database may take to come up; Prefect's own 20 are too few on two cores."""
 
+_SERVER_AWAY = 900.0
+"""Seconds that a run waits at its end for a server that does not answer."""
 
-@flow(name="pipeline")
+
+AS_IT_IS = Choices()
+
+
+def run_name() -> str:
+    """The name of a flow run: its isolated run's, or "checkout"."""
+    given = flow_run.parameters
+    choices = given.get("choices") or AS_IT_IS
+    overrides = (choices if isinstance(choices, Choices) else Choices.model_validate(choices)).overrides()
+    return given.get("name") or (name_of(overrides) if overrides else "checkout")
+
+
+@flow(name="pipeline", flow_run_name=run_name)
 def pipeline(
-    targets: list[str] | None = None,
-    slots: Annotated[int, Field(ge=1)] = 2,
+    choices: Choices = AS_IT_IS,
+    targets: Sequence[Target] = (),
+    name: RunName = "",
+    push: bool = False,
     force: bool = False,
-    project: Path = PROJECT,
 ) -> State[Any]:
-    """Bring the graph up to date.
+    """Bring the checkout up to date or, with other choices or a name, make an isolated run beside it.
+
+    An isolated run works in a git worktree of its own and commits its parameters, metrics and plots on the branch
+    run/NAME. One that was stopped goes on when it is started again.
 
     Args:
-        targets: stages ("adapt@dann") or groups of them ("adapt") to bring up to date, with all that they need; none
-            for the whole graph.
-        slots: how many stages may run at once.
+        choices: what is to differ from the defaults in conf/.
+        targets: stages or groups of them to bring up to date, with all that they need; none for the whole graph.
+        name: of an isolated run, lower-case words with dashes; empty for one made from the choices.
+        push: push the branch of an isolated run, and the DVC cache.
         force: run stages that are up to date, too.
-        project: the folder with dvc.yaml.
     """
-    stages = read_graph(project, targets or ())
-    # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
-    processes = Processes(project, slots)
-    run_stage = task(cache_policy=NO_CACHE)(_stage_runner(processes, force))
+    return in_its_place(choices, name, push, lambda project: bring_up_to_date(project, targets, force))
+
+
+def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
+    """Call `work` with the checkout or, where choices or a name are given, with an isolated run's folder.
+
+    What the user or the machine can mend comes back as a failed state that says so.
+    """
+    overrides = choices.overrides()
+    with ends_with_worker(get_run_logger()):
+        try:
+            if overrides or name:
+                state = _beside(overrides, name, push, work)
+            else:
+                with _checkout(PROJECT):
+                    state = work(PROJECT)
+        except (DvcException, RepflowError, RuntimeError, ValueError) as error:
+            state = Failed(message=str(error))
+        wait_for_server()
+    return state
+
+
+def _beside(overrides: list[str], name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
+    """An isolated run."""
+    log = get_run_logger()
+    with isolated(PROJECT, overrides, name, push) as run:
+        log.info("run %s: works in %s", run.name, run.folder)
+        left_out = run.repository.uncommitted()
+        if left_out:
+            log.warning(without(left_out))
+        state = work(run.folder)
+        if not state.is_completed():
+            return Failed(message=f"{state.message}; once that is mended, run {run.name} goes on when started again")
+        message = finish(run, push)
+        create_markdown_artifact(f"```\n{message}\n```", key="run-commit", description=f"`git show {run.branch}`")
+        return Completed(message=f"{state.message}; committed on {run.branch}")
+
+
+@contextmanager
+def _checkout(project: Path) -> Iterator[None]:
+    """One flow at a time in the user's checkout; stages of two would wait for each other's locks."""
+    folder = project / ".repflow"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "checkout.lock", "a") as lock:
+        told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    get_run_logger().info("waits for another run that is at work in %s", project)
+                told = True
+                time.sleep(0.5)
+        yield
+
+
+def wait_for_server() -> None:
+    """Wait until the server answers, so that how the run ended is told to somebody."""
+    end = time.monotonic() + _SERVER_AWAY
+    with get_client(sync_client=True) as client:
+        while client.api_healthcheck() is not None and time.monotonic() < end:
+            time.sleep(1)
+
+
+def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = False) -> State[Any]:
+    """Run the stages of the graph in `project` that are not up to date, each as a task of the flow that calls this.
+
+    Args:
+        project: the folder with dvc.yaml.
+        targets: stages ("adapt@dann") or groups of them ("adapt"); all that they need runs, too.
+        force: run stages that are up to date, too.
+    """
+    stages = read_graph(project, targets)
+    processes = Processes(project, with_source(project))
+    runs = Stages(processes, force)
+    run_stage = _stage_task(project, runs)
     futures: dict[str, PrefectFuture[State[Any]]] = {}
     try:
+        runs.look(get_run_logger())
+        # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
         for address, stage in stages.items():
             named = run_stage.with_options(name=address, task_run_name=address)
-            futures[address] = named.submit(address, wait_for=[futures[each] for each in stage.upstream])
+            futures[address] = named.submit(stage, wait_for=[futures[each] for each in stage.upstream])
         for future in futures.values():
             future.wait()
     except BaseException:
         processes.stop()
         raise
-    states = {address: future.state for address, future in futures.items()}
-    publish(project, [stages[address] for address, state in states.items() if state.is_completed()])
-    return _outcome(states)
+    return _outcome({address: future.state for address, future in futures.items()})
 
 
-def _stage_runner(processes: Processes, force: bool) -> Any:
-    """The function that a task runs: one stage, by DVC."""
-
-    def run_stage(address: str) -> State[Any]:
-        log, lines = get_run_logger(), []
+def _stage_task(project: Path, runs: Stages) -> Any:
+    def run_stage(stage: Stage) -> State[Any]:
+        log, progress = get_run_logger(), Progress(stage.address)
 
         def show(line: str) -> None:
-            lines.append(line)
             log.info("%s", line)
+            progress.hear(line)
 
-        # `-s`: only single stages can run side by side, whole branches would wait for each other's lock on the stages
-        # that they share. `-m dvc`: the DVC of this Python, whatever the PATH says.
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
-        try:
-            code = processes.run([*command, "--force"] if force else command, show)
-        except Stopped:
-            return Cancelled(message="the run was stopped")
-        if code:
-            return Failed(message=f"{address}: {cause(lines)}")
-        if any(mark in line for line in lines for mark in _UNCHANGED):
-            return Completed(name="Cached", message="up to date, or restored from DVC's cache")
-        return Completed(message="ran")
+        state = runs.run(stage, log, show)
+        if state.is_completed():
+            publish(project, stage, log)
+        return state
 
-    return run_stage
-
-
-_UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
-"""What DVC says of a stage that it did not run."""
-
-
-def cause(lines: list[str]) -> str:
-    """Why a stage failed, in one line: its own error, else DVC's, which names the exit code."""
-    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    of_dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (own or of_dvc or lines or ["it said nothing"])[-1]
-
-
-def publish(project: Path, stages: Iterable[Stage]) -> None:
-    """Show the metrics of `stages` as tables and the report as a page of the run."""
-    for stage in stages:
-        for path in stage.metrics:
-            if (project / path).is_file():
-                values = json.loads((project / path).read_text(encoding="utf-8"))
-                create_table_artifact(table_rows(values), key=artifact_key(path), description=f"`{path}`")
-        if REPORT in stage.outputs and (project / REPORT).is_file():
-            text = (project / REPORT).read_text(encoding="utf-8")
-            create_markdown_artifact(text, key=artifact_key(REPORT), description=f"`{REPORT}`")
-
-
-def artifact_key(path: str) -> str:
-    """The key of a file's artifact: lower-case words with dashes, as "metrics-adapt-dann"."""
-    words = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in path.rsplit(".", 1)[0])
-    return "-".join(words.lower().split())
-
-
-def table_rows(values: Any, key: str = "") -> list[dict[str, Any]]:
-    """Nested metrics as rows of a table, one for each number, with points between the levels of its name."""
-    if isinstance(values, Mapping):
-        return [row for name, each in values.items() for row in table_rows(each, f"{key}.{name}" if key else str(name))]
-    if isinstance(values, list):
-        return [row for number, each in enumerate(values) for row in table_rows(each, f"{key}.{number}")]
-    if isinstance(values, float) and not math.isfinite(values):
-        values = str(values)  # JSON has no such number
-    return [{"metric": key, "value": values}]
+    return task(
+        cache_policy=NO_CACHE,  # DVC decides what is cached
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=RETRY_DELAYS,
+        retry_condition_fn=worth_retrying,
+    )(run_stage)
 
 
 def _outcome(states: Mapping[str, State[Any]]) -> State[Any]:
@@ -153,18 +209,16 @@ def main() -> int:
     """Run the flow from the command line; 0 where every stage is up to date."""
     parser = argparse.ArgumentParser(description="Bring the DVC graph up to date under Prefect.")
     parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of them (adapt); none for all")
-    parser.add_argument("--slots", type=int, default=2, help="how many stages may run at once (default: 2)")
+    parser.add_argument("--slots", type=int, help="how many stages may run at once on the server (default: processors)")
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
-    parser.add_argument("--project", type=Path, default=PROJECT, help="folder with dvc.yaml (default: this one)")
     given = parser.parse_args()
-    settings = {
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: _SERVER_START,
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-    }
-    with temporary_settings(settings):
-        state = pipeline(
-            given.targets, slots=given.slots, force=given.force, project=given.project.resolve(), return_state=True
-        )
+    with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
+        try:
+            create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
+        except NoServer as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        state = pipeline(targets=given.targets, force=given.force, return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() else 1
 

@@ -1,7 +1,33 @@
 """What all tests need."""
 
+import os
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A shell that starts a command in the background lets it ignore SIGINT, and its children with it. Processes under test
 # have to hear the signals that they are sent, however the tests were started.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium; without one the test is skipped or, where REPFLOW_BROWSER is "required", fails.
+
+    It is closed after each module: while Playwright is at work, this thread counts as one that runs an event loop, in
+    which Prefect behaves differently.
+    """
+    from screenshots import NoBrowser, chromium
+
+    try:
+        with chromium() as opened:
+            yield opened
+    except NoBrowser as error:
+        if os.environ.get("REPFLOW_BROWSER") == "required":
+            raise
+        pytest.skip(str(error))

@@ -12,7 +12,7 @@ from dvc.repo import Repo
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-FAMILIES = ("pretext", "semisup", "adaptation")
+FAMILIES = ("pretext", "clustering", "semisup", "adaptation")
 PIPELINE_TOOLS = ("dvc", "prefect", "great_expectations", "optuna", "hydra", "matplotlib", "jinja2")
 
 IMPORT_ALL = """

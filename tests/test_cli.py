@@ -72,7 +72,8 @@ def test_each_commands_help_says_what_it_makes_and_gives_an_example(command: str
 
 
 @pytest.mark.parametrize(
-    ("command", "family"), [("pretrain", "pretext"), ("finetune", "semisup"), ("adapt", "adaptation")]
+    ("command", "family"),
+    [("pretrain", "pretext"), ("pretrain", "clustering"), ("finetune", "semisup"), ("adapt", "adaptation")],
 )
 def test_the_help_names_every_method(command: str, family: str) -> None:
     folder = importlib.resources.files("repflow") / family

@@ -9,7 +9,7 @@ import pytest
 
 from repflow.method import find_method, introduction
 
-FAMILIES = ("pretext", "semisup", "adaptation")
+FAMILIES = ("pretext", "clustering", "semisup", "adaptation")
 METHODS = [
     (family, found.name)
     for family in FAMILIES

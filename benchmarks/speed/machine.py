@@ -2,11 +2,10 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from speed.settings import Settings, cores
 
@@ -14,21 +13,27 @@ PACKAGES = ("torch", "torchvision", "kornia", "lightly", "pytorch-lightning", "s
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """What the figures depend on, and how busy the machine was; no name or path of it."""
-    found: dict[str, Any] = {
-        "device": settings.device,
-        "processor": processor(),
-        "cores": cores(),
-        "instructions": settings.instructions,
-        "vectors": torch.backends.cpu.get_cpu_capability(),
-        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: version(name).split("+")[0] for name in PACKAGES},
-    }
+    """What the figures of a training depend on."""
+    import torch
+
+    found = known(PACKAGES)
+    found |= {"device": settings.device, "instructions": settings.instructions}
+    found["vectors"] = torch.backends.cpu.get_cpu_capability()
     if settings.device == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
     return found
+
+
+def known(packages: Sequence[str]) -> dict[str, Any]:
+    """What any figure depends on, and how busy the machine was; no name or path of it."""
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: version(name).split("+")[0] for name in packages},
+    }
 
 
 def processor() -> str:

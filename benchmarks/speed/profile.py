@@ -17,9 +17,10 @@ from repflow.draw import Draw
 from repflow.pretext.simclr import SimCLR
 from speed import ours
 from speed.images import Images
-from speed.race import WARM, Clock, rounded
+from speed.race import WARM, Clock
 from speed.settings import Settings
 from speed.simclr import batch_size
+from speed.spreads import rounded
 
 OWN = "trainer and the rest"
 

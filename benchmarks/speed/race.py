@@ -1,13 +1,14 @@
 """Rivals that run in turns, so that what else the machine does hits all of them alike."""
 
 import inspect
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from speed.spreads import rounded, spread
 
 WARM = 3
 """Steps of a training before its clock starts: workers start, caches fill, kernels are chosen."""
@@ -28,24 +29,31 @@ class Rival:
     run: Callable[[float], float]
 
 
-def again(name: str, maker: Callable[..., Callable[[int], Any]], units: int, *arguments: Any) -> Rival:
+def again(
+    name: str,
+    maker: Callable[..., Callable[[int], Any]],
+    units: int,
+    *arguments: Any,
+    now: Callable[[], float] = time.perf_counter,
+) -> Rival:
     """A rival that does one thing again and again.
 
     Args:
         name: of the rival.
         maker: called with `arguments`, gives what is done, which is told its number; its docstring says what that is.
         units: of work in doing it once.
+        now: the clock, in seconds.
     """
     act = maker(*arguments)
     number = 0
 
     def run(seconds: float) -> float:
         nonlocal number
-        first, started = number, time.perf_counter()
+        first, started = number, now()
         while True:
             act(number)
             number += 1
-            elapsed = time.perf_counter() - started
+            elapsed = now() - started
             if elapsed >= seconds:
                 return (number - first) * units / elapsed
 
@@ -140,17 +148,3 @@ def race(
             entry["times"] = spread([mine / theirs for mine, theirs in zip(ours, rates[rival.name], strict=True)])
         measured.append(entry)
     return {"name": name, "unit": unit, "settings": settings, "rivals": measured}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    return {
-        "median": rounded(statistics.median(values)),
-        "low": rounded(min(values)),
-        "high": rounded(max(values)),
-    }
-
-
-def rounded(value: float) -> float:
-    """To four digits that count."""
-    return float(f"{value:.4g}")

@@ -22,8 +22,8 @@ from repflow.data.rows import Side, open_domain
 from repflow.data.store import open_store
 from repflow.schema import build
 from speed.images import CLASSES, Images
-from speed.race import rounded, spread
 from speed.settings import Settings
+from speed.spreads import rounded, spread
 
 BATCH, REPEATS = 256, 3
 TIMES = 4

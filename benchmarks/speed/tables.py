@@ -1,18 +1,17 @@
 """Records as Markdown, and the marked blocks of a page that hold it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speed.targets import Record, readings
+from speed.targets import TARGETS, Reading, Record, Target, readings
 
 BLOCK = re.compile(r"(<!-- measured: (?P<name>[a-z ]+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
-def fill(page: Path, records: Sequence[Record]) -> None:
-    """Write what the records say between the markers of a page; what no record speaks of stays as it is."""
-    written = blocks(records)
+def fill(page: Path, written: Mapping[str, str]) -> None:
+    """Write the blocks between the markers of a page, by their names; one that is not among them stays as it is."""
 
     def filled(found: re.Match[str]) -> str:
         text = written.get(found["name"])
@@ -23,7 +22,7 @@ def fill(page: Path, records: Sequence[Record]) -> None:
 
 def blocks(records: Sequence[Record]) -> dict[str, str]:
     """Every block's name to its text. Of a record made on a GPU the names end in " cuda"."""
-    found = {"targets": _targets(records)}
+    found = {"targets": reached(readings(records, TARGETS))}
     for record in records:
         ending = "" if record["machine"]["device"] == "cpu" else f" {record['machine']['device']}"
         found[f"machine{ending}"] = _machine(record)
@@ -38,22 +37,23 @@ def _section(name: str, section: Any) -> str:
     return _profile(section) if name == "profile" else _races(section)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> str:
     """A table whose columns from number `right` on stand to the right."""
     rule = ["---" if column < right else "---:" for column in range(len(head))]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 
-def _targets(records: Sequence[Record]) -> str:
+def reached(found: Sequence[tuple[Target, Reading | None]]) -> str:
+    """A table of targets and whether they are reached."""
     rows = [
         [
             target.what,
             target.wanted,
-            *((found.text, "yes" if found.reached else "no") if found else ("not measured", "")),
+            *((reading.text, "yes" if reading.reached else "no") if reading else ("not measured", "")),
         ]
-        for target, found in readings(records)
+        for target, reading in found
     ]
-    return _table(["what", "at least", "measured: median (lowest to highest)", "reached"], rows, 4)
+    return table(["what", "target", "measured: median (lowest to highest)", "reached"], rows, 4)
 
 
 def _machine(record: Record) -> str:
@@ -76,13 +76,13 @@ def _races(races: Sequence[dict[str, Any]]) -> str:
         rows = [
             [
                 rival["name"],
-                _range(rival, ",.0f"),
-                _range(rival["times"], ".3g") if "times" in rival else "",
+                ranged(rival, ",.0f"),
+                ranged(rival["times"], ".3g") if "times" in rival else "",
             ]
             for rival in race["rivals"]
         ]
         head = [f"{race['name']} ({_settings(race['settings'])})", race["unit"], "repflow is faster, times"]
-        parts.append(_table(head, rows, 1))
+        parts.append(table(head, rows, 1))
     told = {rival["name"]: rival["about"] for race in races for rival in race["rivals"]}
     parts.append("".join(f"- *{name}*: {text}\n" for name, text in told.items()))
     return "\n".join(parts)
@@ -94,20 +94,21 @@ def _scaling(section: dict[str, Any]) -> str:
         for count, size, seconds, beyond in zip(
             section["images"], section["megabytes"], found["seconds"], found["beyond"], strict=True
         ):
-            rows.append([work, f"{count:,}", f"{size:.0f}", _range(seconds, ".3g"), _range(beyond, ".3g")])
+            rows.append([work, f"{count:,}", f"{size:.0f}", ranged(seconds, ".3g"), ranged(beyond, ".3g")])
     head = [f"work ({_settings(section['settings'])})", "images", "MB of images", "seconds", "MB beyond the images"]
-    return _table(head, rows, 1)
+    return table(head, rows, 1)
 
 
 def _profile(profiles: Sequence[dict[str, Any]]) -> str:
     parts = []
     for profile in profiles:
         head = [f"{profile['name']} ({_settings(profile['settings'])}): {profile['milliseconds']:.3g} ms", "share"]
-        parts.append(_table(head, [[name, f"{share:.1%}"] for name, share in profile["shares"].items()], 1))
+        parts.append(table(head, [[name, f"{share:.1%}"] for name, share in profile["shares"].items()], 1))
     return "\n".join(parts)
 
 
-def _range(spread: dict[str, float], form: str) -> str:
+def ranged(spread: dict[str, float], form: str) -> str:
+    """A spread as the tables show it."""
     return f"{spread['median']:{form}} ({spread['low']:{form}} to {spread['high']:{form}})"
 
 

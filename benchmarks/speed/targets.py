@@ -35,10 +35,10 @@ class Target:
     read: Callable[[Record], Reading]
 
 
-def readings(records: Sequence[Record]) -> list[tuple[Target, Reading | None]]:
+def readings(records: Sequence[Record], targets: Sequence[Target]) -> list[tuple[Target, Reading | None]]:
     """Every target and the first reading of it in the records, None where there is none."""
     return [
-        (target, next((found for record in records if (found := _try(target, record))), None)) for target in TARGETS
+        (target, next((found for record in records if (found := _try(target, record))), None)) for target in targets
     ]
 
 

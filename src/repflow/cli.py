@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from repflow.errors import RepflowError, StorageError
+from repflow.runs.commands import app as runs
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -104,9 +105,10 @@ app = typer.Typer(
 )
 
 
-def _methods(family: str, group: str) -> str:
-    """The line of a command's help that names the methods of a family, found by their modules."""
-    names = sorted(path.stem for path in Path(__file__).with_name(family).glob("*.py") if path.stem != "__init__")
+def _methods(group: str, *families: str) -> str:
+    """The line of a command's help that names the methods of some families, found by their modules."""
+    folders = [Path(__file__).with_name(family) for family in families]
+    names = sorted(path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__")
     return f"Methods: {', '.join(names)}. Choose with `repflow compose {group}`."
 
 
@@ -183,7 +185,7 @@ def split() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("pretext", "pretrain=NAME"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("pretrain=NAME", "pretext", "clustering"))
 def pretrain() -> None:
     """Learn an encoder from images without labels.
 
@@ -221,7 +223,7 @@ def tune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("semisup", "finetune=NAME"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("finetune=NAME", "semisup"))
 def finetune() -> None:
     """Train the classifier with few labels.
 
@@ -235,7 +237,7 @@ def finetune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("adaptation", "adapt=[NAME,NAME]"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("adapt=[NAME,NAME]", "adaptation"))
 def adapt(
     method: Annotated[str, typer.Argument(help="A key of `adapt` in params.yaml, such as dann.", show_default=False)],
 ) -> None:
@@ -290,6 +292,9 @@ def compose(
     from repflow.stages import compose as stage
 
     stage.run(overrides or [])
+
+
+app.add_typer(runs, name="runs", rich_help_panel=_USE)
 
 
 @app.command(rich_help_panel=_USE)

@@ -188,7 +188,7 @@ def test_targets_tell_what_is_reached_missed_and_not_measured() -> None:
         {"name": "bare loop", "times": spread(0.8)},
     ]
     record = {"machine": {"device": "cpu"}, "sections": {"simclr": [{"name": "small", "rivals": rivals}]}}
-    found = {target.what: reading for target, reading in targets.readings([record])}
+    found = {target.what: reading for target, reading in targets.readings([record], targets.TARGETS)}
     against, over = (next(what for what in found if start in what) for start in ("lightly", "overhead"))
     assert found[against] == targets.Reading("4x (3.6 to 4.4)", True)
     assert found[over] == targets.Reading("25.0% (13.6% to 38.9%)", False)

@@ -13,7 +13,7 @@ from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, bui
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig
 from repflow.encoders.encoder import normalise_by
-from repflow.encoders.transformer import ViTConfig
+from repflow.encoders.transformer import Tokens, ViTConfig
 from repflow.errors import ParameterError
 from repflow.schema import build
 
@@ -59,6 +59,20 @@ def test_the_sizes_are_those_of_their_papers() -> None:
 @pytest.mark.parametrize("size", [8, 16, 33])
 def test_the_small_encoder_takes_images_of_any_size(size: int) -> None:
     assert build_encoder(SmallConfig(), 1, size)(torch.rand(1, 1, size, size)).shape == (1, 128)
+
+
+def test_patches_of_smaller_images_lie_between_those_of_the_transformer_s_size() -> None:
+    body = encoder("vit_tiny", size=32).body
+    assert isinstance(body, Tokens)
+    with torch.no_grad():
+        columns = torch.arange(8.0).repeat(8)  # of each of 8x8 patches
+        body.transformer.encoder.pos_embedding[:, 1:] = columns[None, :, None]
+        images = torch.rand(2, 3, 16, 16)
+        without = body.transformer.conv_proj(images).flatten(2).transpose(1, 2)
+        found = (body.embed(images) - without).view(2, 4, 4, -1)  # rows and columns of patches
+    assert torch.allclose(found[:, :, 1], torch.tensor(2.5), atol=1e-4)
+    assert torch.allclose(found[:, :, 2], torch.tensor(4.5), atol=1e-4)
+    assert body(images).shape == (2, 192)
 
 
 def test_lenet_keeps_the_feature_map() -> None:

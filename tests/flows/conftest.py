@@ -1,15 +1,23 @@
 """One Prefect server for all tests of the flows, and a small DVC project."""
 
+import contextlib
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from slots import create_limits
+
+ROOT = Path(__file__).parents[2]
 GRAPH = """
 stages:
   begin:
@@ -26,11 +34,13 @@ stages:
       outs: ['${key}.txt']
   end:
     cmd: >-
-      cat left.txt right.txt > end.txt; mkdir -p metrics/adapt reports;
+      cat left.txt right.txt > end.txt; mkdir -p metrics/adapt reports/pictures;
       echo '{"accuracy": 0.5, "classes": {"A": [1, NaN]}}' > metrics/adapt/Train_on.json;
-      echo '# The report' > reports/report.md
+      echo '# The report' > reports/report.md; printf picture > reports/pictures/a.png;
+      head -c 500000 /dev/zero > reports/pictures/large.png;
+      echo 'end: step 1/4, loss 1'; echo 'end: step 4/4, loss 0'
     deps: [left.txt, right.txt]
-    outs: [end.txt, {reports/report.md: {cache: false}}]
+    outs: [end.txt, reports/pictures, {reports/report.md: {cache: false}}]
     metrics: [{metrics/adapt/Train_on.json: {cache: false}}]
   broken:
     cmd: 'echo starting; echo "error: begin.txt: too short" >&2; echo bye; exit 3'
@@ -43,25 +53,159 @@ stages:
   endless:
     cmd: sleep 1000 & echo $! > endless.pid; wait
     outs: [endless.txt]
+  full:
+    cmd: echo much > /dev/full
+    outs: [full.txt]
+  patient:  # ends when it is told to
+    cmd: touch patient.here; until test -e go.on; do sleep 0.1; done; echo done > patient.txt
+    outs: [patient.txt]
+  behind:
+    cmd: cp patient.txt behind.txt
+    deps: [patient.txt]
+    outs: [behind.txt]
+  preempted:  # asked to end at first, at its end the second time
+    cmd: 'test -e saved || { touch saved; exit 75; }; echo done > preempted.txt'
+    outs: [preempted.txt]
+  validate:
+    foreach: {source: 1}
+    do:
+      cmd: 'mkdir -p reports/data_docs/${key}; touch reports/data_docs/${key}/index.html; echo > ${key}.json'
+      outs: ['${key}.json']
 """
 
 
+class Server:
+    """A Prefect server on 127.0.0.1.
+
+    Args:
+        home: its folder, with its database.
+        settings: variables that it has.
+    """
+
+    def __init__(self, home: Path, settings: Mapping[str, str] | None = None):
+        self.home, self.port, self.settings = home, _free_port(), dict(settings or {})
+        home.mkdir(parents=True, exist_ok=True)
+        self.log = home / "server.log"
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+        environment |= {
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            **self.settings,
+        }
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        while not self.answers():
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/health", timeout=5).is_success
+        return False
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 @pytest.fixture(scope="session")
-def server() -> Iterator[None]:
-    """A Prefect server on an empty database."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+def free_port() -> Callable[[], int]:
+    """Gives a port that nobody listens at."""
+    return _free_port
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Prefect server on an empty database, with room for four stages at once."""
+    started = Server(tmp_path_factory.mktemp("prefect"))
+    try:
+        with temporary_settings({PREFECT_API_URL: started.url}):
+            create_limits({"cpu": 4, "gpu": 1})
+            yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    """A server that asks for a password."""
+    started = Server(tmp_path / "guarded", {"PREFECT_SERVER_API_AUTH_STRING": "team:secret"})
+    try:
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DVC project: a diamond whose sides must overlap, a stage that fails, one behind it, and one that never ends."""
-    folder = tmp_path_factory.mktemp("project")
-    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=folder, check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
-    (folder / "dvc.yaml").write_text(GRAPH)
+    """A project with this one's flows and choices, and a graph of its own.
+
+    A diamond whose sides must overlap, a stage that fails, one behind it, and one that never ends.
+    """
+    return _make_project(tmp_path_factory.mktemp("project"), GRAPH)
+
+
+@pytest.fixture(scope="session")
+def make_project() -> Callable[[Path, str], Path]:
+    """Makes a git repository and DVC project in a folder with a graph; see `_make_project`."""
+    return _make_project
+
+
+@pytest.fixture(scope="session")
+def git() -> Callable[..., str]:
+    """Runs git in a folder, as `git(folder, "status")`, and gives what it prints."""
+    return _git
+
+
+def _make_project(folder: Path, graph: str) -> Path:
+    """A git repository and DVC project in `folder` with this project's flows and choices, and `graph`; one commit."""
+    for name in ("conf", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "prefect.yaml"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "dvc.yaml").write_text(graph)
+    (folder / ".gitignore").write_text("__pycache__/\n/.repflow/\n")
+    (folder / ".dvcignore").write_text(".repflow\n")
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    for key, value in {"user.name": "Tester", "user.email": "tester@example.org"}.items():
+        _git(folder, "config", key, value)
+    _dvc(folder, "init", "--quiet")
+    _dvc(folder, "config", "core.analytics", "false")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "The project")
     return folder
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What `git` prints in `folder`."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _dvc(folder: Path, *arguments: str) -> str:
+    """What `dvc` prints in `folder`."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +213,7 @@ def is_gone() -> Callable[[int], bool]:
     """Whether the process with a number ends within a while."""
 
     def gone(pid: int) -> bool:
-        for _ in range(200):
+        for _ in range(600):
             try:
                 os.kill(pid, 0)
                 if Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] == "Z":

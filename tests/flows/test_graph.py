@@ -1,6 +1,7 @@
 """The flow's graph is DVC's."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ EDGES = {
     "after": ("broken",),
     "end": ("side@left", "side@right"),
     "endless": (),
+    "full": (),
+    "patient": (),
+    "preempted": (),
+    "validate@source": (),
 }
 
 
@@ -48,3 +53,14 @@ def test_a_target_brings_what_it_needs(project: Path) -> None:
 def test_an_unknown_target_is_named_beside_the_known_ones(project: Path) -> None:
     with pytest.raises(ValueError, match=r"side@middle: no such stage \(there are: after, begin, "):
         read_graph(project, ["side@middle"])
+
+
+def test_what_depends_on_the_hardware_takes_a_slot_of_its_kind(
+    make_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    graph = "stages: {cheap: {cmd: 'true'}, train: {cmd: 'true', params: [hardware]}}"
+    project = make_project(tmp_path, graph)
+    assert {address: stage.slot for address, stage in read_graph(project).items()} == {"cheap": "cpu", "train": "cpu"}
+    parameters = (project / "params.yaml").read_text().replace("accelerator: cpu", "accelerator: cuda")
+    (project / "params.yaml").write_text(parameters)
+    assert {address: stage.slot for address, stage in read_graph(project).items()} == {"cheap": "cpu", "train": "gpu"}

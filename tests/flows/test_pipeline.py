@@ -1,25 +1,29 @@
 """The flow on a real server and a real DVC project: its tasks, states, messages and artifacts."""
 
+import contextvars
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.sorting import TaskRunSort
-from prefect.settings import PREFECT_API_URL
 
+import pipeline as flow_module
 from graph import read_graph
-from pipeline import PROJECT, artifact_key, cause, pipeline, table_rows
+from pipeline import pipeline
+from processes import Stopped
+from slots import Slots, create_limits
 
 pytestmark = pytest.mark.xdist_group("prefect")
-FLOW = PROJECT / "flows" / "pipeline.py"
 DIAMOND = {"begin", "side@left", "side@right", "end"}
 
 
@@ -31,14 +35,20 @@ class Seen:
         run_id = state.state_details.flow_run_id
         run = FlowRunFilterId(any_=[run_id])
         with get_client(sync_client=True) as client:
-            tasks = client.read_task_runs(
-                flow_run_filter=FlowRunFilter(id=run), limit=100, offset=0, sort=TaskRunSort.ID_DESC
-            )
+            for _ in range(100):  # what a task is called reaches the server a little later than that it is there
+                tasks = client.read_task_runs(
+                    flow_run_filter=FlowRunFilter(id=run), limit=100, offset=0, sort=TaskRunSort.ID_DESC
+                )
+                if all(task.name in read_graph(flow_module.PROJECT) for task in tasks):
+                    break
+                time.sleep(0.1)
             # The client's own call sends what the server's schema refuses.
             found = client.request(
                 "POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}}}
             )
+        self.run_id = run_id
         self.artifacts = {each["key"]: each["data"] for each in found.json()}
+        self.in_graph = {each["key"] for each in found.json() if each["task_run_id"]}
         self.tasks = {task.name: task for task in tasks}
         names = {task.id: task.name for task in tasks}
         self.edges = {
@@ -46,16 +56,38 @@ class Seen:
         }
         self.states = {task.name: task.state.name for task in tasks}
 
+    def log(self, wanted: str) -> str:
+        """The run's log, as soon as it holds `wanted`; it reaches the server a little later."""
+        filter_ = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.run_id]))
+        text = ""
+        with get_client(sync_client=True) as client:
+            for _ in range(100):
+                text = "\n".join(entry.message for entry in client.read_logs(filter_, limit=200, offset=0))
+                if wanted in text:
+                    return text
+                time.sleep(0.1)
+        return text
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here(project: Path) -> Iterator[None]:
+    """The flow works in the small project."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(flow_module, "PROJECT", project)
+    yield
+    patch.undo()
+
 
 @pytest.fixture(scope="module")
 def first(server: None, project: Path) -> Seen:
     """The first run of everything but the endless stage."""
-    return Seen(pipeline(["end", "after"], project=project, return_state=True))
+    return Seen(pipeline(targets=["end", "after", "full", "validate"], return_state=True))
 
 
 def test_there_is_a_task_for_each_stage_and_an_edge_for_each_of_dvcs(first: Seen, project: Path) -> None:
     stages = read_graph(project)
-    assert first.edges == {address: stage.upstream for address, stage in stages.items() if address != "endless"}
+    left_out = {"endless", "patient", "behind", "preempted"}
+    assert first.edges == {address: stage.upstream for address, stage in stages.items() if address not in left_out}
 
 
 def test_independent_stages_run_side_by_side(first: Seen) -> None:
@@ -65,26 +97,51 @@ def test_independent_stages_run_side_by_side(first: Seen) -> None:
 def test_a_failed_stage_says_why_and_nothing_runs_behind_it(first: Seen, project: Path) -> None:
     assert first.states["broken"] == "Failed"
     assert first.tasks["broken"].state.message == "broken: begin.txt: too short"
+    assert first.tasks["broken"].run_count == 1
     assert first.tasks["after"].state.is_pending()
     assert not (project / "after.txt").exists()
     assert first.state.is_failed()
-    assert first.state.message == "broken: begin.txt: too short; 1 more did not run"
+    assert "broken: begin.txt: too short" in first.state.message
+    assert first.state.message.endswith("; 1 more did not run")
+
+
+def test_a_full_disk_is_told_as_such(first: Seen) -> None:
+    assert str(first.tasks["full"].state.message).endswith(
+        "No space left on device; free some space, perhaps by `dvc gc --workspace`, and run again"
+    )
 
 
 def test_a_failure_does_not_stop_what_does_not_need_it(first: Seen) -> None:
     assert first.states["end"] == "Completed"
 
 
-def test_metrics_and_report_are_artifacts(first: Seen) -> None:
-    assert set(first.artifacts) == {"metrics-adapt-train-on", "reports-report"}
+def test_metrics_report_pictures_progress_and_data_docs_are_artifacts(first: Seen, project: Path) -> None:
+    assert set(first.artifacts) == {
+        "metrics-adapt-train-on",
+        "reports-report",
+        "reports-pictures-a",
+        "progress-end",
+        "reports-data-docs-source",
+    }
     assert '{"metric": "accuracy", "value": 0.5}' in first.artifacts["metrics-adapt-train-on"]
     assert first.artifacts["reports-report"] == "# The report\n"
+    assert first.artifacts["reports-pictures-a"] == "data:image/png;base64,cGljdHVyZQ=="
+    assert first.in_graph == set(first.artifacts) - {"reports-pictures-a"}, "a stage's pictures would crowd the graph"
+    assert float(first.artifacts["progress-end"]) == 100
+    assert (project / "reports/data_docs/source/index.html").as_uri() in first.artifacts["reports-data-docs-source"]
 
 
-def test_a_second_run_shows_every_stage_as_cached(first: Seen, project: Path) -> None:
-    again = Seen(pipeline(["end"], project=project, slots=1, return_state=True))
+def test_the_output_of_a_stage_is_in_the_log_and_why_it_ran(first: Seen) -> None:
+    log = first.log("left met right")
+    assert "left met right" in log
+    assert "why it runs: begin ran before it, dependency begin.txt deleted, output left.txt deleted" in log
+
+
+def test_a_second_run_shows_every_stage_as_cached(first: Seen) -> None:
+    again = Seen(pipeline(targets=["end"], return_state=True))
     assert again.states == dict.fromkeys(DIAMOND, "Cached")
     assert again.state.message == "4 stages, 4 of them cached"
+    assert again.artifacts["reports-report"] == "# The report\n"
 
 
 def test_a_stage_restored_from_the_run_cache_is_cached(first: Seen, project: Path) -> None:
@@ -92,22 +149,83 @@ def test_a_stage_restored_from_the_run_cache_is_cached(first: Seen, project: Pat
     lock = (project / "dvc.lock").read_text()
     (project / "dvc.lock").unlink()
     try:
-        assert Seen(pipeline(["side@left"], project=project, return_state=True)).states["side@left"] == "Cached"
+        assert Seen(pipeline(targets=["side@left"], return_state=True)).states["side@left"] == "Cached"
     finally:
         (project / "dvc.lock").write_text(lock)
 
 
-def test_force_runs_what_is_up_to_date(first: Seen, project: Path) -> None:
-    assert Seen(pipeline(["begin"], project=project, force=True, return_state=True)).states == {"begin": "Completed"}
+def test_force_runs_what_is_up_to_date(first: Seen) -> None:
+    assert Seen(pipeline(targets=["begin"], force=True, return_state=True)).states == {"begin": "Completed"}
+
+
+def test_a_preempted_training_goes_on_by_itself(first: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "RETRY_DELAYS", [0.1])
+    seen = Seen(pipeline(targets=["preempted"], return_state=True))
+    assert seen.states == {"preempted": "Completed"}
+    assert seen.tasks["preempted"].run_count == 2
+
+
+def test_an_unknown_target_fails_and_names_the_known_ones(first: Seen) -> None:
+    state = pipeline(targets=["nonsense"], return_state=True)
+    assert state.is_failed()
+    assert "nonsense: no such stage (there are: after, begin, " in state.message
+
+
+def test_a_graph_that_dvc_cannot_read_fails_with_dvcs_words(first: Seen, project: Path) -> None:
+    before = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text("<<<<<<< HEAD\n")
+    try:
+        state = pipeline(targets=["begin"], return_state=True)
+    finally:
+        (project / "dvc.lock").write_text(before)
+    assert state.is_failed()
+    assert "dvc.lock' validation failed" in state.message
+
+
+def test_a_stage_without_a_limit_to_count_against_does_not_run(first: Seen, project: Path) -> None:
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name("cpu")
+    try:
+        state = pipeline(targets=["begin"], force=True, return_state=True)
+    finally:
+        create_limits({"cpu": 4})
+    assert state.is_failed()
+    assert "the server has no concurrency limit 'cpu'; make it by `python flows/setup.py`" in state.message
+
+
+def test_a_slot_is_waited_for_and_the_wait_ends_with_the_run(server: None) -> None:
+    create_limits({"lathe": 1}, alone=True)
+    log, over, order = logging.getLogger("test"), threading.Event(), []
+    slots = Slots(threading.Event())
+
+    def second() -> None:
+        with slots.one("lathe", log):
+            order.append("second")
+
+    def third() -> None:
+        with pytest.raises(Stopped), Slots(over).one("lathe", log):
+            order.append("never")
+
+    # Which server it is stands in the context, which a bare thread does not have.
+    threads = [threading.Thread(target=contextvars.copy_context().run, args=(each,)) for each in (second, third)]
+    with slots.one("lathe", log):
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        over.set()
+        threads[1].join(60)
+        order.append("first")
+    threads[0].join(60)
+    assert order == ["first", "second"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_process_behind(
-    first: Seen, project: Path, is_gone: Callable[[int], bool], number: int
+    first: Seen, server: Any, project: Path, is_gone: Callable[[int], bool], number: int
 ) -> None:
-    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    environment = {**os.environ, "PREFECT_API_URL": server.url}
     pid_file = project / "endless.pid"
-    with subprocess.Popen([sys.executable, FLOW, "endless", "--project", project], env=environment) as run:
+    with subprocess.Popen([sys.executable, project / "flows/pipeline.py", "endless"], env=environment) as run:
         try:
             while not (pid_file.exists() and pid_file.read_text().strip()):
                 assert run.poll() is None, "the flow ended before its stage began"
@@ -125,27 +243,8 @@ def test_without_a_server_one_is_started_for_the_run(first: Seen, project: Path,
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_API")}
     environment["PREFECT_HOME"] = str(tmp_path)
     run = subprocess.run(
-        [sys.executable, FLOW, "end", "--project", project], env=environment, capture_output=True, text=True, cwd="/"
+        [sys.executable, project / "flows/pipeline.py", "end"], env=environment, capture_output=True, text=True, cwd="/"
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Starting temporary server" in run.stderr + run.stdout
     assert run.stdout.endswith("Completed: 4 stages, 4 of them cached\n")
-
-
-def test_the_cause_is_the_stages_own_error_before_dvcs() -> None:
-    of_dvc = "ERROR: failed to reproduce 'a': failed to run: x, exited with 3"
-    assert cause(["error: too short", "bye", of_dvc]) == "too short"
-    assert cause(["bye", of_dvc]) == "failed to reproduce 'a': failed to run: x, exited with 3"
-    assert cause([]) == "it said nothing"
-
-
-def test_artifact_keys_are_lower_case_words_with_dashes() -> None:
-    assert artifact_key("metrics/adapt/Train_on.json") == "metrics-adapt-train-on"
-
-
-def test_nested_metrics_become_rows() -> None:
-    assert table_rows({"a": {"b": [1, float("nan")]}, "c": "x"}) == [
-        {"metric": "a.b.0", "value": 1},
-        {"metric": "a.b.1", "value": "nan"},
-        {"metric": "c", "value": "x"},
-    ]

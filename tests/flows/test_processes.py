@@ -1,5 +1,8 @@
-"""Stages as processes: how many at once, and none left behind."""
+"""Stages as processes: none left behind, whatever ends the one that started them."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,41 +11,17 @@ import pytest
 
 from processes import Processes, Stopped
 
-RENDEZVOUS = "touch {me}; for i in $(seq {tries}); do test -e {other} && exit 0; sleep 0.05; done; exit 1"
-
-
-def run_pair(folder: Path, slots: int, tries: int) -> list[int]:
-    """The exit codes of two commands that each wait for the other."""
-    processes, codes = Processes(folder, slots), {}
-
-    def run(me: str, other: str) -> None:
-        script = RENDEZVOUS.format(me=me, other=other, tries=tries)
-        codes[me] = processes.run(["sh", "-c", script], lambda line: None)
-
-    threads = [threading.Thread(target=run, args=pair) for pair in (("a", "b"), ("b", "a"))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(codes.values())
-
-
-def test_two_slots_run_side_by_side(tmp_path: Path) -> None:
-    assert run_pair(tmp_path, slots=2, tries=600) == [0, 0]
-
-
-def test_one_slot_runs_one_after_another(tmp_path: Path) -> None:
-    assert run_pair(tmp_path, slots=1, tries=10) == [0, 1]  # the first waits in vain
+FLOWS = Path(__file__).parents[2] / "flows"
 
 
 def test_lines_come_from_both_outputs_and_the_exit_code_is_kept(tmp_path: Path) -> None:
     lines: list[str] = []
-    code = Processes(tmp_path, 1).run(["sh", "-c", "echo one; echo; echo two >&2; exit 7"], lines.append)
+    code = Processes(tmp_path).run(["sh", "-c", "echo one; echo; echo two >&2; exit 7"], lines.append)
     assert (code, lines) == (7, ["one", "two"])
 
 
 def test_stop_ends_grandchildren_and_lets_nothing_begin(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
-    processes, started, caught = Processes(tmp_path, 1), threading.Event(), []
+    processes, started, caught = Processes(tmp_path), threading.Event(), []
     lines: list[str] = []
 
     def show(line: str) -> None:
@@ -64,3 +43,36 @@ def test_stop_ends_grandchildren_and_lets_nothing_begin(tmp_path: Path, is_gone:
     assert is_gone(int(lines[0]))
     with pytest.raises(Stopped):
         processes.run(["true"], show)
+
+
+def test_nothing_outlives_a_killed_run(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+    script = """
+import sys
+from pathlib import Path
+from processes import Processes
+Processes(Path.cwd()).run([sys.executable, "-c", sys.argv[1]], lambda line: print(line, flush=True))
+"""
+    stubborn = """
+import signal, subprocess, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen(["sleep", "1000"])
+signal.signal(signal.SIGTERM, lambda number, frame: Path("asked").touch())
+print(child.pid, flush=True)
+while True:
+    time.sleep(0.1)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(FLOWS)}
+    command = [sys.executable, "-c", script, stubborn]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        run.kill()
+    assert is_gone(pid)
+    assert (tmp_path / "asked").exists()
+
+
+def test_a_command_sees_its_own_variables_and_none_of_the_input(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = Processes(tmp_path, {"COLOUR": "blue"}).run(["sh", "-c", "cat; echo $COLOUR"], lines.append)
+    assert (code, lines) == (0, ["blue"])

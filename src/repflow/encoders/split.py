@@ -6,17 +6,18 @@ Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Ch
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from repflow.augment.lab import rgb_to_lab
-from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
+from repflow.encoders.convolutional import SmallConfig, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.errors import ParameterError
 from repflow.schema import parameters
 
-Half = Annotated[SmallConfig | LeNetConfig | ResNetConfig, Field(discriminator="name")]
+Half = Annotated[SmallConfig | ResNetConfig, Field(discriminator="name")]
 
 
 @parameters
@@ -37,19 +38,23 @@ class SplitEncoder(Encoder):
     def __init__(self, config: SplitConfig, channels: int, size: int):
         if channels != 3:
             raise ParameterError("encoder.name: split takes images with colours; set data.channels to 3")
-        lightness, width = _half(config.half, 1, size)
-        colour, _ = _half(config.half, 2, size)
+        lightness, width = _half(config.half, 1)
+        colour, _ = _half(config.half, 2)
         super().__init__(nn.ModuleDict({"lightness": lightness, "colour": colour}), 2 * width, channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [B, width] of images [B, 3, size, size] in [0, 1]."""
+        return F.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps [B, width, h, w], before they are averaged, of images [B, 3, size, size] in [0, 1]."""
         return torch.cat(self.halves(split_lab(images)), dim=1)
 
     def halves(self, parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features of the lightness and of the colour, [B, width / 2] each, of what `split_lab` gives."""
+        """Feature maps of the lightness and of the colour, [B, width / 2, h, w] each, of what `split_lab` gives."""
         lightness, colour = (part.contiguous(memory_format=torch.channels_last) for part in parts)
         assert isinstance(self.body, nn.ModuleDict)
-        return self.body["lightness"](lightness), self.body["colour"](colour)
+        return self.body["lightness"].maps(lightness), self.body["colour"].maps(colour)
 
 
 def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,11 +63,9 @@ def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
 
 
-def _half(config: SmallConfig | LeNetConfig | ResNetConfig, channels: int, size: int) -> tuple[nn.Module, int]:
+def _half(config: SmallConfig | ResNetConfig, channels: int) -> tuple[nn.Module, int]:
     match config:
         case SmallConfig():
             return small(config, channels)
-        case LeNetConfig():
-            return lenet(config, channels, size)
         case ResNetConfig():
             return resnet(config, channels)

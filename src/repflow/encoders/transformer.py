@@ -3,9 +3,11 @@
 Dosovitskiy et al. An Image is Worth 16x16 Words. ICLR 2021; the tiny size of Touvron et al., ICML 2021.
 """
 
+import math
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.errors import ParameterError
@@ -61,10 +63,18 @@ class Tokens(nn.Module):
         return count
 
     def embed(self, normal: Tensor) -> Tensor:
-        """Normalised images [B, channels, size, size] to a token for each patch, its position added: [B, N, width]."""
-        tokens: Tensor = self.transformer.conv_proj(normal).flatten(2).transpose(1, 2)
+        """Normalised images [B, channels, H, W] to a token for each patch, its position added: [B, N, width].
+
+        Where images are of another size than the transformer's, positions are interpolated (Caron et al., ICCV 2021).
+        """
+        tokens: Tensor = self.transformer.conv_proj(normal)  # [B, width, rows, columns]
         positions: Tensor = self.transformer.encoder.pos_embedding[:, 1:]
-        return tokens + positions
+        if tokens.shape[2] * tokens.shape[3] != self.patches:
+            side = math.isqrt(self.patches)
+            grid = positions.transpose(1, 2).unflatten(2, (side, side))
+            resized = F.interpolate(grid, tokens.shape[2:], mode="bicubic", align_corners=False)
+            positions = resized.flatten(2).transpose(1, 2)
+        return tokens.flatten(2).transpose(1, 2) + positions
 
     def attend(self, tokens: Tensor) -> Tensor:
         """Tokens [B, M, width] of any of the patches to features, the class's first: [B, 1 + M, width]."""

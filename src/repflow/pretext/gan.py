@@ -14,7 +14,7 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
+from repflow.encoders.generator import Generator
 from repflow.method import EncoderMethod, Losses, Turn
 from repflow.schema import Count, parameters
 
@@ -27,7 +27,7 @@ class Config:
         augment: the policy that the real images go through.
         loss: "non_saturating" (Goodfellow et al.) or "hinge" (Lim and Ye, 2017).
         codes: width of the generator's random codes.
-        generator: channels of its stages, each of twice the height and width of the one before.
+        generator: channels of its stages, from 4x4 pixels on, each of twice the height and width of the one before.
     """
 
     augment: PolicyConfig = ()
@@ -46,7 +46,7 @@ class GAN(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         self.head = nn.Linear(encoder.width, 1)
-        self.generator = Decoder(config.codes, config.generator, channels=len(encoder.mean))
+        self.generator = Generator(config.codes, config.generator, channels=len(encoder.mean))
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -54,10 +54,19 @@ class GAN(EncoderMethod):
         return (Turn(self.discriminate, (self.encoder, self.head)), Turn(self.generate, (self.generator,)))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
-        """Real images should score high, made ones low."""
+        """The discriminator's turn."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         with torch.no_grad():
             made = self.sample(len(images), images.shape[2:], draw)
+        return self.tell_apart(images, made)
+
+    def generate(self, batch: Batches, draw: Draw) -> Losses:
+        """The generator's turn."""
+        images = batch["unlabelled"].images
+        return self.deceive(self.sample(len(images), images.shape[2:], draw))
+
+    def tell_apart(self, images: Tensor, made: Tensor) -> Losses:
+        """Real images should score high, made ones low."""
         real, fake = self.score(images), self.score(made)  # [B]
         if self.config.loss == "hinge":
             loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
@@ -66,18 +75,17 @@ class GAN(EncoderMethod):
         right = 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())
         return Losses(loss, {"discriminator": loss, "told_apart": right})
 
-    def generate(self, batch: Batches, draw: Draw) -> Losses:
+    def deceive(self, made: Tensor) -> Losses:
         """Made images should score high."""
-        images = batch["unlabelled"].images
-        scores = self.score(self.sample(len(images), images.shape[2:], draw))
-        loss = -scores.mean() if self.config.loss == "hinge" else F.softplus(-scores).mean()
+        fake = self.score(made)  # [B]
+        loss = -fake.mean() if self.config.loss == "hinge" else F.softplus(-fake).mean()
         return Losses(loss, {"generator": loss})
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Made images [count, C, *size] in [0, 1]."""
         codes = draw.stream("codes").normal(count, self.config.codes)
         made: Tensor = self.generator(codes, size)
-        return made.sigmoid()
+        return made
 
     def score(self, images: Tensor) -> Tensor:
         """How real images look: [B]."""

@@ -4,13 +4,12 @@ Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Ch
 """
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
 from repflow.encoders.split import SplitEncoder, split_lab
 from repflow.errors import ParameterError
 from repflow.method import EncoderMethod, Losses
@@ -23,17 +22,19 @@ class Config:
 
     Attributes:
         augment: the policy that makes the image.
-        decoder: channels of the decoders' stages, each of twice the height and width of the one before.
-        side: height and width of what is foretold; the image is made smaller for it.
+        cells: along each side of a place of the feature maps; the mean of a cell is foretold.
+        lightness_bins: from black to white.
+        colour_bins: along each of the two axes of colour; their product is the number of classes.
     """
 
     augment: PolicyConfig = ()
-    decoder: tuple[Count, ...] = (64, 32)
-    side: Count = 16
+    cells: Count = 2
+    lightness_bins: Count = 20
+    colour_bins: Count = 12
 
 
 class SplitBrain(EncoderMethod):
-    """Two half-encoders, each below a decoder to the other's channels."""
+    """Two half-encoders, each with a linear layer at every place of its maps for the bins of the other's channels."""
 
     streams = ("unlabelled",)
     encoder: SplitEncoder
@@ -44,19 +45,35 @@ class SplitBrain(EncoderMethod):
             raise ParameterError("encoder: split_brain needs one of two halves, as in conf/pretrain/split_brain.yaml")
         self.config = config
         self.augment = Policy(config.augment)
-        self.to_colour = Decoder(encoder.width // 2, config.decoder, channels=2)
-        self.to_lightness = Decoder(encoder.width // 2, config.decoder, channels=1)
+        half, cells = encoder.width // 2, config.cells**2
+        self.to_colour = nn.Conv2d(half, config.colour_bins**2 * cells, 1)
+        self.to_lightness = nn.Conv2d(half, config.lightness_bins * cells, 1)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Squared errors of the colour foretold from the lightness, and the other way round."""
+        """Cross-entropy of the colour foretold from the lightness, and of the lightness foretold from the colour."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
-        of_lightness, of_colour = self.encoder.halves((lightness, colour))  # [B, width / 2] each
-        colour_error = self.error(self.to_colour, of_lightness, colour)
-        lightness_error = self.error(self.to_lightness, of_colour, lightness)
-        return Losses(colour_error + lightness_error, {"colour": colour_error, "lightness": lightness_error})
+        of_lightness, of_colour = self.encoder.halves((lightness, colour))  # [B, width / 2, h, w] each
+        colour_loss = self.foretold(self.to_colour(of_lightness), colour, self.config.colour_bins)
+        lightness_loss = self.foretold(self.to_lightness(of_colour), lightness, self.config.lightness_bins)
+        return Losses(colour_loss + lightness_loss, {"colour": colour_loss, "lightness": lightness_loss})
 
-    def error(self, decoder: Decoder, features: Tensor, wanted: Tensor) -> Tensor:
-        """Mean squared error of the decoded features."""
-        small = F.adaptive_avg_pool2d(wanted, self.config.side)
-        return F.mse_loss(decoder(features, small.shape[2:]), small)
+    def foretold(self, outputs: Tensor, wanted: Tensor, bins: int) -> Tensor:
+        """Cross-entropy over the bins of each cell's mean.
+
+        Args:
+            outputs: [B, classes x cells x cells, h, w].
+            wanted: within about [-1, 1], [B, 1 or 2, H, W].
+            bins: along each axis of what is wanted.
+        """
+        logits = F.pixel_shuffle(outputs, self.config.cells)  # [B, classes, cells x h, cells x w]
+        return F.cross_entropy(logits, binned(F.adaptive_avg_pool2d(wanted, logits.shape[2:]), bins))
+
+
+def binned(values: Tensor, bins: int) -> Tensor:
+    """The class of values [B, 1 or 2, h, w] within [-1, 1], by `bins` equal steps along each axis: int64 [B, h, w]."""
+    steps = ((values + 1) / 2 * bins).long().clamp(0, bins - 1)
+    classes = steps[:, 0]
+    for axis in steps.unbind(1)[1:]:
+        classes = classes * bins + axis
+    return classes

@@ -2,6 +2,7 @@
 
 from repflow.data.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model
+from repflow.evaluation.generation import generation_scores
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
@@ -18,4 +19,5 @@ def run() -> None:
         encoder = new_encoder(recipe, description, rows.images)
         method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)
         save_model(paths.MODELS / "pretrain", method.learned, description)
-        write_training("pretrain", trained, {"images": len(rows)})
+        scores = generation_scores(method, rows.images, recipe.seed)
+        write_training("pretrain", trained, {"images": len(rows), **scores})

@@ -1,5 +1,6 @@
 """tune: search the settings of the fine-tuning, by its accuracy on the source's validation rows."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -8,7 +9,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
-from repflow.stages.searching.config import SearchConfig, TuneConfig
+from repflow.stages.searching.config import Further, SearchConfig, TuneConfig
+from repflow.stages.searching.journal import held
+from repflow.stages.searching.objectives import accuracy, best_trial, front
 from repflow.stages.searching.pictures import draw_history, draw_importance
 from repflow.stages.searching.space import Point, Space, check_space, read_space
-from repflow.stages.searching.study import Search, best_trial, held
+from repflow.stages.searching.study import Search
 from repflow.stages.searching.trial import open_trials
-from repflow.stages.searching.workers import Workers
+from repflow.stages.searching.workers import Evaluate, Runner, Workers
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -37,18 +40,38 @@ if TYPE_CHECKING:
     from repflow.training.cost import Cost
 
 
-def run() -> None:
-    """Read the pretrained encoder and the source's rows; write `models/tune/`, `plots/tune/` and the metrics."""
+def here(config: TuneConfig) -> Workers:
+    """Processes of this machine to run the trials."""
+    return Workers(count_workers(config), trials_of(config))
+
+
+def trials_of(config: TuneConfig) -> Callable[[], Evaluate]:
+    """What a process calls once to run trials; importable by name wherever repflow is installed."""
+    return functools.partial(open_trials, config.search)
+
+
+def run(
+    runner: Callable[[TuneConfig], contextlib.AbstractContextManager[Runner]] = here, database: str | None = None
+) -> None:
+    """Read the pretrained encoder and the source's rows; write `models/tune/`, `plots/tune/` and the metrics.
+
+    Args:
+        runner: gives what runs the trials; the outcome does not depend on it.
+        database: address of one for the finished trials, as "postgresql://..."; None for a file.
+    """
     config = read("tune", TuneConfig)
     recipe = read_recipe("finetune")
     space, default = read_search_space(config.search, recipe)
     if not len(open_project_domain("source").labelled_rows(Side.VALIDATION)):
         raise DataError("tune: the source has no validation rows to search by; raise split.validation, or use tune=off")
     with recorded("tune") as meter, held(paths.STATE / "tune" / fingerprint(config.search)) as folder:
-        search = Search(config.search, space, default, recipe.seed, folder / "journal.log", meter)
-        with Workers(count_workers(config), functools.partial(open_trials, config.search)) as workers:
+        journal = folder / "journal.log"
+        search = Search(config.search, space, default, recipe.seed, database or journal, meter, name=folder.name)
+        with runner(config) as workers:
             trials = search.run(workers)
-        write_outputs(trials, space, recipe.seed, meter.cost())
+        write_outputs(trials, space, config.search, recipe.seed, meter.cost())
+        if journal.exists():
+            os.replace(journal, folder.with_name("last.log"))
         shutil.rmtree(folder)
 
 
@@ -93,27 +116,30 @@ def _files(*places: Path) -> Iterable[Path]:
         yield from sorted(place.rglob("*")) if place.is_dir() else [place]
 
 
-def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, seed: int, cost: "Cost") -> None:
+def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, config: SearchConfig, seed: int, cost: "Cost") -> None:
     """Write what the search found: for `finetune`, for people and for the metrics."""
-    best = best_trial(trials)
+    best = best_trial(trials, config.further)
     with writing(paths.PLOTS / "tune" / "history.png") as fresh:
         draw_history(fresh, trials)
     with writing(paths.PLOTS / "tune" / "importance.png") as fresh:
         draw_importance(fresh, trials, derive(seed, "tune/importance") % 2**32)
     work = {"images_seen": cost.images, "flops": cost.flops}
-    write_metrics(paths.METRICS / "tune.json", {**summary(trials), **work})
+    write_metrics(paths.METRICS / "tune.json", {**summary(trials, config.further), **work})
     with writing(paths.MODELS / "tune", folder=True) as fresh:
         text = yaml.safe_dump(best.params if best else {}, sort_keys=False, allow_unicode=True)
         (fresh / "best.yaml").write_text(text, encoding="utf-8")
-        (fresh / "trials.csv").write_text(table(trials, space), encoding="utf-8")
+        (fresh / "trials.csv").write_text(table(trials, space, config.further), encoding="utf-8")
 
 
-def summary(trials: "Sequence[FrozenTrial]") -> dict[str, Any]:
+def summary(trials: "Sequence[FrozenTrial]", further: Sequence[Further] = ()) -> dict[str, Any]:
     """The search in numbers; values are accuracies on the validation rows."""
     states = [trial.state.name for trial in trials]
-    best = best_trial(trials)
-    values = {"best": best.value, "best_trial": best.number} if best else {}
-    default = {"default": trials[0].value} if trials and trials[0].value is not None else {}
+    best = best_trial(trials, further)
+    values: dict[str, Any] = {"best": accuracy(best), "best_trial": best.number} if best else {}
+    if best and further:
+        values |= {f"best_{name}": value for name, value in zip(further, best.values[1:], strict=True)}
+        values["front"] = len(front(trials, further))
+    default = {"default": value} if trials and (value := accuracy(trials[0])) is not None else {}
     return {
         **values,
         **default,
@@ -123,13 +149,20 @@ def summary(trials: "Sequence[FrozenTrial]") -> dict[str, Any]:
     }
 
 
-def table(trials: "Sequence[FrozenTrial]", space: Space) -> str:
-    """The trials as CSV: number, state, steps trained, value, and one column per key of the space."""
+def table(trials: "Sequence[FrozenTrial]", space: Space, further: Sequence[Further] = ()) -> str:
+    """The trials as CSV: number, state, steps trained, value, and one column per key of the space.
+
+    A search with further objectives has a column for each behind the value, and whether the trial is on the front.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", "steps", "value", *space])
+    writer.writerow(["number", "state", "steps", "value", *further, *(["front"] if further else []), *space])
+    best = front(trials, further)
     for trial in trials:
-        value = "" if trial.value is None else f"{trial.value:.6g}"
+        value = accuracy(trial)
+        others = [f"{other:.6g}" for other in (trial.values or [])[1:]] or [""] * len(further)
+        more = [*others, str(trial.number in best).lower()] if further else []
         point = [cell if isinstance(cell := trial.params[key], str) else json.dumps(cell) for key in space]
-        writer.writerow([trial.number, trial.state.name.lower(), trial.last_step or 0, value, *point])
+        shown = "" if value is None else f"{value:.6g}"
+        writer.writerow([trial.number, trial.state.name.lower(), trial.last_step or 0, shown, *more, *point])
     return text.getvalue()

@@ -18,6 +18,7 @@ from repflow.data.rows import Rows, Side, open_domain
 from repflow.encoders import Classifier, HeadConfig
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.model_files import Description, save_model
+from repflow.stages import evaluate, probe, report
 from repflow.training.curves import write_curve
 
 ADAPTATIONS = {"source_only": "Source only", "coral": "CORAL", "train_on_target": "Train on target"}
@@ -101,6 +102,27 @@ def judged(_judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A copy of the trained project for one test, which is the working directory."""
     folder = tmp_path / "judged"
     shutil.copytree(_judged, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _reported(_judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reported") / "project"
+    shutil.copytree(_judged, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        probe.run()
+        evaluate.run()
+        report.run()
+    return folder
+
+
+@pytest.fixture
+def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project with its report, which is the working directory."""
+    folder = tmp_path / "reported"
+    shutil.copytree(_reported, folder)
     monkeypatch.chdir(folder)
     return folder
 

@@ -57,27 +57,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.shown).split())
 
 
-@pytest.fixture(scope="module")
-def _reported(_judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reported") / "project"
-    shutil.copytree(_judged, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        probe.run()
-        evaluate.run()
-        report.run()
-    return folder
-
-
-@pytest.fixture
-def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project with its report, which is the working directory."""
-    folder = tmp_path / "reported"
-    shutil.copytree(_reported, folder)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def page(folder: Path) -> Page:
     return Page((folder / "reports/report.html").read_text(encoding="utf-8"))
 

@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 
 from repflow.errors import RepflowError
 from repflow.stages.searching.config import PrunerConfig
-from repflow.stages.searching.study import Search, best_trial, held
+from repflow.stages.searching.journal import held
+from repflow.stages.searching.objectives import best_trial
+from repflow.stages.searching.study import Search
 from repflow.stages.searching.workers import Workers
 
 

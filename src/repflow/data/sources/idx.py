@@ -19,6 +19,8 @@ from repflow.schema import parameters
 
 _UNSIGNED_BYTE = 8
 _MAX_BYTES = 2**35
+_BLOCK = 2**22
+"""Bytes that are read at a time."""
 
 
 @parameters
@@ -66,9 +68,9 @@ def read_pair(root: Path, images: str, labels: str | None) -> tuple[np.ndarray, 
     place = _found(root / images)
     pixels = read_idx(place)
     if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
-        shape = "x".join(map(str, pixels.shape))
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not pixels.size:
+        shape = "x".join(map(str, np.moveaxis(pixels, 1, -1).shape if pixels.ndim > 3 else pixels.shape))
         wanted = "images [N, height, width] or [N, height, width, 3] are wanted"
         raise DataError(f"{place}: holds {shape} numbers, where {wanted}")
     classes: list[str | None] = [None] * len(pixels)
@@ -80,13 +82,15 @@ def read_pair(root: Path, images: str, labels: str | None) -> tuple[np.ndarray, 
             found = f"holds {shape} labels for the {len(pixels)} images of {place}"
             raise DataError(f"{label_place}: {found}; give the file that belongs to them")
         classes = [str(label) for label in given.tolist()]
-    height, width, channels = pixels.shape[1:]
+    channels, height, width = pixels.shape[1:]
     rows = array_listing(Path(images).name.removesuffix(".gz"), classes, width, height, "L" if channels == 1 else "RGB")
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), rows
+    return pixels, rows
 
 
 def read_idx(place: Path) -> np.ndarray:
-    """The uint8 array in an IDX file.
+    """The uint8 array in an IDX file; of four axes the last comes second, as in [N, 3, height, width].
+
+    It is read and turned some rows at a time, so that it lies in memory only once.
 
     Raises:
         DataError: it is no IDX file of unsigned bytes, or not whole.
@@ -94,14 +98,24 @@ def read_idx(place: Path) -> np.ndarray:
     try:
         with _opened(place) as file:
             shape = _read_shape(file, place)
-            count = math.prod(shape)
-            content = file.read(count + 1)
-    except (OSError, EOFError, zlib.error) as error:
+            count, found = math.prod(shape), 0
+            pixels = np.empty((shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape, np.uint8)
+            rows = np.moveaxis(pixels, 1, -1) if len(shape) == 4 else pixels  # as they lie in the file
+            step = max(1, _BLOCK * shape[0] // max(1, count))
+            for first in range(0, shape[0] if count else 0, step):
+                part = rows[first : first + step]
+                content = file.read(part.size)
+                found += len(content)
+                if len(content) < part.size:
+                    break
+                part[:] = np.frombuffer(content, np.uint8).reshape(part.shape)
+            more = file.read(1)
+    except (OSError, EOFError, MemoryError, zlib.error) as error:
         raise DataError(f"{place}: cannot be read ({error}); fetch it again") from error
-    if len(content) != count:
-        found = "more" if len(content) > count else f"{len(content):,}"
-        raise DataError(f"{place}: its header tells of {count:,} numbers, and {found} are there; fetch it again")
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    if found != count or more:
+        told = "more" if more else f"{found:,}"
+        raise DataError(f"{place}: its header tells of {count:,} numbers, and {told} are there; fetch it again")
+    return pixels
 
 
 def _read_shape(file: IO[bytes], place: Path) -> tuple[int, ...]:

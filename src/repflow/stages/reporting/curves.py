@@ -40,7 +40,7 @@ def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Picture
             axes.yaxis.set_major_formatter(lambda number, _: f"{100 * number:.0f} %")
         axes.set_xlim(0, curve["step"].max())
         axes.locator_params(nbins=4)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(labelsize=8.5)
         _legend(figure, position * width + 0.015, group)
     return picture(name, alt, figure)
 
@@ -49,8 +49,8 @@ def _legend(figure: "Figure", left: float, names: list[str]) -> None:
     """The names of the lines in their colours, one after another."""
     for name, colour in zip(names, LINES, strict=False):
         text = name.replace("_", " ")
-        figure.text(left, 0.765, text, color=colour, fontsize=7.5)
-        left += 0.03 + 0.0146 * len(text)
+        figure.text(left, 0.765, text, color=colour, fontsize=8.4)
+        left += 0.023 + 0.0164 * len(text)
 
 
 def panels(curve: pd.DataFrame) -> tuple[list[str], list[str]]:

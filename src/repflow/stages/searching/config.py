@@ -60,6 +60,11 @@ class PrunerConfig:
     warmup: NonNegativeCount = 0
 
 
+Further = Literal["f1", "worst_recall", "ece"]
+"""Scores of the validation rows besides the accuracy: the mean F1 of the classes, the recall of the worst class, and
+the expected calibration error, the only one that is to be small."""
+
+
 @parameters
 class SearchConfig:
     """What decides the outcome of a search.
@@ -75,6 +80,8 @@ class SearchConfig:
         startup: trials drawn evenly from the space before TPE learns from them.
         pruner: which trials are given up early.
         threads: of PyTorch in each trial; the last digits depend on it. 0 leaves it to PyTorch.
+        further: objectives beside the accuracy. Trials are then asked for along the front where none is better in all;
+            `best.yaml` still has the most accurate one, and pruning still goes by accuracy.
     """
 
     space: dict[str, Any]
@@ -86,6 +93,7 @@ class SearchConfig:
     startup: NonNegativeCount = 4
     pruner: PrunerConfig = Field(default_factory=PrunerConfig)
     threads: NonNegativeCount = 1
+    further: tuple[Further, ...] = ()
 
 
 @parameters

@@ -8,10 +8,14 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from repflow.stages.searching.objectives import accuracy, by_first
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = (7.0, 3.5)  # inches
+_SMALL = (4.8, 2.6)
+"""Inches; letters stay legible where the picture is as wide as a telephone."""
 _MARKS = {
     TrialState.COMPLETE: ("complete", "o", "tab:blue"),
     TrialState.PRUNED: ("pruned", "x", "tab:gray"),
@@ -33,7 +37,7 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
             shown = [trial for trial in trials if trial.state == state]
             if shown:
                 numbers = [trial.number for trial in shown]
-                values = [trial.value or 0.0 for trial in shown]
+                values = [accuracy(trial) or 0.0 for trial in shown]
                 axes.plot(numbers, values, linestyle="", marker=marker, color=colour, label=label)
         best = _best_so_far(trials)
         if best:
@@ -53,8 +57,9 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
 def _best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
     points: list[tuple[int, float]] = []
     for trial in trials:
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            points.append((trial.number, max([trial.value, *(value for _, value in points[-1:])])))
+        value = accuracy(trial)
+        if trial.state == TrialState.COMPLETE and value is not None:
+            points.append((trial.number, max([value, *(best for _, best in points[-1:])])))
         elif points:
             points.append((trial.number, points[-1][1]))
     return points
@@ -68,13 +73,13 @@ def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> Non
     shares = importances(trials, seed)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=_SMALL, layout="constrained")
         axes = figure.add_subplot(title="What mattered in the search")
         if shares:
             names = list(shares)[::-1]
             axes.barh(names, [shares[name] for name in names], color="tab:blue")
             axes.set_xlim(0, 1)
-            axes.set_xlabel("share of the variance that is explained (fANOVA)")
+            axes.set_xlabel("share of variance (fANOVA)")
         else:
             text = "Fewer than two complete trials with different values:\nnothing to tell settings apart by."
             axes.text(0.5, 0.5, text, ha="center", va="center")
@@ -84,7 +89,7 @@ def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> Non
 
 def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
     """Setting to its share of the variance, the largest first; empty where the trials do not tell."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [by_first(trial) for trial in trials if trial.state == TrialState.COMPLETE]
     if len({trial.value for trial in complete}) < 2:
         return {}
     study = optuna.create_study(direction="maximize")
@@ -94,4 +99,4 @@ def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})

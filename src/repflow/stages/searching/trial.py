@@ -4,9 +4,14 @@ import dataclasses
 import threading
 from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
+from repflow.data.rows import Rows
+from repflow.encoders import Classifier
 from repflow.errors import Diverged
+from repflow.evaluation.features import probabilities
+from repflow.evaluation.judgement import scores
 from repflow.stages.finetune import finetuning_rows
 from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
 from repflow.stages.project import open_project_domain
@@ -31,25 +36,35 @@ def open_trials(config: SearchConfig) -> Evaluate:
     def evaluate(point: Point, look: Look) -> Outcome:
         recipe = read_recipe("finetune", point)
         classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
-        scores: list[float] = []
+        seen: list[float] = []
         meter = Meter()
 
         def observe(step: int, score: float) -> bool:
-            scores.append(score)
+            seen.append(score)
             return look(step, score)
 
         short = shortened(recipe, config)
         how: dict[str, Any] = {"meter": meter, "validation": validation, "observe": observe, "save": False}
         try:
-            _, trained = fit(short, classifier, rows, title="trial", **how)
+            method, trained = fit(short, classifier, rows, title="trial", **how)
         except Diverged as error:
             return Outcome("failed", reason=str(error), cost=meter.state())
         if trained.steps < short.section.training.steps:
             return Outcome("pruned", cost=meter.state())
-        value = max(scores) if recipe.section.training.early_stopping else scores[-1]
-        return Outcome("complete", value, cost=meter.state())
+        value = max(seen) if recipe.section.training.early_stopping else seen[-1]
+        further = further_scores(method.learned, validation, config)
+        return Outcome("complete", value, cost=meter.state(), further=further)
 
     return evaluate
+
+
+def further_scores(classifier: nn.Module, validation: Rows, config: SearchConfig) -> tuple[float, ...]:
+    """The further objectives on the validation rows, of the weights at the best look."""
+    if not config.further:
+        return ()
+    assert isinstance(classifier, Classifier)
+    found = scores(probabilities(classifier, validation.images), validation.labels)
+    return tuple(found[name] for name in config.further)
 
 
 def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:

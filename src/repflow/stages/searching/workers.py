@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, resource_tracker
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from repflow.errors import RepflowError
 from repflow.stages.searching.space import Point
@@ -34,7 +34,8 @@ class Outcome:
 
     Attributes:
         state: run to its end, given up by the judge, or diverged.
-        value: the objective; None unless complete.
+        value: the accuracy; None unless complete.
+        further: the other objectives, in the order of the search's; empty unless complete.
         looks: score by step.
         reason: why it failed.
         cost: what it took, as `training.cost.Meter.state` gives it.
@@ -45,10 +46,19 @@ class Outcome:
     looks: Mapping[int, float] = field(default_factory=dict)
     reason: str = ""
     cost: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[float, ...] = ()
 
 
 Evaluate = Callable[[Point, Look], Outcome]
 """Runs one trial, and ends it as "pruned" where a look is answered so. The looks need not be in its outcome."""
+
+
+class Runner(Protocol):
+    """Runs trials side by side, here or elsewhere."""
+
+    def outcomes(self, points: Mapping[int, Point], judge: Judge) -> Iterator[tuple[int, Outcome]]:
+        """Run the trials, by their numbers; give each outcome when it is there."""
+        ...
 
 
 class Workers:

@@ -1,0 +1,174 @@
+"""Many isolated runs queued at once on the server, worker and deployment of `make ui`, in a project of two stages."""
+
+import hashlib
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from processes import own_environment, with_source
+from scheduling.scratch import DVC, clone, commit, free_port, git, timed
+from speed.spreads import spread
+from ui import HOST
+
+RUNS = 20
+
+_GRAPH = """
+stages:
+  pretrain:
+    cmd: mkdir -p models && sleep 1 && echo ${seed} > models/encoder.txt
+    params: [seed]
+    outs: [models/encoder.txt]
+  evaluate:
+    cmd: >-
+      mkdir -p metrics && echo "{\\"seed\\": $(cat models/encoder.txt)}" > metrics/evaluate.json
+    deps: [models/encoder.txt]
+    metrics: [{metrics/evaluate.json: {cache: false}}]
+"""
+
+_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def measure(scratch: Path, runs: int = RUNS) -> dict[str, Any]:
+    """Queue the runs, wait for them, look at what they did, and prune them.
+
+    Args:
+        scratch: where the project goes.
+        runs: how many.
+
+    Returns:
+        `runs`; `right`, how many completed and committed their own parameters and metrics and nothing else;
+        `at_once`, the most that ran side by side; `seconds` from the first to be queued to the last's end; those of
+        `each` run as a spread, and of `pruning` all; `touched`, what differs in the checkout; `left`, what is left of
+        them after pruning.
+    """
+    project = _project(scratch / "isolated")
+    before = _checkout(project)
+    with _ui(project) as api:
+        started = time.monotonic()
+        queued = [_queue(api, seed) for seed in range(1, runs + 1)]
+        ended = [_ended(api, run) for run in queued]
+        seconds = time.monotonic() - started
+    right = [run for seed, run in enumerate(ended, 1) if run["state_type"] == "COMPLETED" and _committed(project, seed)]
+    touched = sorted(name for name, _ in before.items() ^ _checkout(project).items())
+    pruning, _ = timed(project, [str(Path(sys.executable).with_name("repflow")), "runs", "prune", "--finished"])
+    spans = [(_moment(run["start_time"]), _moment(run["end_time"])) for run in ended if run["start_time"]]
+    return {
+        "runs": runs,
+        "right": len(right),
+        "at_once": most_at_once(spans),
+        "seconds": round(seconds, 1),
+        "each": spread([end - start for start, end in spans]),
+        "pruning": round(pruning, 1),
+        "touched": touched,
+        "left": _left(project),
+    }
+
+
+def most_at_once(spans: Sequence[tuple[float, float]]) -> int:
+    """The most of the spans, each a start and an end, that have a moment in common."""
+    return max((sum(first <= start < last for first, last in spans) for start, _ in spans), default=0)
+
+
+def _project(folder: Path) -> Path:
+    """A clone that is up to date, and in which somebody is at work."""
+    clone(folder, _GRAPH)
+    timed(folder, [*DVC, "repro"])
+    commit(folder, "Everything up to date")
+    (folder / "conf" / "notes.txt").write_text("not committed\n", encoding="utf-8")
+    with open(folder / "README.md", "a", encoding="utf-8") as readme:
+        readme.write("not committed\n")
+    return folder
+
+
+def _checkout(project: Path) -> dict[str, str]:
+    """What must not change: every file, where HEAD is, and what git says is not committed."""
+    passed_over = {".git", ".dvc", ".repflow", "__pycache__"}  # of git, DVC, the runs and Python themselves
+    files = [path for path in project.rglob("*") if path.is_file() and not passed_over & {*path.parts}]
+    found = {str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found["git status"] = git(project, "status", "--short", "--branch")
+    found["HEAD"] = git(project, "rev-parse", "HEAD")
+    return found
+
+
+@contextmanager
+def _ui(project: Path) -> Iterator[str]:
+    """The address of the server that `make ui` starts in `project`."""
+    port = free_port()
+    command = [sys.executable, "flows/ui.py", "--port", str(port)]
+    environment = own_environment() | with_source(project)
+    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = [*itertools.islice(process.stdout, 2)]
+            if len(said) < 2:
+                raise RuntimeError(f"flows/ui.py ended with {process.wait()}")
+            yield f"http://{HOST}:{port}/api"
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def _queue(api: str, seed: int) -> str:
+    """The id of a new run with another seed."""
+    deployment = httpx.get(f"{api}/deployments/name/pipeline/cpu", timeout=60).raise_for_status().json()["id"]
+    values = {"parameters": {"choices": {"seed": seed}}}
+    path = f"{api}/deployments/{deployment}/create_flow_run"
+    while (answer := httpx.post(path, json=values, timeout=60)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        time.sleep(0.1)  # SQLite has one writer
+    return str(answer.raise_for_status().json()["id"])
+
+
+def _ended(api: str, run: str) -> dict[str, Any]:
+    """What the server knows of a run, once it has ended."""
+    while True:
+        answer = httpx.get(f"{api}/flow_runs/{run}", timeout=60)
+        if answer.is_success and (found := dict(answer.json()))["state_type"] in _ENDED:
+            return found
+        time.sleep(0.5)
+
+
+def _committed(project: Path, seed: int) -> bool:
+    """Whether the branch of the run with that seed holds one commit, with its parameters and metrics and no more."""
+    branch = f"run/seed-{seed}"
+    if not git(project, "branch", "--list", branch) or git(project, "rev-list", "--count", f"main..{branch}") != "1":
+        return False
+    parameters = yaml.safe_load(git(project, "show", f"{branch}:params.yaml"))
+    metrics = json.loads(git(project, "show", f"{branch}:metrics/evaluate.json"))
+    changed = git(project, "diff", "--name-only", f"main..{branch}").split()
+    return (parameters["seed"], metrics["seed"]) == (seed, seed) and set(changed) == {
+        "dvc.lock",
+        "metrics/evaluate.json",
+        "params.yaml",
+    }
+
+
+def _left(project: Path) -> list[str]:
+    """Branches, worktrees, files and processes that the runs left."""
+    branches = [f"branch {name}" for name in git(project, "branch", "--list", "run/*", "--format=%(refname)").split()]
+    trees = git(project, "worktree", "list", "--porcelain").split("\n\n")[1:]
+    folders = [project / ".repflow" / "runs", project / ".git" / "worktrees"]
+    files = [str(path.relative_to(project)) for folder in folders if folder.exists() for path in folder.rglob("*")]
+    return [*branches, *(tree.splitlines()[0] for tree in trees), *files, *_processes(project)]
+
+
+def _processes(project: Path) -> Iterator[str]:
+    """Those at work in the project."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        place = process.info["cwd"] or ""
+        if Path(place).is_relative_to(project):
+            yield f"process {' '.join(process.info['cmdline'] or [])}"
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

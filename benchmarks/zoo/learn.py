@@ -1,0 +1,115 @@
+"""One entry of the leaderboard: train a method, freeze its encoder, read it: `python learn.py DATA METHOD SEED`.
+
+What is found goes to metrics/DATA/METHOD-SEED.json, seconds and memory, which differ from run to run, to
+costs/DATA/METHOD-SEED.json.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from torch import nn
+
+from repflow.data.batches import Stream
+from repflow.data.rows import TRAINING, Domain, Rows, Side, open_domain
+from repflow.draw import seeded
+from repflow.encoders import Classifier, Encoder, HeadConfig, build_encoder
+from repflow.encoders.classifier import build_head
+from repflow.encoders.encoder import normalise_by
+from repflow.evaluation.clustering import assign, clustering_scores, fit_clusters
+from repflow.evaluation.features import encode
+from repflow.evaluation.knn import fit_knn
+from repflow.evaluation.linear_probe import fit_linear_probe
+from repflow.evaluation.probes import ProbeConfig
+from repflow.hardware import HardwareConfig, prepare
+from repflow.method import Method
+from repflow.randomness import derive, numpy_generator
+from repflow.schema import build
+from repflow.stages.learning import MethodSection, check_method
+from repflow.training import train
+from repflow.training.cost import Meter
+from zoo.compose import CEILING, FLOOR, HERE
+
+LABELS = 10
+"""Of each class, for the probe of few labels."""
+
+
+def main(data: str, name: str, seed: int) -> None:
+    """Learn, read, write."""
+    params = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+    domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
+    meter = Meter()
+    encoder, method = learn(params["settings"][data][name], domain, name, seed, meter)
+    found = read(build(ProbeConfig, params["probe"][data], f"probe.{data}"), encoder, method, domain, seed)
+    cost = meter.cost()
+    write(HERE / "metrics" / data / f"{name}-{seed}.json", {**found, "images": cost.images, "flops": cost.flops})
+    spent = {"seconds": cost.training_seconds, "memory_bytes": cost.memory}
+    write(HERE / "costs" / data / f"{name}-{seed}.json", spent)
+
+
+def learn(
+    values: Mapping[str, Any], domain: Domain, name: str, seed: int, meter: Meter
+) -> tuple[Encoder, Method | None]:
+    """The trained encoder and its method, which is none for the floor."""
+    training = domain.rows(*TRAINING, labels=name == CEILING)
+    if name == FLOOR:
+        section: Any = build(MethodSection, {**values, "settings": {}}, name)
+    else:
+        kind, settings, section = check_method(values, f"settings.{name}")
+    with seeded(seed, "weights/encoder"):
+        encoder = build_encoder(section.encoder, *domain.store.images.shape[1:3])
+    normalise_by(encoder, training.images)
+    if name == FLOOR:
+        return encoder.eval(), None
+    start: nn.Module = encoder
+    if name == CEILING:
+        with seeded(seed, "weights/head"):
+            start = Classifier(encoder, build_head(HeadConfig(), encoder.width, len(domain.classes)))
+    with seeded(seed, "weights/method"):
+        method = kind(settings, start)
+    fabric = prepare(HardwareConfig(), turns=len(method.turns))
+    rows = dict.fromkeys(method.streams, training)
+    train(method, rows, section.training, fabric, seed=seed, title=name, meter=meter)
+    return encoder, method
+
+
+def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: Domain, seed: int) -> dict[str, Any]:
+    """What the frozen features tell of the test rows: accuracies in [0, 1], and scores of clusters."""
+    train_rows, test_rows = domain.labelled_rows(*TRAINING), domain.labelled_rows(Side.TEST)
+    training, test = encode(encoder, train_rows.images), encode(encoder, test_rows.images)
+    few = few_of_each(train_rows, seed)
+    nothing = np.empty((0, encoder.width), np.float32), np.empty(0, np.int64)
+    probes = {
+        "knn": fit_knn(config.knn, training, train_rows.labels),
+        "linear": fit_linear_probe(config.linear, training, train_rows.labels, *nothing),
+        "linear_few": fit_linear_probe(config.linear, training[few], train_rows.labels[few], *nothing),
+    }
+    found = {name: float(probe.score(test, test_rows.labels)) for name, probe in probes.items()}
+    means = fit_clusters(config.clustering, training, len(domain.classes), derive(seed, "zoo/clusters") % 2**32)
+    scores = {"k_means": clustering_scores(test_rows.labels, assign(means, test))}
+    own = getattr(method, "assign", None)
+    if own is not None:
+        clusters = np.concatenate([own(part.images).cpu().numpy() for part in Stream("test", test_rows).in_order()])
+        scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": int(len(np.unique(clusters)))}
+    return {**found, "clusters": scores}
+
+
+def few_of_each(rows: Rows, seed: int) -> np.ndarray:
+    """Places of `LABELS` rows of each class: int64 [n]."""
+    order = numpy_generator(seed, "zoo/few").permutation(len(rows))
+    places = [order[rows.labels[order] == label][:LABELS] for label in np.unique(rows.labels)]
+    return np.sort(np.concatenate(places))
+
+
+def write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,50 @@
+"""Why stages run: what DVC sees as changed, in words."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_SHOWN = 6
+"""Reasons that are named; a stage that never ran has dozens."""
+
+_NOTES = {"changed command": "its command changed", "always changed": "it runs every time"}
+
+
+def read_status(text: str) -> dict[str, list[str]]:
+    """Address of every stage that is not up to date to why, from what `dvc status --json` printed.
+
+    Lines before the JSON, such as warnings, are passed over.
+
+    Raises:
+        ValueError: there is no JSON in it.
+    """
+    start = text.find("{")
+    values: Any = json.loads(text[start:]) if start >= 0 else None
+    if not isinstance(values, Mapping):
+        raise ValueError("it printed no JSON")
+    return {address: list(_reasons(changes)) for address, changes in values.items()}
+
+
+def _reasons(changes: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:
+    for change in changes:
+        if isinstance(change, str):
+            yield _NOTES.get(change, change)
+            continue
+        for path, how in change.get("changed deps", {}).items():
+            if isinstance(how, Mapping):
+                yield from (f"parameter {name} {what}" for name, what in how.items())
+            else:
+                yield f"{'code' if path.endswith('.py') else 'dependency'} {path} {how}"
+        yield from (f"output {path} {how}" for path, how in change.get("changed outs", {}).items())
+
+
+def in_words(reasons: Iterable[str], upstream: Iterable[str] = ()) -> str:
+    """One line.
+
+    Args:
+        reasons: of one stage, as `read_status` gives them.
+        upstream: addresses of the stages before it that have just run.
+    """
+    every = [*(f"{address} ran before it" for address in upstream), *reasons]
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more

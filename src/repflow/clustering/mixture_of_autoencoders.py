@@ -1,0 +1,94 @@
+"""Mixture of autoencoders: each cluster has an autoencoder of its own, and a network says whose an image is.
+
+Zhang, Sun, Eriksson, Balzano. Deep Unsupervised Clustering Using Mixture of Autoencoders. arXiv 2017.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.data.batches import Batches
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.encoders.decoder import Decoder
+from repflow.method import EncoderMethod, Losses
+from repflow.ranks import gathered
+from repflow.schema import Count, NonNegative, parameters
+
+
+@parameters
+class Config:
+    """The parameters of the mixture of autoencoders.
+
+    Attributes:
+        augment: the policy that makes the images.
+        clusters: how many, each an autoencoder.
+        codes: width of each autoencoder's code.
+        hidden: width of the hidden layer of the network that assigns.
+        decoder: channels of each decoder's stages, each of twice the height and width of the one before.
+        sample_entropy: weight of the entropy of each image's assignment, to be low.
+        batch_entropy: weight of the entropy of the batch's mean assignment, to be high.
+    """
+
+    augment: PolicyConfig = ()
+    clusters: Count = 10
+    codes: Count = 10
+    hidden: Count = 64
+    decoder: tuple[Count, ...] = (32, 16, 8)
+    sample_entropy: NonNegative = 0.1
+    batch_entropy: NonNegative = 0.5
+
+
+class MixtureOfAutoencoders(EncoderMethod):
+    """One encoder, from which each autoencoder takes a linear code of its own that it decodes by itself.
+
+    The paper's autoencoders share nothing; here they share what is kept, the encoder.
+    """
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.config = config
+        self.augment = Policy(config.augment)
+        channels = len(encoder.mean)
+        self.codes = nn.Linear(encoder.width, config.clusters * config.codes)
+        self.decoders = nn.ModuleList(Decoder(config.codes, config.decoder, channels) for _ in range(config.clusters))
+        self.assignment = nn.Sequential(
+            nn.Linear(config.clusters * config.codes, config.hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.hidden, config.clusters),
+        )
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Squared errors weighted by the assignment, which is to be sure of each image and even over the batch."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
+        codes = self.codes(self.encoder(images))  # [B, clusters x codes]
+        shares = self.assignment(codes).softmax(dim=1)  # [B, clusters]
+        pairs = zip(self.decoders, codes.chunk(self.config.clusters, dim=1), strict=True)
+        errors = [(decoder(code, images.shape[2:]) - images).square().mean(dim=(1, 2, 3)) for decoder, code in pairs]
+        error = (shares * torch.stack(errors, dim=1)).sum(dim=1).mean()
+        sample, whole = entropy(shares).mean(), entropy(mean_of_all(shares))
+        total = error + self.config.sample_entropy * sample - self.config.batch_entropy * whole
+        return Losses(total, {"error": error, "sample_entropy": sample, "batch_entropy": whole})
+
+    @torch.no_grad()
+    def assign(self, images: Tensor) -> Tensor:
+        """The cluster of each image [B, C, H, W]: int64 [B]."""
+        return cast(Tensor, self.assignment(self.codes(self.encoder(images))).argmax(dim=1))
+
+
+def entropy(shares: Tensor) -> Tensor:
+    """Entropy in nats of each row of [..., clusters]: [...]."""
+    return torch.special.entr(shares).sum(dim=-1)
+
+
+def mean_of_all(shares: Tensor) -> Tensor:
+    """The mean row over all processes, [clusters] of [B, clusters], with the gradients of this one's rows.
+
+    Processes average their gradients, so what each gives is that of the common mean.
+    """
+    own = shares.mean(dim=0)
+    return gathered(shares).mean(dim=0) + own - own.detach()

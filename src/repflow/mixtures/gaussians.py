@@ -1,0 +1,93 @@
+"""Gaussian clusters with a normal-inverse-Wishart prior: their posteriors, their evidence, and whether to split them.
+
+The posteriors stand in Murphy (Conjugate Bayesian Analysis of the Gaussian Distribution, 2007), the Hastings ratio in
+Chang and Fisher (Parallel Sampling of DP Mixture Models Using Sub-Cluster Splits, NeurIPS 2013).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The normal-inverse-Wishart distribution over the mean and covariance of a cluster's codes.
+
+    Attributes:
+        mean: [d].
+        strength: how many codes the mean counts as (kappa).
+        scale: positive definite [d, d] (Psi).
+        degrees: of freedom, above d - 1 (nu).
+    """
+
+    mean: Tensor
+    strength: float
+    scale: Tensor
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the codes of K clusters: how many there are [K], their mean [K, d], and the sum of the outer products of what
+    they differ from it by [K, d, d]."""
+
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+
+
+def moments(codes: Tensor, shares: Tensor) -> Moments:
+    """The moments of K clusters, in float64, of codes [n, d], of which clusters have the shares [n, K]."""
+    codes, shares = codes.double(), shares.double()
+    count = shares.sum(dim=0)
+    mean = shares.T @ codes / count.clamp(min=1e-12)[:, None]
+    away = [codes - centre for centre in mean]
+    scatter = [each.T @ (share[:, None] * each) for each, share in zip(away, shares.T, strict=True)]
+    return Moments(count, mean, torch.stack(scatter))
+
+
+def posterior(prior: Prior, seen: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The posteriors' mean [K, d], strength [K], scale [K, d, d] and degrees of freedom [K]."""
+    strength = prior.strength + seen.count
+    mean = (prior.strength * prior.mean + seen.count[:, None] * seen.mean) / strength[:, None]
+    apart = seen.mean - prior.mean
+    between = torch.einsum("k,kd,ke->kde", prior.strength * seen.count / strength, apart, apart)
+    return mean, strength, prior.scale + seen.scatter + between, prior.degrees + seen.count
+
+
+def most_probable(prior: Prior, seen: Moments) -> tuple[Tensor, Tensor]:
+    """Mean [K, d] and covariance [K, d, d] at the posteriors' modes."""
+    mean, _, scale, degrees = posterior(prior, seen)
+    return mean, scale / (degrees + len(prior.mean) + 2)[:, None, None]
+
+
+def log_evidence(prior: Prior, seen: Moments) -> Tensor:
+    """The logarithm of each cluster's marginal likelihood, its Gaussian integrated out: [K]."""
+    width = len(prior.mean)
+    _, strength, scale, degrees = posterior(prior, seen)
+    before = torch.tensor(prior.degrees, dtype=torch.float64)
+    return (
+        torch.mvlgamma(degrees / 2, width)
+        - torch.mvlgamma(before / 2, width)
+        + before / 2 * torch.logdet(prior.scale)
+        - degrees / 2 * torch.logdet(scale)
+        + width / 2 * (math.log(prior.strength) - strength.log() - seen.count * math.log(math.pi))
+    )
+
+
+def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: Tensor, weight: float = 1.0) -> float:
+    """The logarithm of the Hastings ratio of splitting codes [n, d] in two; minus that of merging the two halves.
+
+    Args:
+        prior: of every cluster.
+        concentration: of the Dirichlet process.
+        codes: of the cluster.
+        second: bool [n], which of them go into the second half; neither is empty.
+        weight: how many codes each counts as. Below 1, a cluster that is only about Gaussian stays whole however many
+            codes tell how it deviates (Miller and Dunson, Robust Bayesian Inference via Coarsening, JASA 2019).
+    """
+    seen = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
+    whole, *halves = (torch.lgamma(seen.count) + log_evidence(prior, seen)).tolist()
+    return math.log(concentration) + sum(halves) - whole

@@ -1,0 +1,53 @@
+"""Autoencoder: give an image back from a short code.
+
+Hinton, Salakhutdinov. Reducing the Dimensionality of Data with Neural Networks. Science 2006.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.data.batches import Batches
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.encoders.decoder import Decoder
+from repflow.method import EncoderMethod, Losses
+from repflow.schema import Count, parameters
+
+
+@parameters
+class Config:
+    """The autoencoder's parameters.
+
+    Attributes:
+        augment: the policy that makes the image.
+        codes: width of the code; the paper takes 30 for handwritten digits.
+        decoder: channels of the decoder's stages, each of twice the height and width of the one before.
+    """
+
+    augment: PolicyConfig = ()
+    codes: Count = 30
+    decoder: tuple[Count, ...] = (64, 32, 16)
+
+
+class Autoencoder(EncoderMethod):
+    """The encoder below a linear layer to the code, and a convolutional decoder."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.augment = Policy(config.augment)
+        self.code = nn.Linear(encoder.width, config.codes)
+        self.decoder = Decoder(config.codes, config.decoder, channels=len(encoder.mean))
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Mean squared error between the image and what is made of its code."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
+        return Losses(F.mse_loss(self.reconstruct(images), images))
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] and back."""
+        codes = self.code(self.encoder(images))  # [B, codes]
+        restored: Tensor = self.decoder(codes, images.shape[2:])
+        return restored

@@ -1,0 +1,105 @@
+"""PIRL: an image and its jigsaw puzzle are represented alike, and unlike other images, by a memory of all of them.
+
+Misra, van der Maaten. Self-Supervised Learning of Pretext-Invariant Representations. CVPR 2020.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment import Policy, PolicyConfig
+from repflow.data.batches import Batches, Stream
+from repflow.draw import Draw
+from repflow.encoders import Encoder
+from repflow.method import EncoderMethod, Losses
+from repflow.pretext.tiles import tiles
+from repflow.ranks import gathered
+from repflow.schema import Count, Fraction, Positive, parameters
+
+
+@parameters
+class Config:
+    """PIRL's parameters.
+
+    Attributes:
+        augment: the policy for the image, and, drawn again, for the one that is cut into tiles.
+        grid: tiles in a row and in a column.
+        tile: side of a tile as a share of its cell's.
+        width: of the representations.
+        temperature: of the similarities.
+        negatives: remembered images that each is told from.
+        momentum: share of an image's memory that stays when the image is seen again.
+        balance: weight of the puzzle's loss; the image's has the rest.
+    """
+
+    augment: PolicyConfig
+    grid: Count = 3
+    tile: Fraction = 0.85
+    width: Count = 128
+    temperature: Positive = 0.07
+    negatives: Count = 4096
+    momentum: Fraction = 0.5
+    balance: Fraction = 0.5
+
+
+class PIRL(EncoderMethod):
+    """The encoder below a head for images and one for puzzles, and the memory bank."""
+
+    streams = ("unlabelled",)
+    bank: Tensor
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.config = config
+        self.augment = Policy(config.augment)
+        self.image_head = nn.Linear(encoder.width, config.width)  # f
+        self.tile_head = nn.Linear(encoder.width, config.width)  # g, first each tile ...
+        self.puzzle_head = nn.Linear(config.grid**2 * config.width, config.width)  # ... then all of them
+        self._seen: tuple[Tensor, Tensor] | None = None
+
+    def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Remember a random direction for every image."""
+        count = len(streams["unlabelled"])
+        self.register_buffer("bank", F.normalize(draw.normal(count, self.config.width)))  # [N, width]
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Noise-contrastive losses of the puzzle and of the image, each against the memory of the image."""
+        rows, images = batch["unlabelled"].rows.to(self.bank.device), batch["unlabelled"].images
+        image = F.normalize(self.image_head(self.encoder(self.augment(images, draw.stream("image")))))  # [B, width]
+        puzzle = self.puzzle(self.augment(images, draw.stream("puzzle")), draw.stream("tiles"))  # [B, width]
+        self._seen = rows, image.detach()
+        # Of all other images: a row is moved on by a whole number of rows that does not lead back to it.
+        steps = draw.stream("negatives").integers(len(rows), self.config.negatives, low=1, high=len(self.bank))
+        picked = self.bank[torch.cat([rows[:, None], (rows[:, None] + steps) % len(self.bank)], dim=1)]
+        of_puzzle, of_image = (self.contrast(each, picked) for each in (puzzle, image))
+        total = self.config.balance * of_puzzle + (1 - self.config.balance) * of_image
+        return Losses(total, {"puzzle": of_puzzle, "image": of_image})
+
+    def puzzle(self, images: Tensor, draw: Draw) -> Tensor:
+        """The representation of each image's tiles in a random order: [B, width], of length 1."""
+        parts = tiles(images, self.config.grid, self.config.tile, draw.stream("cut"))  # [B, T, C, s, s]
+        order = draw.stream("order").uniform(*parts.shape[:2]).argsort(dim=1)  # [B, T]
+        tokens = self.tile_head(self.encoder(parts.flatten(0, 1))).unflatten(0, parts.shape[:2])  # [B, T, width]
+        shuffled = tokens.gather(1, order[..., None].expand_as(tokens))
+        return F.normalize(self.puzzle_head(shuffled.flatten(1)))
+
+    def contrast(self, features: Tensor, picked: Tensor) -> Tensor:
+        """The paper's equation 4: −log h of the image's own memory − Σ log (1 − h) of the others'.
+
+        Args:
+            features: [B, width], of length 1.
+            picked: memories [B, 1 + negatives, width], the image's own first.
+        """
+        scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
+        log_h = scores.to(self.bank).log_softmax(dim=1)  # [B, 1 + negatives]
+        others = torch.log1p(-log_h[:, 1:].exp().clamp(max=1 - 1e-6))
+        return -(log_h[:, 0] + others.sum(dim=1)).mean()
+
+    def after_step(self) -> None:
+        """Move the memory of the images that were seen."""
+        assert self._seen is not None
+        rows, features = (gathered(each) for each in self._seen)
+        self.bank[rows] = F.normalize(self.bank[rows].lerp(features.to(self.bank), 1 - self.config.momentum))
+        self._seen = None

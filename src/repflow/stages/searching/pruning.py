@@ -1,0 +1,41 @@
+"""Which trials are given up before their end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from repflow.stages.searching.config import PrunerConfig
+from repflow.stages.searching.objectives import by_first
+
+
+@dataclass(frozen=True)
+class PrunersJudge:
+    """The pruner's decisions, where only the trials `before` are known. It can be sent to another machine.
+
+    Attributes:
+        config: which pruner.
+        before: the trials that were finished before the batch began.
+    """
+
+    config: PrunerConfig
+    before: Sequence[FrozenTrial]
+
+    def __call__(self, looks: Mapping[int, float]) -> bool:
+        """Whether a trial with these scores by step goes on."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(direction="maximize")
+        study.add_trials([by_first(trial) for trial in self.before])
+        trial = create_trial(state=TrialState.RUNNING, intermediate_values=dict(looks))
+        return not _pruner(self.config).prune(study, trial)
+
+
+def _pruner(config: PrunerConfig) -> optuna.pruners.BasePruner:
+    match config.name:
+        case "none":
+            return optuna.pruners.NopPruner()
+        case "median":
+            return optuna.pruners.MedianPruner(config.startup, config.warmup)
+        case "percentile":
+            return optuna.pruners.PercentilePruner(config.percentile, config.startup, config.warmup)

@@ -1,0 +1,87 @@
+"""Trials on a cluster: the outcome is that of one process, whichever worker runs what and however often one dies."""
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from repflow.errors import RepflowError
+from repflow.stages.remote_trials import Checked, run_trial
+from repflow.stages.searching.study import Search
+from repflow.stages.searching.workers import Workers
+from search import search
+
+pytestmark = pytest.mark.xdist_group("prefect")
+OBJECTIVES = Path(__file__).parents[1] / "stages" / "searching"
+
+
+@pytest.fixture(autouse=True)
+def objectives(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Trials without training, which workers find by name."""
+    for folder in (OBJECTIVES, Path(__file__).parent):
+        monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module("objectives")
+    sys.modules.pop("objectives")
+
+
+def known(trials: Any) -> list[Any]:
+    return [(trial.state.name, trial.values, trial.params, trial.intermediate_values) for trial in trials]
+
+
+@pytest.fixture
+def on_dask(objectives: Any, tmp_path: Path) -> Any:
+    """All that is known of the trials of a search with two workers on Dask."""
+    searches = importlib.import_module("searches")
+    yield lambda prepare, place: known(searches.on_dask(tmp_path, objectives, prepare, place))
+    sys.modules.pop("searches")
+
+
+def test_trials_on_dask_end_like_those_of_one_process_though_a_worker_dies(
+    server: Any, tmp_path: Path, objectives: Any, on_dask: Any
+) -> None:
+    with Workers(1, objectives.bowl) as pool:
+        alone = known(
+            Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, tmp_path / "alone.log").run(pool)
+        )
+    dying = functools.partial(objectives.dying, tmp_path, 1)
+    assert on_dask(dying, tmp_path / "dask.log") == alone
+    assert (tmp_path / "death-0").exists()
+    assert {state for state, *_ in alone} == {"COMPLETE", "PRUNED"}
+
+
+def test_a_search_kept_in_a_database_goes_on_there(server: Any, tmp_path: Path, objectives: Any, on_dask: Any) -> None:
+    place = f"sqlite:///{tmp_path}/search.db"
+    first = on_dask(objectives.bowl, place)
+    # There is nothing left to run: nothing of it is prepared anew.
+    with Workers(1, objectives.without_data) as pool:
+        assert known(Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, place).run(pool)) == first
+
+
+def test_an_error_of_the_users_on_a_worker_ends_the_search_with_its_words(
+    server: Any, tmp_path: Path, objectives: Any, on_dask: Any
+) -> None:
+    with pytest.raises(RepflowError, match="data/stores/source: not a readable store"):
+        on_dask(objectives.without_data, tmp_path / "journal.log")
+
+
+def test_a_worker_with_other_code_or_data_is_refused(tmp_path: Path, objectives: Any) -> None:
+    before = os.getcwd()
+    try:
+        checked = Checked(objectives.bowl, lambda: "here", "there")
+        with pytest.raises(RepflowError, match="other code, parameters or data than the search's"):
+            checked()
+        outcome = run_trial(tmp_path, objectives.bowl, objectives.DEFAULT, lambda looks: len(looks) < 2)
+        assert (outcome.state, list(outcome.looks)) == ("pruned", [1, 2])
+        assert os.getcwd() == str(tmp_path)
+    finally:
+        os.chdir(before)
+
+
+def test_the_form_names_no_cluster_and_no_database() -> None:
+    assert set(parameter_schema(search).properties) == {"choices", "name", "workers", "push"}

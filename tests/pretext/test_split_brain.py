@@ -1,0 +1,83 @@
+"""The split-brain autoencoder: what each half sees, and what it foretells, beside a loop over cells."""
+
+import pytest
+import torch
+from scipy.special import log_softmax
+from torch import Tensor
+
+from repflow.augment.lab import lab_to_rgb, rgb_to_lab
+from repflow.data.batches import Batch, Batches
+from repflow.draw import Draw
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.split import SplitConfig, SplitEncoder
+from repflow.errors import ParameterError
+from repflow.pretext.split_brain import Config, SplitBrain, binned
+
+IMAGES = Draw(0, "images").uniform(4, 3, 16, 16, low=0.2, high=0.8)
+
+
+@pytest.fixture
+def method() -> SplitBrain:
+    torch.manual_seed(0)
+    config = Config(cells=2, lightness_bins=5, colour_bins=3)
+    return SplitBrain(config, build_encoder(SplitConfig(half=SmallConfig(widths=(8, 16))), 3, 16))
+
+
+def test_the_loss_is_cross_entropy_over_the_bins_of_every_cell(method: SplitBrain) -> None:
+    lab = rgb_to_lab(IMAGES)
+    parts = lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+    with torch.no_grad():
+        maps = method.encoder.halves(parts)
+        outputs = [layer(each) for layer, each in zip((method.to_colour, method.to_lightness), maps, strict=True)]
+    totals = [0.0, 0.0]
+    assert outputs[0].shape == (4, 9 * 4, 4, 4)
+    for image in range(4):
+        for row in range(8):
+            for column in range(8):
+                place = (row // 2, column // 2)
+                inside = 2 * (row % 2) + column % 2  # of the place's 2x2 cells
+                cell = lab[image, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].double().mean((1, 2))
+                lightness = int(cell[0] / 100 * 5)
+                red, yellow = (int((value / 110 + 1) / 2 * 3) for value in cell[1:])
+                for number, (classes, wanted) in enumerate(((9, 3 * red + yellow), (5, lightness))):
+                    logits = outputs[number][image, :, *place].double().view(classes, 4)[:, inside]
+                    totals[number] -= log_softmax(logits.numpy())[wanted] / (4 * 8 * 8)
+    batch = Batches({"unlabelled": Batch(IMAGES, torch.full((4,), -1), torch.arange(4))}, 0.0)
+    found = method.losses(batch, Draw(0, "step"))
+    assert found.metrics["colour"].item() == pytest.approx(totals[0], rel=1e-5)
+    assert found.metrics["lightness"].item() == pytest.approx(totals[1], rel=1e-5)
+    assert found.total.item() == pytest.approx(sum(totals), rel=1e-5)
+
+
+def with_changed(channels: slice, scale: float) -> Tensor:
+    lab = rgb_to_lab(IMAGES)
+    lab[:, channels] *= scale
+    return lab_to_rgb(lab)
+
+
+def test_no_half_sees_what_it_has_to_foretell(method: SplitBrain) -> None:
+    encoder = method.encoder
+    with torch.no_grad():
+        plain, dull, dark = (encoder(each) for each in (IMAGES, with_changed(slice(1, 3), 0.5), 0.5 * IMAGES))
+    half = encoder.width // 2
+    assert torch.allclose(plain[:, :half], dull[:, :half], atol=1e-3)
+    assert not torch.allclose(plain[:, half:], dull[:, half:], atol=1e-3)
+    assert not torch.allclose(plain[:, :half], dark[:, :half], atol=1e-3)
+    greys = torch.linspace(0.1, 0.9, 4).view(4, 1, 1, 1).expand(4, 3, 16, 16)
+    with torch.no_grad():
+        features = encoder(greys)
+    assert torch.allclose(features[:1, half:].expand(4, -1), features[:, half:], atol=1e-3)
+
+
+def test_values_beyond_the_ends_come_to_the_last_bins() -> None:
+    values = torch.tensor([-1.5, -1.0, -0.01, 0.01, 1.0, 1.5]).view(1, 1, 1, 6)
+    assert binned(values, 4).flatten().tolist() == [0, 0, 1, 2, 3, 3]
+    assert binned(torch.cat([values, -values], dim=1), 4).flatten().tolist() == [3, 3, 6, 9, 12, 12]
+
+
+def test_an_encoder_without_halves_and_images_without_colours_are_refused() -> None:
+    with pytest.raises(ParameterError, match="split_brain needs one of two halves"):
+        SplitBrain(Config(), build_encoder(SmallConfig(), 3, 16))
+    with pytest.raises(ParameterError, match="takes images with colours"):
+        SplitEncoder(SplitConfig(half=SmallConfig()), 1, 16)

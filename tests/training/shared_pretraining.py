@@ -1,0 +1,67 @@
+"""A program for test_pretraining_on_ranks.py: `python shared_pretraining.py DEVICES FILE` writes every method's losses.
+
+Each method is what its YAML in conf/pretrain makes, trained for a few steps in double precision, so that what differs
+between one process and several is more than rounding. Lightning Fabric starts the other processes by running the same
+program again.
+"""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from sklearn.datasets import load_digits
+
+from repflow.data.rows import Rows
+from repflow.draw import seeded
+from repflow.encoders import EncoderConfig, build_encoder
+from repflow.hardware import HardwareConfig, prepare
+from repflow.method import Method
+from repflow.schema import build
+from repflow.stages.compose import composed
+from repflow.stages.learning import check_method
+from repflow.training import TrainingConfig, train
+
+CONF = Path(__file__).parents[2] / "conf"
+SIZE = 16
+
+
+def rows() -> Rows:
+    """Digits of 16x16 pixels, each with a colour."""
+    digits = load_digits().images[:96]
+    grey = (digits * 255 / 16).repeat(2, axis=1).repeat(2, axis=2)
+    colours = np.random.default_rng(0).uniform(0.3, 1, (len(grey), 3, 1, 1))
+    return Rows((grey[:, None] * colours).astype(np.uint8), np.full(96, -1), np.arange(96), ())
+
+
+def new_method(name: str) -> Method:
+    whole = yaml.safe_load(composed(CONF, [f"pretrain={name}", "encoder=small"]))
+    kind, settings, section = check_method(whole["pretrain"], name)
+    encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+    with seeded(0, "weights"):
+        method: Method = kind(settings, build_encoder(encoder, 3, SIZE))
+    return method
+
+
+def main() -> None:
+    devices, file, names = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    torch.set_default_dtype(torch.float64)
+    optimizer = {"name": "sgd", "learning_rate": 0.01}
+    config = build(TrainingConfig, {"steps": 4, "batch_size": 16, "log_every": 1, "optimizer": optimizer}, "training")
+    hardware = build(HardwareConfig, {"threads": 1, "devices": devices, "precision": "64-true"}, "hardware")
+    fabric = cache(lambda turns: prepare(hardware, turns))
+    curves: dict[str, Any] = {}
+    for name in names or sorted(path.stem for path in (CONF / "pretrain").glob("*.yaml")):
+        method = new_method(name)
+        streams = dict.fromkeys(method.streams, rows())
+        curves[name] = train(method, streams, config, fabric(len(method.turns)), seed=0).curve
+    if fabric(1).is_global_zero:
+        file.write_text(json.dumps({"ranks": torch.distributed.get_world_size() if devices > 1 else 1, **curves}))
+
+
+if __name__ == "__main__":
+    main()
