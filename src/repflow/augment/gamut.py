@@ -42,11 +42,11 @@ class Gamut(nn.Module):
         Returns:
             [B, Q, H, W], sums of 1.
         """
-        flat = colours.movedim(1, -1).flatten(0, 2)  # [BHW, 2]
+        flat = colours.movedim(1, -1).flatten(0, 2).to(self.centres)  # [BHW, 2]
         exact = "donot_use_mm_for_euclid_dist"
         near = torch.cdist(flat, self.centres, compute_mode=exact).topk(NEIGHBOURS, largest=False)
         weights = (-near.values.square() / (2 * self.spread**2)).softmax(dim=1)  # [BHW, 5]
-        shares = torch.zeros(len(flat), len(self), device=flat.device).scatter_(1, near.indices, weights)
+        shares = weights.new_zeros(len(flat), len(self)).scatter_(1, near.indices, weights)
         return shares.unflatten(0, (len(colours), *colours.shape[2:])).movedim(-1, 1)
 
     def annealed_mean(self, logits: Tensor, temperature: float) -> Tensor:
