@@ -94,7 +94,7 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
     own = getattr(method, "assign", None)
     if own is not None:
         clusters = np.concatenate([own(part.images).cpu().numpy() for part in Stream("test", test_rows).in_order()])
-        scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": int(len(np.unique(clusters)))}
+        scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": len(np.unique(clusters))}
     return {**found, "clusters": scores}
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard as a table and a picture: `python -m zoo.table` fills docs/methods.md from the metrics that are there."""
+"""The leaderboard as a table and a picture: `python -m zoo.table` fills docs/methods.md from the metrics."""
 
 import json
 import re
