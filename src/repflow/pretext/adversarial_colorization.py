@@ -3,8 +3,11 @@
 Isola, Zhu, Zhou, Efros. Image-to-Image Translation with Conditional Adversarial Networks. CVPR 2017.
 """
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import Policy, PolicyConfig
@@ -18,7 +21,7 @@ from repflow.encoders.split import split_lab
 from repflow.encoders.upsampler import Upsampler
 from repflow.errors import ParameterError
 from repflow.method import EncoderMethod, Losses, Turn
-from repflow.schema import Count, Fraction, NonNegative, parameters
+from repflow.schema import Count, NonNegative, parameters
 
 
 @parameters
@@ -35,7 +38,7 @@ class Config:
 
     augment: PolicyConfig = ()
     distance: NonNegative = 100.0
-    noise: Fraction = 0.5
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.5
     decoder: tuple[Count, ...] = (64, 32, 16)
     discriminator: tuple[Count, ...] = (32, 64)
 
