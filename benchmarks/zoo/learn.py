@@ -79,8 +79,8 @@ def learn(
 
 
 def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: Domain, seed: int) -> dict[str, Any]:
-    """What the frozen features tell of the test rows: accuracies in [0, 1], and scores of clusters; and how real the images
-    of a method that makes some look."""
+    """What the frozen features tell of the test rows: accuracies in [0, 1], scores of clusters; and how far the
+    images that the method makes, if any, are from real ones."""
     train_rows, test_rows = domain.labelled_rows(*TRAINING), domain.labelled_rows(Side.TEST)
     training, test = encode(encoder, train_rows.images), encode(encoder, test_rows.images)
     few = few_of_each(train_rows, seed)
