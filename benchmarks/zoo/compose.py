@@ -1,6 +1,6 @@
-"""What the leaderboard measures, written to files that its DVC graph reads: `python benchmarks/zoo/compose.py`.
+"""What the leaderboard measures, written to files that its DVC graph reads: `python -m zoo.compose`.
 
-Every choice of the group `pretrain` in conf/ is an entry for every data set and seed, by being there. Next to them stand
+Every choice of the group `pretrain` in conf/ is an entry for every data set and seed, by being there. Beside them stand
 the floor, an encoder with random weights, and the ceiling, one that was trained with all labels.
 """
 

@@ -22,6 +22,7 @@ from repflow.encoders.classifier import build_head
 from repflow.encoders.encoder import normalise_by
 from repflow.evaluation.clustering import assign, clustering_scores, fit_clusters
 from repflow.evaluation.features import encode
+from repflow.evaluation.generation import generation_scores
 from repflow.evaluation.knn import fit_knn
 from repflow.evaluation.linear_probe import fit_linear_probe
 from repflow.evaluation.probes import ProbeConfig
@@ -78,7 +79,8 @@ def learn(
 
 
 def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: Domain, seed: int) -> dict[str, Any]:
-    """What the frozen features tell of the test rows: accuracies in [0, 1], and scores of clusters."""
+    """What the frozen features tell of the test rows: accuracies in [0, 1], scores of clusters; and how far the
+    images that the method makes, if any, are from real ones."""
     train_rows, test_rows = domain.labelled_rows(*TRAINING), domain.labelled_rows(Side.TEST)
     training, test = encode(encoder, train_rows.images), encode(encoder, test_rows.images)
     few = few_of_each(train_rows, seed)
@@ -94,8 +96,8 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
     own = getattr(method, "assign", None)
     if own is not None:
         clusters = np.concatenate([own(part.images).cpu().numpy() for part in Stream("test", test_rows).in_order()])
-        scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": int(len(np.unique(clusters)))}
-    return {**found, "clusters": scores}
+        scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": len(np.unique(clusters))}
+    return {**found, "clusters": scores, **generation_scores(method, train_rows.images, seed)}
 
 
 def few_of_each(rows: Rows, seed: int) -> np.ndarray:

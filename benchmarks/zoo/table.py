@@ -1,6 +1,7 @@
-"""The leaderboard as a table and a picture: `python -m zoo.table` fills docs/methods.md from the metrics that are there."""
+"""The leaderboard as a table and a picture: `python -m zoo.table` fills docs/methods.md from the metrics."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,13 +75,20 @@ def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
         return f"{len(runs)} seed"
     above = []
     for reading in ("knn", "linear"):
-        error = float(np.hypot(runs[reading].sem(), floor[reading].sem()))
-        above.append((runs[reading].mean() - floor[reading].mean()) / max(error, 1e-9))
+        (mean, error), (least, other) = mean_and_error(runs[reading]), mean_and_error(floor[reading])
+        above.append((mean - least) / max(math.hypot(error, other), 1e-9))
     return "yes" if min(above) > ENOUGH else f"no ({min(above):.1f} standard errors)"
 
 
 def _share(values: pd.Series) -> str:
-    return f"{values.mean():.3f} ± {values.sem():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
+    mean, error = mean_and_error(values)
+    return f"{mean:.3f} ± {error:.3f}" if len(values) > 1 else f"{mean:.3f}"
+
+
+def mean_and_error(values: pd.Series) -> tuple[float, float]:
+    """Mean and its standard error, 0 of a single value."""
+    numbers = values.to_numpy(np.float64)
+    return float(numbers.mean()), float(numbers.std(ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else 0.0
 
 
 def draw(runs: pd.DataFrame, path: Path) -> None:
@@ -93,8 +101,8 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
         if name == FLOOR:
             axes.axhline(each["knn"].mean(), color="grey", linestyle=":", label="random weights")
             continue
-        error = each["knn"].sem() if len(each) > 1 else 0.0
-        place = each["flops"].mean() / 1e12, each["knn"].mean()
+        knn, error = mean_and_error(each["knn"])
+        place = mean_and_error(each["flops"])[0] / 1e12, knn
         axes.errorbar(*place, yerr=error, fmt="o", color="black" if name == CEILING else "tab:blue", markersize=4)
         axes.annotate(str(name).replace("_", " "), place, xytext=(4, 3), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="training, TFLOP", ylabel="accuracy of nearest neighbours")

@@ -71,3 +71,10 @@ def test_samples_are_images() -> None:
     assert images.min() >= 0
     assert images.max() <= 1
     assert not torch.equal(images[0], images[1])
+
+
+def test_pictures_show_images_beside_what_their_mean_codes_give() -> None:
+    method = made(1.0)
+    pictures = method.pictures(IMAGES)
+    assert torch.equal(pictures[:, 0], IMAGES)
+    assert torch.equal(pictures[:, 1], method.pictures(IMAGES)[:, 1]), "without noise"

@@ -47,7 +47,8 @@ class Gamut(nn.Module):
         near = torch.cdist(flat, self.centres, compute_mode=exact).topk(NEIGHBOURS, largest=False)
         weights = (-near.values.square() / (2 * self.spread**2)).softmax(dim=1)  # [BHW, 5]
         shares = weights.new_zeros(len(flat), len(self)).scatter_(1, near.indices, weights)
-        return shares.unflatten(0, (len(colours), *colours.shape[2:])).movedim(-1, 1)
+        soft: Tensor = shares.unflatten(0, (len(colours), *colours.shape[2:])).movedim(-1, 1)
+        return soft
 
     def annealed_mean(self, logits: Tensor, temperature: float) -> Tensor:
         """The colour [B, 2, H, W] of logits [B, Q, H, W]: at temperature 1 their mean, towards 0 their mode."""

@@ -34,7 +34,8 @@ def tiles_of(images: Tensor, share: float, jitter: float, side: int, draw: Draw)
     corners = cell * torch.stack([cells // GRID, cells % GRID], dim=1) + first.to(cells)  # [9, 2]
     places = corners + draw.integers(len(images), TILES, 2, high=slack + 1)  # [B, 9, 2], rows and columns
     tiles = cut(images, places.to(images.device), old)
-    return F.interpolate(tiles.flatten(0, 1), (side, side), mode="bilinear").unflatten(0, (-1, TILES))
+    seen: Tensor = F.interpolate(tiles.flatten(0, 1), (side, side), mode="bilinear").unflatten(0, (-1, TILES))
+    return seen
 
 
 def cut(images: Tensor, places: Tensor, side: int) -> Tensor:

@@ -90,7 +90,8 @@ class DeepDPM(EncoderMethod):
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes [B, components] of images [B, C, H, W]."""
-        return (self.encoder(images) - self.centre) @ self.directions
+        codes: Tensor = (self.encoder(images) - self.centre) @ self.directions
+        return codes
 
     @torch.no_grad()
     def assign(self, images: Tensor) -> Tensor:
@@ -143,15 +144,15 @@ class DeepDPM(EncoderMethod):
         if rest == 0 and self.progress < SETTLING:
             (self.network.split if move % 2 else self.network.merge)(codes, draw)
 
-    def load_state_dict(self, state: Mapping[str, Any], *arguments: Any, **named: Any) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Have as many clusters as the state before it is read."""
-        found = {name.split(".")[2] for name in state if name.startswith("network.clusters.")}
+        found = {name.split(".")[2] for name in state_dict if name.startswith("network.clusters.")}
         self.network.resize(len(found))
         self.network.to(self.centre.device)
         self._codes = None
         if found:
             self._freeze()
-        return super().load_state_dict(state, *arguments, **named)
+        return super().load_state_dict(state_dict, strict, assign)
 
     def _freeze(self) -> None:
         self.encoder.requires_grad_(False)

@@ -82,7 +82,8 @@ class MixtureOfAutoencoders(EncoderMethod):
 
 def entropy(shares: Tensor) -> Tensor:
     """Entropy in nats of each row of [..., clusters]: [...]."""
-    return torch.special.entr(shares).sum(dim=-1)
+    nats: Tensor = torch.special.entr(shares).sum(dim=-1)
+    return nats
 
 
 def mean_of_all(shares: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from repflow.augment.lab import rgb_to_lab
 from repflow.encoders.convolutional import SmallConfig, small
-from repflow.encoders.encoder import Encoder
+from repflow.encoders.encoder import Encoder, Pooled
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.errors import ParameterError
 from repflow.schema import parameters
@@ -54,7 +54,10 @@ class SplitEncoder(Encoder):
         """Feature maps of the lightness and of the colour, [B, width / 2, h, w] each, of what `split_lab` gives."""
         lightness, colour = (part.contiguous(memory_format=torch.channels_last) for part in parts)
         assert isinstance(self.body, nn.ModuleDict)
-        return self.body["lightness"].maps(lightness), self.body["colour"].maps(colour)
+        of_lightness, of_colour = self.body["lightness"], self.body["colour"]
+        assert isinstance(of_lightness, Pooled)
+        assert isinstance(of_colour, Pooled)
+        return of_lightness.maps(lightness), of_colour.maps(colour)
 
 
 def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:

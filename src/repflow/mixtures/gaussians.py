@@ -90,4 +90,4 @@ def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: T
     """
     seen = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
     whole, *halves = (torch.lgamma(seen.count) + log_evidence(prior, seen)).tolist()
-    return math.log(concentration) + sum(halves) - whole
+    return math.log(concentration) + float(sum(halves) - whole)

@@ -100,7 +100,8 @@ class MixtureNetwork(nn.Module):
         each = self.each()
         means, covariances = torch.stack([one.mean for one in each]), torch.stack([one.covariance for one in each])
         densities = MultivariateNormal(means, covariances).log_prob(codes[:, None])  # [n, K]
-        return (densities + torch.stack([one.share for one in each]).log()).softmax(dim=1)
+        shares: Tensor = (densities + torch.stack([one.share for one in each]).log()).softmax(dim=1)
+        return shares
 
     def resize(self, count: int) -> None:
         """Have `count` clusters, for a state to be read into."""

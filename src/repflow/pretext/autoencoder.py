@@ -3,6 +3,7 @@
 Hinton, Salakhutdinov. Reducing the Dimensionality of Data with Neural Networks. Science 2006.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -51,3 +52,8 @@ class Autoencoder(EncoderMethod):
         codes = self.code(self.encoder(images))  # [B, codes]
         restored: Tensor = self.decoder(codes, images.shape[2:])
         return restored
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and what their codes keep of them: [B, 2, C, H, W]."""
+        return torch.stack([images, self.reconstruct(images).clamp(0, 1)], dim=1)

@@ -68,7 +68,8 @@ class BigBiGAN(bigan.BiGAN):
     def encode(self, images: Tensor, draw: Draw) -> Tensor:
         """Codes [B, codes] drawn from the normal distribution that the encoder gives each image."""
         mean, spread = self.to_codes(self.encoder(images)).chunk(2, dim=1)
-        return mean + F.softplus(spread) * draw.stream("encoded").normal(*mean.shape)
+        codes: Tensor = mean + F.softplus(spread) * draw.stream("encoded").normal(*mean.shape)
+        return codes
 
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
         """Random codes [count, codes]."""

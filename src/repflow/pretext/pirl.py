@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
+from repflow.augment.tiles import TILES, rearranged, tiles_of
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
-from repflow.pretext.tiles import tiles
 from repflow.ranks import gathered
 from repflow.schema import Count, Fraction, Positive, parameters
 
@@ -25,8 +25,8 @@ class Config:
 
     Attributes:
         augment: the policy for the image, and, drawn again, for the one that is cut into tiles.
-        grid: tiles in a row and in a column.
-        tile: side of a tile as a share of its cell's.
+        tile: a tile's share of the side of its cell in a 3x3 grid; it lies anywhere in it.
+        side: pixels of a tile as the encoder sees it.
         width: of the representations.
         temperature: of the similarities.
         negatives: remembered images that each is told from.
@@ -35,8 +35,8 @@ class Config:
     """
 
     augment: PolicyConfig
-    grid: Count = 3
     tile: Fraction = 0.85
+    side: Count = 16
     width: Count = 128
     temperature: Positive = 0.07
     negatives: Count = 4096
@@ -56,7 +56,7 @@ class PIRL(EncoderMethod):
         self.augment = Policy(config.augment)
         self.image_head = nn.Linear(encoder.width, config.width)  # f
         self.tile_head = nn.Linear(encoder.width, config.width)  # g, first each tile ...
-        self.puzzle_head = nn.Linear(config.grid**2 * config.width, config.width)  # ... then all of them
+        self.puzzle_head = nn.Linear(TILES * config.width, config.width)  # ... then all of them
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
@@ -79,11 +79,10 @@ class PIRL(EncoderMethod):
 
     def puzzle(self, images: Tensor, draw: Draw) -> Tensor:
         """The representation of each image's tiles in a random order: [B, width], of length 1."""
-        parts = tiles(images, self.config.grid, self.config.tile, draw.stream("cut"))  # [B, T, C, s, s]
-        order = draw.stream("order").uniform(*parts.shape[:2]).argsort(dim=1)  # [B, T]
-        tokens = self.tile_head(self.encoder(parts.flatten(0, 1))).unflatten(0, parts.shape[:2])  # [B, T, width]
-        shuffled = tokens.gather(1, order[..., None].expand_as(tokens))
-        return F.normalize(self.puzzle_head(shuffled.flatten(1)))
+        tiles = tiles_of(images, self.config.tile, 1.0, self.config.side, draw.stream("cut"))  # [B, 9, C, side, side]
+        order = draw.stream("order").uniform(len(images), TILES).argsort(dim=1)  # [B, 9]
+        tokens = self.tile_head(self.encoder(tiles.flatten(0, 1))).unflatten(0, (-1, TILES))  # [B, 9, width]
+        return F.normalize(self.puzzle_head(rearranged(tokens, order).flatten(1)))
 
     def contrast(self, features: Tensor, picked: Tensor) -> Tensor:
         """The paper's equation 4: −log h of the image's own memory − Σ log (1 − h) of the others'.

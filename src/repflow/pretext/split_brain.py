@@ -67,7 +67,7 @@ class SplitBrain(EncoderMethod):
             bins: along each axis of what is wanted.
         """
         logits = F.pixel_shuffle(outputs, self.config.cells)  # [B, classes, cells x h, cells x w]
-        return F.cross_entropy(logits, binned(F.adaptive_avg_pool2d(wanted, logits.shape[2:]), bins))
+        return F.cross_entropy(logits, binned(F.adaptive_avg_pool2d(wanted, (logits.shape[2], logits.shape[3])), bins))
 
 
 def binned(values: Tensor, bins: int) -> Tensor:

@@ -72,6 +72,12 @@ class VariationalAutoencoder(EncoderMethod):
         """Images [count, C, *size] in [0, 1] of codes drawn from the standard normal distribution."""
         return self.decode(draw.stream("codes").normal(count, self.config.codes), size)
 
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and what is made of the means of their codes: [B, 2, C, H, W]."""
+        mean, _ = self.posterior(self.encoder(images)).chunk(2, dim=1)
+        return torch.stack([images, self.decode(mean, images.shape[2:])], dim=1)
+
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Kullback-Leibler divergence of normal distributions from the standard one, in nats, of the arguments' shape."""
