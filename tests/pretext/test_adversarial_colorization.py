@@ -21,7 +21,7 @@ BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(
 def method() -> AdversarialColorization:
     torch.manual_seed(0)
     config = Config(distance=10.0, noise=0.0, decoder=(8, 8), discriminator=(8, 8))
-    return AdversarialColorization(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    return AdversarialColorization(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16)).eval()
 
 
 def cross_entropy(scores: Tensor, answer: float) -> Tensor:
