@@ -18,6 +18,7 @@ EDGES = {
     "endless": (),
     "full": (),
     "patient": (),
+    "behind": ("patient",),
     "preempted": (),
     "validate@source": (),
 }

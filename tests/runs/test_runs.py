@@ -210,6 +210,9 @@ def test_a_run_without_an_author_ends_before_it_begins(
     for key, value in {"user.name": "", "user.email": "", "user.useConfigOnly": "true"}.items():
         git(project, "config", key, value)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    for role in ("AUTHOR", "COMMITTER"):  # which other tests may have named in the environment
+        for part in ("NAME", "EMAIL"):
+            monkeypatch.delenv(f"GIT_{role}_{part}", raising=False)
     with pytest.raises(RepflowError, match="git does not know who commits"):
         start(project, ["seed=5"])
 
