@@ -54,7 +54,7 @@ stages:
     cmd: sleep 1000 & echo $! > endless.pid; wait
     outs: [endless.txt]
   full:
-    cmd: echo much > /dev/full
+    cmd: head -c 5 /dev/zero > /dev/full  # whatever the shell: the `echo` of some says "I/O error"
     outs: [full.txt]
   patient:  # ends when it is told to
     cmd: touch patient.here; until test -e go.on; do sleep 0.1; done; echo done > patient.txt
