@@ -68,6 +68,7 @@ class DeepDPM(EncoderMethod):
     """A denoising autoencoder first; then, its encoder frozen, networks that cluster its codes."""
 
     streams = ("unlabelled",)
+    columns = ("image", "with lost pixels", "restored by the embedding")
     progress: Tensor
     age: Tensor
     centre: Tensor
@@ -110,8 +111,22 @@ class DeepDPM(EncoderMethod):
     def embed(self, batch: Batches, draw: Draw) -> Tensor:
         """Mean squared error between the clean image and what is made of one with black pixels."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
-        seen = draw.stream("noise").uniform(len(images), 1, *images.shape[2:]) >= self.config.lost
-        return F.mse_loss(self.decoder(self.encoder(images * seen), images.shape[2:]), images)
+        return F.mse_loss(self.restore(self.without(images, draw.stream("noise"))), images)
+
+    def without(self, images: Tensor, draw: Draw) -> Tensor:
+        """Images [B, C, H, W], some of their pixels black."""
+        return images * (draw.uniform(len(images), 1, *images.shape[2:]) >= self.config.lost)
+
+    def restore(self, corrupted: Tensor) -> Tensor:
+        """What the denoising autoencoder makes of images [B, C, H, W] with black pixels."""
+        restored: Tensor = self.decoder(self.encoder(corrupted), corrupted.shape[2:])
+        return restored
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], these with black pixels, and restored: [B, 3, C, H, W]."""
+        corrupted = self.without(images, Draw(0, "pictures", device=images.device))
+        return torch.stack([images, corrupted, self.restore(corrupted).clamp(0, 1)], dim=1)
 
     def cluster(self, draw: Draw) -> Tensor:
         """The losses of the cluster network and of the subcluster networks on codes drawn from all."""

@@ -48,6 +48,7 @@ class MixtureOfAutoencoders(EncoderMethod):
     """
 
     streams = ("unlabelled",)
+    columns = ("image", "restored by its cluster's autoencoder")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -67,12 +68,23 @@ class MixtureOfAutoencoders(EncoderMethod):
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         codes = self.codes(self.encoder(images))  # [B, clusters x codes]
         shares = self.assignment(codes).softmax(dim=1)  # [B, clusters]
-        pairs = zip(self.decoders, codes.chunk(self.config.clusters, dim=1), strict=True)
-        errors = [(decoder(code, images.shape[2:]) - images).square().mean(dim=(1, 2, 3)) for decoder, code in pairs]
-        error = (shares * torch.stack(errors, dim=1)).sum(dim=1).mean()
+        errors = (self.restore(codes, images.shape[2:]) - images[:, None]).square().mean(dim=(2, 3, 4))  # [B, clusters]
+        error = (shares * errors).sum(dim=1).mean()
         sample, whole = entropy(shares).mean(), entropy(mean_of_all(shares))
         total = error + self.config.sample_entropy * sample - self.config.batch_entropy * whole
         return Losses(total, {"error": error, "sample_entropy": sample, "batch_entropy": whole})
+
+    def restore(self, codes: Tensor, size: tuple[int, ...]) -> Tensor:
+        """What each autoencoder makes of its own of the codes [B, clusters x codes]: [B, clusters, C, *size]."""
+        pairs = zip(self.decoders, codes.chunk(self.config.clusters, dim=1), strict=True)
+        return torch.stack([decoder(code, size) for decoder, code in pairs], dim=1)
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and what the autoencoder of each one's cluster makes of it: [B, 2, C, H, W]."""
+        codes = self.codes(self.encoder(images))
+        own = self.restore(codes, images.shape[2:])[torch.arange(len(images)), self.assignment(codes).argmax(dim=1)]
+        return torch.stack([images, own.clamp(0, 1)], dim=1)
 
     @torch.no_grad()
     def assign(self, images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from repflow.augment.lab import rgb_to_lab
+from repflow.augment.lab import lab_to_rgb, rgb_to_lab
 from repflow.encoders.convolutional import SmallConfig, small
 from repflow.encoders.encoder import Encoder, Pooled
 from repflow.encoders.residual import ResNetConfig, resnet
@@ -64,6 +64,11 @@ def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:
     """Lightness [B, 1, H, W] and colour [B, 2, H, W] of images in [0, 1], both within about [-1, 1]."""
     lab = rgb_to_lab(images)
     return lab[:, :1] / 50 - 1, lab[:, 1:] / 110
+
+
+def join_lab(lightness: Tensor, colour: Tensor) -> Tensor:
+    """The way back from `split_lab`: images [B, 3, H, W] in [0, 1]."""
+    return lab_to_rgb(torch.cat([50 * (lightness + 1), 110 * colour], dim=1))
 
 
 def _half(config: SmallConfig | ResNetConfig, channels: int) -> tuple[nn.Module, int]:

@@ -40,8 +40,13 @@ def made_images(method: Generates, count: int, size: tuple[int, ...], seed: int)
     with torch.inference_mode():
         for first in range(0, count, _AT_ONCE):
             made = method.sample(min(_AT_ONCE, count - first), size, Draw(seed, "generation", first))
-            parts.append((made.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+            parts.append(as_bytes(made))
     return np.concatenate(parts)
+
+
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Images of any shape as uint8; what is not in [0, 1] is cut to it."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
 def generation_scores(method: object, images: Images, seed: int) -> dict[str, float]:

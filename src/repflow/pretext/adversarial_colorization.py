@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.lab import lab_to_rgb, without_colour
+from repflow.augment.lab import without_colour
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.discriminator import PatchDiscriminator, look_real, tell_apart
 from repflow.encoders.dropout import Dropout
-from repflow.encoders.split import split_lab
+from repflow.encoders.split import join_lab, split_lab
 from repflow.encoders.upsampler import Upsampler
 from repflow.errors import ParameterError
 from repflow.method import EncoderMethod, Losses, Turn
@@ -47,6 +47,7 @@ class AdversarialColorization(EncoderMethod):
     """The encoder below a decoder that gives a and b, against a discriminator that sees them beside the lightness."""
 
     streams = ("unlabelled",)
+    columns = ("image", "without its colours", "coloured")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -100,5 +101,5 @@ class AdversarialColorization(EncoderMethod):
     def pictures(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W], these without their colours, and with the made ones: [B, 3, 3, H, W]."""
         lightness, _ = split_lab(images)
-        made = lab_to_rgb(torch.cat([50 * (lightness + 1), 110 * self.colours(images)], dim=1))
+        made = join_lab(lightness, self.colours(images))
         return torch.stack([images, without_colour(images), made], dim=1)

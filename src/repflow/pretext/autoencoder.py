@@ -35,6 +35,7 @@ class Autoencoder(EncoderMethod):
     """The encoder below a linear layer to the code, and a convolutional decoder."""
 
     streams = ("unlabelled",)
+    columns = ("image", "made of its code")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)

@@ -57,6 +57,7 @@ class BiGAN(EncoderMethod):
     """The encoder below a linear layer to codes, and a generator, against the discriminator of pairs."""
 
     streams = ("unlabelled",)
+    columns = ("image", "generated from its code")
     discriminator: nn.Module
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -107,3 +108,9 @@ class BiGAN(EncoderMethod):
         """Made images [count, C, *size] in [0, 1]."""
         made: Tensor = self.generator(self.draw_codes(count, draw), size)
         return made
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and what is generated from their codes: [B, 2, C, H, W]."""
+        codes = self.encode(images, Draw(0, "pictures", device=images.device))
+        return torch.stack([images, self.generator(codes, images.shape[2:])], dim=1)

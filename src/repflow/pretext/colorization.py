@@ -49,6 +49,7 @@ class Colorization(EncoderMethod):
     """The encoder's feature maps below a small decoder to a distribution over bins of colour at every place."""
 
     streams = ("unlabelled",)
+    columns = ("image", "without its colours", "coloured")
     weights: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):

@@ -48,6 +48,8 @@ class Config(jigsaw.Config):
 class DamagedJigsaw(jigsaw.Jigsaw):
     """The jigsaw's network, with a painter above all tiles and one that colours above each."""
 
+    columns = ("image", "shuffled tiles, grey and one missing", "painted, coloured and put together again")
+
     config: Config
 
     def __init__(self, config: Config, encoder: Encoder):

@@ -5,6 +5,7 @@ Vincent, Larochelle, Bengio, Manzagol. Extracting and Composing Robust Features 
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -48,6 +49,7 @@ class DenoisingAutoencoder(EncoderMethod):
     """The encoder below a small convolutional decoder."""
 
     streams = ("unlabelled",)
+    columns = ("image", "corrupted", "restored")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -59,5 +61,16 @@ class DenoisingAutoencoder(EncoderMethod):
         """Mean squared error between the clean image and what is made of the corrupted one."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         corrupted = corrupt(images, self.config.noise, self.config.strength, draw.stream("noise"))
-        restored = self.decoder(self.encoder(corrupted), images.shape[2:])
-        return Losses(F.mse_loss(restored, images))
+        return Losses(F.mse_loss(self.restore(corrupted), images))
+
+    def restore(self, corrupted: Tensor) -> Tensor:
+        """What is made of corrupted images: [B, C, H, W]."""
+        restored: Tensor = self.decoder(self.encoder(corrupted), corrupted.shape[2:])
+        return restored
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], these corrupted, and restored: [B, 3, C, H, W]."""
+        draw = Draw(0, "pictures", device=images.device)
+        corrupted = corrupt(images, self.config.noise, self.config.strength, draw)
+        return torch.stack([images, corrupted, self.restore(corrupted)], dim=1).clamp(0, 1)

@@ -45,6 +45,7 @@ class ContextEncoder(EncoderMethod):
     """The encoder below a decoder, and a discriminator of painted images if one is wanted."""
 
     streams = ("unlabelled",)
+    columns = ("image", "with holes", "painted")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)

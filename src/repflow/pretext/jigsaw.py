@@ -49,6 +49,7 @@ class Jigsaw(EncoderMethod):
     """The context-free network: no layer sees two tiles before those above the encoder do."""
 
     streams = ("unlabelled",)
+    columns = ("image", "shuffled tiles", "put together again")
     permutations: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):

@@ -3,6 +3,7 @@
 Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Channel Prediction. CVPR 2017.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.split import SplitEncoder, split_lab
+from repflow.encoders.split import SplitEncoder, join_lab, split_lab
 from repflow.errors import ParameterError
 from repflow.method import EncoderMethod, Losses
 from repflow.schema import Count, parameters
@@ -37,6 +38,7 @@ class SplitBrain(EncoderMethod):
     """Two half-encoders, each with a linear layer at every place of its maps for the bins of the other's channels."""
 
     streams = ("unlabelled",)
+    columns = ("image", "its lightness, with the colours foretold from it", "its colours, with the lightness foretold")
     encoder: SplitEncoder
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -57,6 +59,23 @@ class SplitBrain(EncoderMethod):
         colour_loss = self.foretold(self.to_colour(of_lightness), colour, self.config.colour_bins)
         lightness_loss = self.foretold(self.to_lightness(of_colour), lightness, self.config.lightness_bins)
         return Losses(colour_loss + lightness_loss, {"colour": colour_loss, "lightness": lightness_loss})
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], and what each half makes of its own channels and those that it foretells from them:
+        [B, 3, 3, H, W]."""
+        lightness, colour = split_lab(images)
+        of_lightness, of_colour = self.encoder.halves((lightness, colour))
+        to_colour = self.mean(self.to_colour(of_lightness), self.config.colour_bins, axes=2)
+        to_lightness = self.mean(self.to_lightness(of_colour), self.config.lightness_bins, axes=1)
+        large = [F.interpolate(each, images.shape[2:], mode="bilinear") for each in (to_colour, to_lightness)]
+        return torch.stack([images, join_lab(lightness, large[0]), join_lab(large[1], colour)], dim=1)
+
+    def mean(self, outputs: Tensor, bins: int, axes: int) -> Tensor:
+        """What each cell is foretold to be on average, [B, axes, cells x h, cells x w], by outputs as of `foretold`."""
+        steps = (torch.arange(bins, device=outputs.device) + 0.5) * 2 / bins - 1
+        centres = torch.cartesian_prod(*[steps] * axes).view(-1, axes)  # of the classes
+        return torch.einsum("bqhw,qc->bchw", F.pixel_shuffle(outputs, self.config.cells).softmax(dim=1), centres)
 
     def foretold(self, outputs: Tensor, wanted: Tensor, bins: int) -> Tensor:
         """Cross-entropy over the bins of each cell's mean.

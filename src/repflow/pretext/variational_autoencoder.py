@@ -41,6 +41,7 @@ class VariationalAutoencoder(EncoderMethod):
     """The encoder below the mean and the variance of a normal distribution of codes, and a decoder."""
 
     streams = ("unlabelled",)
+    columns = ("image", "made of the mean of its codes")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)

@@ -1,16 +1,21 @@
 """pretrain: learn an encoder from images without labels."""
 
-from repflow.data.rows import TRAINING, pooled
+from repflow.data.rows import TRAINING, Side, pooled
 from repflow.encoders.model_files import save_model
 from repflow.evaluation.generation import generation_scores
+from repflow.evaluation.pictures import sheets
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
 from repflow.stages.project import open_project_domain
+from repflow.stages.sheets import write_sheets
 
 
 def run() -> None:
-    """Read the training images of both domains, write `models/pretrain/`, its curve and its metrics."""
+    """Read the training images of both domains, write `models/pretrain/`, its curve, its metrics and its pictures.
+
+    The pictures show validation images of both domains, which the method did not learn from.
+    """
     with recorded("pretrain") as meter:
         recipe = read_recipe("pretrain")
         source, target = open_project_domain("source"), open_project_domain("target")
@@ -19,5 +24,8 @@ def run() -> None:
         encoder = new_encoder(recipe, description, rows.images)
         method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)
         save_model(paths.MODELS / "pretrain", method.learned, description)
+        method.float()  # as images are, whatever precision the training had
         scores = generation_scores(method, rows.images, recipe.seed)
         write_training("pretrain", trained, {"images": len(rows), **scores})
+        held_out = pooled(source.rows(Side.VALIDATION), target.rows(Side.VALIDATION))
+        write_sheets(paths.PLOTS / "pretrain", sheets(method, held_out.images, recipe.seed))

@@ -12,6 +12,7 @@ from repflow.evaluation.features import encode
 from repflow.randomness import derive, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read_raw
+from repflow.stages.reporting.about_pictures import pretraining_pictures
 from repflow.stages.reporting.charts import gain_chart, search_chart
 from repflow.stages.reporting.content import (
     Block,
@@ -69,7 +70,7 @@ def pretraining_section(facts: Facts) -> Section:
     blocks.append(Figures(figures))
     if probe:
         blocks.append(_probe_table(probe))
-    blocks.append(_map(facts))
+    blocks += [*pretraining_pictures(), _map(facts)]
     return Section("Learning without labels", blocks)
 
 

@@ -1,7 +1,5 @@
 """Grids of images: samples of a domain, and what an augmentation policy makes of them."""
 
-import io
-
 import numpy as np
 import torch
 
@@ -9,43 +7,13 @@ from repflow.augment import Policy
 from repflow.data.batches import as_float
 from repflow.draw import Draw
 from repflow.stages.reporting.style import Picture
-
-_CELL = 64
-"""About how many pixels an image is wide in a grid."""
-_GAP = 4
-
-
-def grid(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images side by side, line by line, enlarged pixel by pixel, on a transparent ground.
-
-    Args:
-        images: uint8 [N, 1 or 3, size, size].
-        columns: images in a line; the last line may be shorter.
-
-    Returns:
-        uint8 [height, width, 4], red, green, blue and opacity.
-    """
-    factor = max(1, round(_CELL / images.shape[-1]))
-    cell = images.shape[-1] * factor
-    lines = -(-len(images) // columns)
-    sheet = np.zeros((lines * (cell + _GAP) - _GAP, columns * (cell + _GAP) - _GAP, 4), np.uint8)
-    for number, image in enumerate(images):
-        top, left = (cell + _GAP) * (number // columns), (cell + _GAP) * (number % columns)
-        pixels = np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))
-        place = sheet[top : top + cell, left : left + cell]
-        place[..., :3] = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-        place[..., 3] = 255
-    return sheet
+from repflow.stages.sheets import as_png, side_by_side
 
 
 def grid_picture(name: str, alt: str, images: np.ndarray, columns: int) -> Picture:
-    """A grid of images uint8 [N, 1 or 3, size, size] as a picture."""
-    from PIL import Image
-
-    sheet = grid(images, columns)
-    file = io.BytesIO()
-    Image.fromarray(sheet).save(file, format="png", optimize=True)
-    return Picture(name, alt, file.getvalue(), width=sheet.shape[1])
+    """Images uint8 [N, 1 or 3, size, size] as a picture, `columns` of them in a line; the last line may be shorter."""
+    sheet = side_by_side([images[first : first + columns] for first in range(0, len(images), columns)], columns)
+    return Picture(name, alt, as_png(sheet), width=sheet.shape[1])
 
 
 def augmented(policy: Policy, images: np.ndarray, views: int, seed: int, name: str) -> np.ndarray:

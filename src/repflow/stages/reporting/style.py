@@ -88,7 +88,7 @@ class Picture:
     @property
     def pixels(self) -> bool:
         """Whether it is a grid of images, to be enlarged pixel by pixel."""
-        return self.name.startswith(("samples.", "augment."))
+        return self.name.startswith(("samples.", "augment.", "pretrain."))
 
     def write(self, folder: Path) -> None:
         """Write `NAME.png` to `folder`."""
