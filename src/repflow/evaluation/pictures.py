@@ -38,7 +38,7 @@ class Shows(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What each picture of an image shows, in a few words, as ("image", "restored"); a tuple of the class will do."""
+        """What each picture of an image shows, in a few words, as ("image", "restored")."""
 
     def pictures(self, images: Tensor) -> Tensor:
         """Of images [B, C, H, W] in [0, 1], a picture for each of `columns`: [B, columns, C, H, W]."""
@@ -159,16 +159,14 @@ def nearest_members(found: np.ndarray, features: np.ndarray, clusters: int, each
 
 
 def first_filters(encoder: Encoder) -> list[Sheet]:
-    """The filters of the encoder's first layer, or of its halves' first layers, as pictures; none where that layer is no
-    convolution over an image."""
+    """The filters of the encoder's first layer, or of those of its halves, as pictures; none where that layer is no
+    convolution."""
     parts = encoder.body.values() if isinstance(encoder.body, nn.ModuleDict) else [encoder.body]
     layers = [_first_layer(part) for part in parts]
-    filters = [as_bytes(_drawn(layer.weight)) for layer in layers if isinstance(layer, nn.Conv2d)]
-    lines = [
-        part[first : first + _FILTERS_ACROSS] for part in filters for first in range(0, len(part), _FILTERS_ACROSS)
-    ]
-    if not lines:
+    filters = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d)]  # [n, C, h, w] each
+    if not filters:
         return []
+    lines = [as_bytes(_drawn(line)) for each in filters for line in each.split(_FILTERS_ACROSS)]
     height, width = lines[0].shape[2:]
     caption = (
         f"The {sum(map(len, filters))} filters of the first layer, {height} × {width} pixels each, to full contrast. A"
