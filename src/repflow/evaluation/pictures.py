@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repflow.augment.lab import lab_to_rgb
 from repflow.data.batches import as_float
 from repflow.data.selection import Images
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
 from repflow.evaluation.features import encode
 from repflow.evaluation.generation import Generates, as_bytes, made_images
+from repflow.lab import lab_to_rgb
 from repflow.method import Method
 from repflow.randomness import numpy_generator
 

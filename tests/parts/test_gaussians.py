@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from scipy.stats import invwishart, multivariate_normal, multivariate_t
 
 from repflow.draw import Draw
-from repflow.mixtures.gaussians import Prior, log_evidence, log_split_ratio, moments, most_probable, posterior
+from repflow.parts.mixtures.gaussians import Prior, log_evidence, log_split_ratio, moments, most_probable, posterior
 
 WIDTH = 3
 CODES = Draw(0, "codes").normal(12, WIDTH) * torch.tensor([2.0, 1.0, 0.5]) + 1

@@ -8,8 +8,8 @@ from torch import Tensor
 
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = tuple(sum(row) for row in _TO_XYZ)
-"""D65 to four digits. It is the matrix's own white, so that greys have no colour at all: what rounding leaves of a colour
-would be made large by the normalisation of a layer that sees nothing else."""
+"""D65 to four digits. It is the matrix's own white, so that greys have no colour at all: what rounding leaves of a
+colour would be made large by the normalisation of a layer that sees nothing else."""
 _BEND = 6 / 29
 """Where the cube root gives way to a straight line."""
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from repflow.draw import Draw
-from repflow.encoders.discriminator import PatchDiscriminator
-from repflow.encoders.upsampler import Upsampler
+from repflow.parts.discriminator import PatchDiscriminator
+from repflow.parts.upsampler import Upsampler
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])

@@ -6,7 +6,7 @@ Zhang, Isola, Efros. Colorful Image Colorization. ECCV 2016, sections 2.1 and 2.
 import torch
 from torch import Tensor, nn
 
-from repflow.augment.lab import rgb_to_lab
+from repflow.lab import rgb_to_lab
 
 NEIGHBOURS = 5
 """Bins among which a colour is shared."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from repflow.augment.lab import lab_to_rgb, rgb_to_lab
 from repflow.draw import Draw
+from repflow.lab import lab_to_rgb, rgb_to_lab
 
 # sRGB colours under D65 with the 2 degree observer, as colour tables give them.
 PUBLISHED = {

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from repflow.ranks import gathered
+from repflow.parts.ranks import gathered
 
 
 class FeatureQueue(nn.Module):

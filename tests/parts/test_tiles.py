@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from repflow.augment.tiles import cut, rearranged, standardised, tiles_of, together
 from repflow.draw import Draw
+from repflow.parts.tiles import cut, rearranged, standardised, tiles_of, together
 
 IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from repflow.augment.gamut import Gamut
-from repflow.augment.lab import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.draw import Draw
+from repflow.lab import lab_to_rgb, rgb_to_lab, without_colour
+from repflow.parts.gamut import Gamut
 
 GAMUT = Gamut(10.0)
 

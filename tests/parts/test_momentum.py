@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from repflow.encoders.momentum import MomentumNetwork, cosine_momentum
-from repflow.encoders.queue import FeatureQueue
+from repflow.parts.momentum import MomentumNetwork, cosine_momentum
+from repflow.parts.queue import FeatureQueue
 
 
 def test_a_momentum_network_moves_by_its_share_alone() -> None:

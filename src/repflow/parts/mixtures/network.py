@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from repflow.draw import Draw
-from repflow.mixtures.gaussians import Prior, log_split_ratio, moments, most_probable
+from repflow.parts.mixtures.gaussians import Prior, log_split_ratio, moments, most_probable
 
 SMALLEST = 5
 """Each half of a cluster that is split has more codes than these."""
