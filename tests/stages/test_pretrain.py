@@ -1,15 +1,28 @@
-"""What `pretrain` says of a method that makes images, and of one that does not."""
+"""What `pretrain` says and shows of a method: of one that makes images, of one that does not, in any precision."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from repflow.data.rows import Side, open_domain
+from repflow.data.selection import Images
+from repflow.evaluation.pictures import Sheet
 from repflow.stages import pretrain
 
 TRAINING = {"steps": 2, "batch_size": 16}
+
+
+def pretrain_by(project: Path, section: dict[str, Any]) -> None:
+    path = project / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters["pretrain"] = {"family": "pretext", "training": TRAINING, **section}
+    path.write_text(yaml.safe_dump(parameters))
+    pretrain.run()
 
 
 @pytest.mark.parametrize(
@@ -23,13 +36,67 @@ TRAINING = {"steps": 2, "batch_size": 16}
 def test_the_distance_of_made_images_stands_in_the_metrics(
     project: Path, section: dict[str, Any], generates: bool
 ) -> None:
-    path = project / "params.yaml"
-    parameters = yaml.safe_load(path.read_text())
-    parameters["pretrain"] = {"family": "pretext", "training": TRAINING, **section}
-    path.write_text(yaml.safe_dump(parameters))
-    pretrain.run()
+    pretrain_by(project, section)
     metrics = json.loads((project / "metrics/pretrain.json").read_text())
     assert metrics["images"] == 320
     assert ("frechet" in metrics) == ("frechet_real" in metrics) == generates
     if generates:
         assert metrics["frechet"] > 2 * metrics["frechet_real"] > 0
+
+
+def drawn(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((project / "plots/pretrain").iterdir())}
+
+
+AUTOENCODER = {"name": "autoencoder", "settings": {"codes": 4, "decoder": [8]}}
+GAN = {"name": "gan", "settings": {"codes": 4, "generator": [8, 8]}}
+
+
+def test_pictures_are_those_of_validation_images_and_say_what_they_show(project: Path) -> None:
+    pretrain_by(project, AUTOENCODER)
+    before = drawn(project)
+    assert set(before) == {"filters.png", "pictures.png"}
+    with Image.open(project / "plots/pretrain/pictures.png") as image:
+        assert "From the left: image, made of its code." in image.info["Description"]
+        sheet = np.asarray(image)
+    assert sheet.shape == (8 * 68 - 4, 6 * 68 - 4 + 2 * 12, 4)
+    shown = [sheet[top : top + 64 : 8, left : left + 64 : 8, 0] for top in range(0, 544, 68) for left in (0, 148, 296)]
+    domains = [open_domain(name, project / "data/stores", project / "data/splits") for name in ("source", "target")]
+    held_out = [each.tobytes() for domain in domains for each in domain.rows(Side.VALIDATION).images]
+    assert len({each.tobytes() for each in shown}) == 24
+    assert {each.tobytes() for each in shown} <= set(held_out)
+    (project / "plots/pretrain/old.png").write_bytes(b"")
+    pretrain.run()
+    assert drawn(project) == before, "the same bytes, and what another method drew goes"
+
+
+def test_a_training_that_goes_on_draws_the_same(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain_by(project, AUTOENCODER)
+    before = drawn(project)
+
+    def stopped(method: object, images: Images, seed: int) -> list[Sheet]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain, "sheets", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.run()
+    assert drawn(project) == before, "whole or not at all"
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    pretrain.run()
+    assert drawn(project) == before
+
+
+@pytest.mark.parametrize("section", [AUTOENCODER, GAN], ids=["autoencoder", "gan"])
+def test_any_precision_can_be_drawn(project: Path, section: dict[str, Any]) -> None:
+    path = project / "params.yaml"
+    parameters = yaml.safe_load(path.read_text())
+    parameters["hardware"]["precision"] = "64-true"
+    path.write_text(yaml.safe_dump(parameters))
+    pretrain_by(project, section)
+    assert set(drawn(project)) == {"filters.png", "pictures.png" if section is AUTOENCODER else "samples.png"}
+
+
+def test_a_method_without_pictures_shows_its_filters_alone(project: Path) -> None:
+    pretrain_by(project, {"name": "rotation", "settings": {}})
+    assert set(drawn(project)) == {"filters.png"}
