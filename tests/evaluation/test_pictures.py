@@ -214,7 +214,7 @@ def test_a_line_of_clusters_shows_members_of_one_the_nearest_to_its_mean_first()
         distances = np.abs(line - members.mean())
         assert (np.diff(distances) >= 0).all()
         assert set(distances) == set(np.sort(np.abs(members - members.mean()))[: len(line)])
-    assert "the 3 largest of 3 among 78 images" in found["clusters"].caption
+    assert "the 3 largest of 3 among 78 images that it did not learn from" in found["clusters"].caption
 
 
 def test_only_the_largest_clusters_are_shown_and_the_mean_is_that_of_all_members() -> None:

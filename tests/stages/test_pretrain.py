@@ -10,8 +10,6 @@ import yaml
 from PIL import Image
 
 from repflow.data.rows import Side, open_domain
-from repflow.data.selection import Images
-from repflow.evaluation.pictures import Sheet
 from repflow.stages import pretrain
 
 TRAINING = {"steps": 2, "batch_size": 16}
@@ -68,23 +66,6 @@ def test_pictures_are_those_of_validation_images_and_say_what_they_show(project:
     (project / "plots/pretrain/old.png").write_bytes(b"")
     pretrain.run()
     assert drawn(project) == before, "the same bytes, and what another method drew goes"
-
-
-def test_a_training_that_goes_on_draws_the_same(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretrain_by(project, AUTOENCODER)
-    before = drawn(project)
-
-    def stopped(method: object, images: Images, seed: int) -> list[Sheet]:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pretrain, "sheets", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain.run()
-    assert drawn(project) == before, "whole or not at all"
-    monkeypatch.undo()
-    monkeypatch.chdir(project)
-    pretrain.run()
-    assert drawn(project) == before
 
 
 @pytest.mark.parametrize("section", [AUTOENCODER, GAN], ids=["autoencoder", "gan"])

@@ -107,7 +107,7 @@ def _shown(method: Method, images: Images, seed: int) -> Iterator[Sheet]:
         lines = [made[first : first + across].reshape(-1, *made.shape[2:]) for first in range(0, len(made), across)]
         name = path.rpartition(".")[2]
         title = f"What {name or 'the method'} makes of images"
-        caption = f"{len(made)} images, each with what was made of it. From the left: {', '.join(part.columns)}."
+        caption = f"{len(made)} images that it did not learn from. From the left: {', '.join(part.columns)}."
         yield Sheet(f"pictures.{name}" if name else "pictures", title, caption, lines, group)
 
 
@@ -130,8 +130,9 @@ def _clusters(method: Method, encoder: Encoder, images: Images, seed: int) -> It
         return
     nearest = nearest_members(found, encode(encoder, some), _CLUSTERS, _NEAREST)
     caption = (
-        f"Clusters, a line each: the {len(nearest)} largest of {len(np.unique(found))} among {len(some):,} images. In"
-        " a line stand the images whose features are nearest to the cluster's mean, the nearest first."
+        f"Clusters, a line each: the {len(nearest)} largest of {len(np.unique(found))} among {len(some):,} images that"
+        " it did not learn from. In a line stand the images whose features are nearest to the mean of the cluster's,"
+        " the nearest first."
     )
     yield Sheet("clusters", "Clusters and their nearest images", caption, [some[rows] for rows in nearest])
 

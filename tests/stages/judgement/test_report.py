@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from repflow.data.rows import Domain
+from repflow.evaluation.pictures import Sheet
 from repflow.stages import evaluate, probe, report
+from repflow.stages.sheets import write_sheets
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -214,6 +216,26 @@ def test_a_search_is_shown_where_there_was_one(reported: Path) -> None:
     text = page(reported).text
     assert "4 trials, 1 given up early" in text
     assert "training.optimizer.learning_rate 0.01 0.02" in text
+
+
+def test_what_the_pretraining_drew_is_shown_with_what_it_says_of_itself(reported: Path) -> None:
+    pictures = reported / "reports/pictures"
+    assert not list(pictures.glob("pretrain.*"))
+    lines = [np.full((2, 3, 8, 8), 90, np.uint8)]
+    drawn = [
+        Sheet("pictures", "What <it> makes", "2 images. From the left: image, made of its code.", lines, group=2),
+        Sheet("filters", "Filters", "The 2 filters of the first layer, 8 × 8 pixels each.", lines),
+    ]
+    write_sheets(reported / "plots/pretrain", drawn)
+    report.run()
+    for sheet in drawn:
+        shown = (pictures / f"pretrain.{sheet.name}.png").read_bytes()
+        assert shown == (reported / f"plots/pretrain/{sheet.name}.png").read_bytes()
+        for text in (page(reported).text, (reported / "reports/report.md").read_text(encoding="utf-8")):
+            assert sheet.caption in text
+    html = (reported / "reports/report.html").read_text(encoding="utf-8")
+    assert 'width="132" alt="What &lt;it&gt; makes">' in html, "not smoothed, for every pixel counts"
+    assert html.index("made of its code") < html.index("filters of the first layer")
 
 
 def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:

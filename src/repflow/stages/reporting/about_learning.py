@@ -70,7 +70,7 @@ def pretraining_section(facts: Facts) -> Section:
     blocks.append(Figures(figures))
     if probe:
         blocks.append(_probe_table(probe))
-    blocks += [*pretraining_pictures(), _map(facts)]
+    blocks += [pretraining_pictures(), _map(facts)]
     return Section("Learning without labels", blocks)
 
 
