@@ -68,3 +68,13 @@ def test_images_go_to_the_autoencoder_with_the_largest_share() -> None:
     with torch.no_grad():
         mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
     assert torch.equal(mixture.assign(IMAGES), torch.ones(6, dtype=torch.int64))
+
+
+def test_pictures_come_from_the_autoencoder_of_the_image_s_cluster() -> None:
+    mixture = method().eval()
+    with torch.no_grad():
+        mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
+        own = mixture.decoders[1](mixture.codes(mixture.encoder(IMAGES))[:, 4:8], (8, 8)).clamp(0, 1)
+    pictures = mixture.pictures(IMAGES)
+    assert torch.equal(pictures[:, 0], IMAGES)
+    assert torch.allclose(pictures[:, 1], own, atol=1e-6)

@@ -60,3 +60,13 @@ def test_the_loss_is_the_mean_squared_error_to_the_clean_image() -> None:
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])
 def test_the_decoder_makes_images_of_any_size(size: tuple[int, int]) -> None:
     assert Decoder(16, (8, 4), channels=1)(torch.zeros(2, 16), size).shape == (2, 1, *size)
+
+
+def test_pictures_show_the_image_its_corruption_and_what_is_made_of_it() -> None:
+    torch.manual_seed(0)
+    config = Config(strength=0.3, decoder=(8,))
+    method = DenoisingAutoencoder(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32)).eval()
+    image, corrupted, restored = method.pictures(IMAGES).unbind(1)
+    assert torch.equal(image, IMAGES)
+    assert (corrupted == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert torch.allclose(restored, method.restore(corrupted).clamp(0, 1))

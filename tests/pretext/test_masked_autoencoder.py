@@ -10,7 +10,7 @@ from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.transformer import ViTConfig
 from repflow.errors import ParameterError
-from repflow.pretext.masked_autoencoder import Config, MaskedAutoencoder, patches_of
+from repflow.pretext.masked_autoencoder import Config, MaskedAutoencoder, image_of, patches_of
 
 IMAGES = Draw(0, "images").uniform(4, 3, 16, 16)
 ORDER = Draw(0, "step").stream("mask").uniform(4, 16).argsort(dim=1)
@@ -100,3 +100,23 @@ def test_patches_hold_their_pixels_row_by_row() -> None:
 def test_an_encoder_without_patches_is_refused() -> None:
     with pytest.raises(ParameterError, match="masked_autoencoder needs one of patches"):
         MaskedAutoencoder(Config(), build_encoder(SmallConfig(), 3, 16))
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_pictures_show_what_was_seen_and_a_perfect_guess_is_the_image(
+    normalise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = new(normalise).eval()
+    image, seen, whole = method.pictures(IMAGES).unbind(1)
+    assert torch.equal(image, IMAGES)
+    there = (patches_of(seen, 4) == patches_of(IMAGES, 4)).all(dim=2)
+    assert there.sum(dim=1).tolist() == [4] * 4
+    assert (patches_of(seen, 4)[~there] == 0.5).all()
+    assert torch.equal(patches_of(whole, 4)[there], patches_of(IMAGES, 4)[there])
+    assert not torch.allclose(whole, IMAGES)
+
+    patches = patches_of(IMAGES, 4)
+    mean, deviation = method.scale(patches)
+    monkeypatch.setattr(method, "guess", lambda images, draw: ((patches - mean) / deviation, ORDER[:, 4:]))
+    assert torch.allclose(method.pictures(IMAGES)[:, 2], IMAGES, atol=1e-5)
+    assert torch.equal(image_of(patches, (16, 16)), IMAGES)

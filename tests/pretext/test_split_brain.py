@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import log_softmax
 from torch import Tensor
 
@@ -81,3 +82,23 @@ def test_an_encoder_without_halves_and_images_without_colours_are_refused() -> N
         SplitBrain(Config(), build_encoder(SmallConfig(), 3, 16))
     with pytest.raises(ParameterError, match="takes images with colours"):
         SplitEncoder(SplitConfig(half=SmallConfig()), 1, 16)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_what_is_foretold_for_sure_is_the_middle_of_its_bin(method: SplitBrain, axes: int) -> None:
+    values = Draw(0, "values").uniform(4, axes, 8, 8, low=-1.0, high=1.0)
+    sure = 1000 * F.one_hot(binned(values, 6), 6**axes).movedim(-1, 1).float()  # [4, 6 ** axes, 8, 8]
+    found = method.mean(F.pixel_unshuffle(sure, 2), 6, axes)
+    assert found.shape == values.shape
+    assert (found - values).abs().max() <= 1 / 6 + 1e-6
+    assert torch.equal(binned(found, 6), binned(values, 6))
+
+
+def test_pictures_keep_what_each_half_sees(method: SplitBrain) -> None:
+    image, coloured, lit = method.eval().pictures(IMAGES).unbind(1)
+    assert torch.equal(image, IMAGES)
+    lab, given, guessed = (rgb_to_lab(each) for each in (image, coloured, lit))
+    assert torch.allclose(given[:, 0], lab[:, 0], atol=0.5)
+    assert not torch.allclose(given[:, 1:], lab[:, 1:], atol=5)
+    assert (guessed[:, 1:] - lab[:, 1:]).abs().median() < 0.5, "but for colours that no screen shows"
+    assert not torch.allclose(guessed[:, 0], lab[:, 0], atol=5)
