@@ -234,6 +234,18 @@ def test_clusters_that_were_not_found_are_no_trouble(caplog: pytest.LogCaptureFi
     assert "there are none" in caplog.text
 
 
+def test_nothing_is_compiled_for_pictures() -> None:
+    def refuse(graph: object, inputs: object) -> None:
+        raise AssertionError("compiled")
+
+    method = ByBrightness(small()).eval()
+    expected = sheets(method, IMAGES, seed=0)
+    method.encoder.compile(backend=refuse)
+    assert bytes_of(sheets(method, IMAGES, seed=0)) == bytes_of(expected)
+    with pytest.raises(Exception, match="compiled"):
+        method.encoder(torch.zeros(1, 3, SIZE, SIZE))
+
+
 def with_first_layer(weight: Tensor) -> Encoder:
     encoder = small(weight.shape[1])
     layer = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2], bias=False)
