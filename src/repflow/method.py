@@ -7,7 +7,6 @@ One trainer serves them all. A method lives in a module of its own, `repflow.FAM
 
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw, layers_draw_from
 from repflow.encoders import Classifier, Encoder
 from repflow.errors import ParameterError
+from repflow.introductions import introduced
 
 
 @dataclass
@@ -131,6 +131,20 @@ class EncoderMethod(Method):
         return self.encoder
 
 
+def on_shared(kind: Callable[[Any, Encoder], EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
+    """A method that uses `encoder` without owning it: among its parameters and in its state are its heads alone.
+
+    Args:
+        kind: of the method.
+        config: its parameters.
+        encoder: stays a part of whoever asks.
+    """
+    task = kind(config, encoder)
+    del task.encoder  # as a submodule, or its weights would be in the state of both
+    task.__dict__["encoder"] = encoder
+    return task
+
+
 class ClassifierMethod(Method):
     """A method that learns a classifier. Subclasses take `(config, classifier)`."""
 
@@ -168,15 +182,5 @@ def find_method(family: str, name: str) -> tuple[type[Any], type[Any]]:
 
 
 def introduction(method: type[Any]) -> dict[str, str]:
-    """What a method's module says of it in its opening lines: "Name: what it does.", and below the paper.
-
-    Returns:
-        `name`; `about`, what it does; `paper`, the reference up to the year, "" where the module names none.
-    """
-    module = sys.modules[method.__module__]
-    first, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
-    name, colon, about = " ".join(first.split()).partition(": ")
-    if not colon:
-        name, about = method.__name__, name
-    paper = re.match(r".*?\b(19|20)\d\d\b", " ".join(rest.split()))
-    return {"name": name, "about": about, "paper": f"{paper[0]}." if paper else ""}
+    """What a method's module says of it: `name`, `about` and `paper`, as `introductions.introduced` has them."""
+    return introduced(sys.modules[method.__module__].__doc__ or "", method.__name__)

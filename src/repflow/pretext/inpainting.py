@@ -1,4 +1,4 @@
-"""Context encoder: paint what is missing in an image, from what is around it.
+"""Inpainting: a context encoder paints what is missing in an image, from what is around it.
 
 Pathak, Krähenbühl, Donahue, Darrell, Efros. Context Encoders: Feature Learning by Inpainting. CVPR 2016.
 """
