@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zoo.compose import CEILING, FLOOR, HERE
+from zoo import CEILING, FLOOR, HERE
 
 PAGE = HERE.parents[1] / "docs" / "methods.md"
 PICTURE = HERE.parents[1] / "docs" / "zoo-{data}.png"
