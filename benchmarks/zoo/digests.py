@@ -1,4 +1,4 @@
-"""What each method of the leaderboard runs: `python -m zoo.digests` writes code/METHOD.json, each module and its digest.
+"""What each method of the leaderboard runs: `python -m zoo.digests` writes code/METHOD.json, module to digest.
 
 A training depends on its own file there. So a change of a module trains the methods that run it and no other, and a new
 method trains itself alone. Comments, docstrings and layout do not count.
@@ -21,19 +21,24 @@ from zoo.imports import closure
 def main() -> None:
     """Write a file for everything that has settings in params.yaml."""
     settings = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))["settings"]
-    roots: dict[str, set[str]] = {}
-    for sections in settings.values():
-        for name, section in sections.items():
-            roots.setdefault(name, {"zoo.learn"}).update(methods_in(section, section["family"]))
-    for name, modules in roots.items():
+    for name, modules in roots(settings).items():
         path = HERE / "code" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         with writing(path) as fresh:
             fresh.write_text(json.dumps(digests(modules), indent=2) + "\n", encoding="utf-8")
 
 
+def roots(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Name to the modules that it is made of, of everything that has settings for a data set."""
+    found: dict[str, set[str]] = {}
+    for sections in settings.values():
+        for name, section in sections.items():
+            found.setdefault(name, {"zoo.learn"}).update(methods_in(section, section["family"]))
+    return found
+
+
 def methods_in(values: Any, family: str) -> Iterator[str]:
-    """What may be the module of a method of `family`, among all names in settings: the section's own, and its tasks'."""
+    """What may be modules of methods of `family`, by all names in settings: the section's own, and those of tasks."""
     if isinstance(values, Mapping):
         if isinstance(values.get("name"), str):
             yield f"repflow.{family}.{values['name']}"
@@ -43,9 +48,9 @@ def methods_in(values: Any, family: str) -> Iterator[str]:
             yield from methods_in(each, family)
 
 
-def digests(roots: set[str]) -> dict[str, str]:
-    """Module to digest, of all that importing `roots` runs."""
-    return {name: digest(path) for name, path in sorted(closure(roots).items())}
+def digests(modules: set[str]) -> dict[str, str]:
+    """Module to digest, of all that importing `modules` runs."""
+    return {name: digest(path) for name, path in sorted(closure(modules).items())}
 
 
 def digest(path: Path) -> str:

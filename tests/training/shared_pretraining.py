@@ -57,7 +57,8 @@ def main() -> None:
     devices, file, names = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     torch.set_default_dtype(torch.float64)
     optimizer = {"name": "sgd", "learning_rate": 0.01}
-    config = build(TrainingConfig, {"steps": STEPS, "batch_size": 16, "log_every": 1, "optimizer": optimizer}, "training")
+    values = {"steps": STEPS, "batch_size": 16, "log_every": 1, "optimizer": optimizer}
+    config = build(TrainingConfig, values, "training")
     hardware = build(HardwareConfig, {"threads": 1, "devices": devices, "precision": "64-true"}, "hardware")
     fabric = cache(lambda turns: prepare(hardware, turns))
     found: dict[str, Any] = {}
