@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.repo import Repo
 
 from zoo.imports import closure, only_says_what_it_is
@@ -12,6 +13,8 @@ from zoo.imports import closure, only_says_what_it_is
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 FAMILIES = ("pretext", "clustering", "semisup", "adaptation")
+SHARED = (*FAMILIES, "parts")
+"""Folders of what a stage runs by the name of a method."""
 PIPELINE_TOOLS = ("dvc", "prefect", "great_expectations", "optuna", "hydra", "matplotlib", "jinja2")
 
 IMPORT_ALL = """
@@ -74,9 +77,8 @@ def stage_dependencies() -> dict[str, tuple[set[str], tuple[Path, ...]]]:
 
 
 def files_in(path: Path) -> set[Path]:
-    if not path.is_dir():
-        return {path}
-    return {file for file in path.rglob("*.py") if not only_says_what_it_is(file)}
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    return {file for file in files if not only_says_what_it_is(file)}
 
 
 def shown(paths: set[Path]) -> list[str]:
@@ -92,7 +94,7 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_other(address: st
     files = set().union(*map(files_in, listed))
     missing_files = {path for path in listed if not path.exists()}
     assert not missing_files, f"{address} lists what is not there: {shown(missing_files)}"
-    methods = {module_name(path) for path in files if path.relative_to(SOURCE / "repflow").parts[0] in FAMILIES}
+    methods = {module_name(path) for path in files if path.relative_to(SOURCE / "repflow").parts[0] in SHARED}
     needed = set(closure(run | methods).values())
     assert not needed - files, f"{address} does not list: {shown(needed - files)}"
     assert not files - needed, f"{address} lists what it does not run: {shown(files - needed)}"
@@ -102,3 +104,22 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_other(address: st
 def test_a_stage_with_a_method_depends_on_the_methods_module(address: str) -> None:
     _, listed = STAGES[address]
     assert [path for path in listed if path.relative_to(SOURCE / "repflow").parts[0] in FAMILIES]
+
+
+CHOICES = sorted((ROOT / "conf/pretrain").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda path: path.stem)
+def test_pretraining_depends_on_all_that_a_method_runs_whichever_is_chosen(choice: Path) -> None:
+    common = yaml.safe_load((ROOT / "conf/config.yaml").read_text())["pretrain"]
+    chosen = {**common, **yaml.safe_load(choice.read_text())}
+    listed = []
+    for line in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["pretrain"]["deps"]:
+        for key in ("family", "name", "builds_on"):
+            line = line.replace(f"${{pretrain.{key}}}", chosen[key])
+        listed.append(ROOT / line)
+    files = set().union(*(files_in(path) for path in listed if path.is_relative_to(SOURCE)))
+    roots = {"repflow.stages.pretrain", f"repflow.{chosen['family']}.{chosen['name']}"}
+    roots |= {f"repflow.pretext.{task['name']}" for task in chosen["settings"].get("tasks", ())}
+    needed = set(closure(roots).values())
+    assert not needed - files, f"dvc.yaml does not list: {shown(needed - files)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from repflow.atomic import writing
 from repflow.stages.compose import composed
 from zoo import CEILING, FLOOR, HERE
 
@@ -21,24 +22,19 @@ IMAGES = {"digits": 40_000, "mnist": 100_000, "cifar10": 100_000}
 
 
 def main() -> None:
-    """Write params.yaml here, and one for each data set that its `ingest` and `split` read."""
-    settings, probe = {}, {}
-    for data in IMAGES:
+    """Write params.yaml here, DATA/params.yaml that `ingest` and `split` read, and settings/DATA/METHOD.yaml."""
+    names: set[str] = set()
+    for data, images in IMAGES.items():
         whole = compose(data)
-        settings[data] = dict(sections(whole, IMAGES[data]))
-        probe[data] = whole["probe"]
+        for name, section in sections(whole, images):
+            write(HERE / "settings" / data / f"{name}.yaml", {"method": section, "probe": whole["probe"]})
+            names.add(name)
         # The folder stands two levels below the project's root, from which conf/ counts.
         whole["data"]["root"] = str(Path("../../..") / whole["data"]["root"])
-        folder = HERE / data
-        folder.mkdir(exist_ok=True)
-        write(folder / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
-    entries = {
-        f"{data}-{name}-{seed}": {"data": data, "method": name, "seed": seed}
-        for data in IMAGES
-        for name in sorted(settings[data])
-        for seed in SEEDS
-    }
-    write(HERE / "params.yaml", {"entries": entries, "probe": probe, "settings": settings})
+        write(HERE / data / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
+    for stale in [path for path in HERE.glob("settings/*/*.yaml") if path.stem not in names]:
+        stale.unlink()
+    write(HERE / "params.yaml", {"data": list(IMAGES), "methods": sorted(names), "seeds": list(SEEDS)})
 
 
 def compose(data: str) -> dict[str, Any]:
@@ -61,12 +57,15 @@ def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[
 def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:
     """The section with as many steps as `images` allow, and without what looks at validation rows on the way."""
     training = {key: value for key, value in found["training"].items() if key != "early_stopping"}
-    return {**found, "training": {**training, "steps": images // training["batch_size"]}}
+    training["steps"] = images // training["batch_size"]
+    return {**{key: value for key, value in found.items() if key != "builds_on"}, "training": training}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Write YAML."""
-    path.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")
+    """Write YAML, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as fresh:
+        fresh.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")
 
 
 if __name__ == "__main__":

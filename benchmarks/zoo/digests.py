@@ -19,21 +19,20 @@ from zoo.imports import closure
 
 
 def main() -> None:
-    """Write a file for everything that has settings in params.yaml."""
-    settings = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))["settings"]
-    for name, modules in roots(settings).items():
+    """Write a file for everything that has settings."""
+    for name, modules in roots(HERE / "settings").items():
         path = HERE / "code" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         with writing(path) as fresh:
             fresh.write_text(json.dumps(digests(modules), indent=2) + "\n", encoding="utf-8")
 
 
-def roots(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+def roots(settings: Path) -> dict[str, set[str]]:
     """Name to the modules that it is made of, of everything that has settings for a data set."""
     found: dict[str, set[str]] = {}
-    for sections in settings.values():
-        for name, section in sections.items():
-            found.setdefault(name, {"zoo.learn"}).update(methods_in(section, section["family"]))
+    for path in sorted(settings.glob("*/*.yaml")):
+        section = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
+        found.setdefault(path.stem, {"zoo.learn"}).update(methods_in(section, section["family"]))
     return found
 
 

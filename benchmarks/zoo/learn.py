@@ -43,11 +43,11 @@ LABELS = 10
 
 def main(data: str, name: str, seed: int) -> None:
     """Learn, read, write."""
-    params = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((HERE / "settings" / data / f"{name}.yaml").read_text(encoding="utf-8"))
     domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
     meter = Meter()
-    encoder, method = learn(params["settings"][data][name], domain, name, seed, meter)
-    found = read(build(ProbeConfig, params["probe"][data], f"probe.{data}"), encoder, method, domain, seed)
+    encoder, method = learn(settings["method"], domain, name, seed, meter)
+    found = read(build(ProbeConfig, settings["probe"], "probe"), encoder, method, domain, seed)
     cost = meter.cost()
     write(HERE / "metrics" / data / f"{name}-{seed}.json", {**found, "images": cost.images, "flops": cost.flops})
     spent = {"seconds": cost.training_seconds, "memory_bytes": cost.memory}

@@ -131,20 +131,6 @@ class EncoderMethod(Method):
         return self.encoder
 
 
-def on_shared(kind: Callable[[Any, Encoder], EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
-    """A method that uses `encoder` without owning it: among its parameters and in its state are its heads alone.
-
-    Args:
-        kind: of the method.
-        config: its parameters.
-        encoder: stays a part of whoever asks.
-    """
-    task = kind(config, encoder)
-    del task.encoder  # as a submodule, or its weights would be in the state of both
-    task.__dict__["encoder"] = encoder
-    return task
-
-
 class ClassifierMethod(Method):
     """A method that learns a classifier. Subclasses take `(config, classifier)`."""
 

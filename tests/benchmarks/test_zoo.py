@@ -26,26 +26,35 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def params() -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load((ROOT / "benchmarks/zoo/params.yaml").read_text())
-    return values
+def settings() -> dict[str, dict[str, Any]]:
+    """Data set to the sections of what is measured on it."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(HERE.glob("settings/*/*.yaml")):
+        found.setdefault(path.parent.name, {})[path.stem] = yaml.safe_load(path.read_text())["method"]
+    return found
 
 
-def test_every_method_has_an_entry_for_each_data_set_and_seed(params: dict[str, Any]) -> None:
+def test_every_method_is_measured_on_each_data_set(settings: dict[str, dict[str, Any]]) -> None:
     names = {path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml")} | {FLOOR, CEILING}
-    expected = {f"{data}-{name}-{seed}" for data in compose.IMAGES for name in names for seed in compose.SEEDS}
-    assert set(params["entries"]) == expected
+    params = yaml.safe_load((HERE / "params.yaml").read_text())
+    assert set(params["methods"]) == names
+    assert set(params["data"]) == set(settings) == set(compose.IMAGES)
+    assert all(set(sections) == names for sections in settings.values())
 
 
 def test_what_is_written_is_what_conf_composes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "HERE", tmp_path)
+    (tmp_path / "settings/digits").mkdir(parents=True)
+    (tmp_path / "settings/digits/of_old.yaml").touch()
     compose.main()
-    for path in tmp_path.glob("**/params.yaml"):
-        assert path.read_text() == (HERE / path.relative_to(tmp_path)).read_text()
+    written = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("**/*.yaml")}
+    assert set(written) == {path.relative_to(HERE) for path in HERE.glob("**/*.yaml")} - {Path("dvc.yaml")}
+    for path, text in written.items():
+        assert (HERE / path).read_text() == text, f"{path}: run `python -m zoo.compose` in benchmarks/"
 
 
-def test_every_method_sees_as_many_images(params: dict[str, Any]) -> None:
-    for data, sections in params["settings"].items():
+def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -> None:
+    for data, sections in settings.items():
         for name, section in sections.items():
             seen = section["training"]["steps"] * section["training"]["batch_size"]
             wanted = 0 if name == FLOOR else compose.IMAGES[data]
@@ -61,12 +70,14 @@ def test_imports_are_found_without_importing() -> None:
     assert set(loaded) - packages <= set(found)
 
 
-def test_an_entry_depends_on_each_method_that_it_makes(params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_depends_on_each_method_that_it_makes(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: set[str] = set()
     importing = method.importlib.import_module
     monkeypatch.setattr(method.importlib, "import_module", lambda name: made.add(name) or importing(name))
-    for name, modules in digests.roots(params["settings"]).items():
-        section = params["settings"]["digits"][name]
+    for name, modules in digests.roots(HERE / "settings").items():
+        section = settings["digits"][name]
         if name == FLOOR:
             continue
         kind, settings, read = check_method(section, name)
@@ -77,17 +88,19 @@ def test_an_entry_depends_on_each_method_that_it_makes(params: dict[str, Any], m
         made.clear()
 
 
-def test_a_changed_method_trains_those_that_build_on_it_and_no_other(params: dict[str, Any]) -> None:
-    needs = {name: digests.digests(modules) for name, modules in digests.roots(params["settings"]).items()}
+def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
+    needs = {name: digests.digests(modules) for name, modules in digests.roots(HERE / "settings").items()}
 
     def affected(module: str) -> set[str]:
         return {name for name, modules in needs.items() if module in modules}
 
     assert affected("repflow.pretext.gan") == {"gan", "self_supervised_gan"}
     assert affected("repflow.pretext.rotation") == {"rotation", "bag_of_visual_words", "mixture_of_pretext_tasks"}
-    assert affected("repflow.mixtures.gaussians") == {"deep_dpm"}
-    for everywhere in ("repflow.training.loop", "repflow.ranks", "repflow.evaluation.knn", "zoo.learn"):
-        assert affected(everywhere) == set(needs) - ({FLOOR, CEILING} if everywhere == "repflow.ranks" else set())
+    assert affected("repflow.parts.mixtures.gaussians") == {"deep_dpm"}
+    for everywhere in ("repflow.training.loop", "repflow.training.ranks", "repflow.evaluation.knn", "zoo.learn"):
+        assert affected(everywhere) == set(needs) - (
+            {FLOOR, CEILING} if everywhere == "repflow.training.ranks" else set()
+        )
 
 
 def test_words_are_no_change(tmp_path: Path) -> None:
@@ -114,8 +127,8 @@ def domain() -> Domain:
 
 
 @pytest.mark.parametrize("name", [FLOOR, CEILING, "simclr"])
-def test_an_entry_is_trained_and_read(params: dict[str, Any], domain: Domain, name: str) -> None:
-    section = params["settings"]["digits"][name]
+def test_an_entry_is_trained_and_read(settings: dict[str, Any], domain: Domain, name: str) -> None:
+    section = settings["digits"][name]
     steps = 0 if name == FLOOR else 2
     values = {**section, "training": {**section["training"], "steps": steps, "batch_size": 16}}
     meter = Meter()
@@ -127,7 +140,9 @@ def test_an_entry_is_trained_and_read(params: dict[str, Any], domain: Domain, na
     assert not encoder.training
 
 
-def test_only_the_ceiling_sees_labels(params: dict[str, Any], domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_ceiling_sees_labels(
+    settings: dict[str, Any], domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = {}
 
     def spy(method: Any, rows: Any, *arguments: Any, **named: Any) -> None:
@@ -135,7 +150,7 @@ def test_only_the_ceiling_sees_labels(params: dict[str, Any], domain: Domain, mo
 
     monkeypatch.setattr(learn, "train", spy)
     for name in (CEILING, "simclr"):
-        learn.learn(params["settings"]["digits"][name], domain, name, 0, Meter())
+        learn.learn(settings["digits"][name], domain, name, 0, Meter())
     assert seen == {CEILING: set(range(10)), "simclr": {-1}}
 
 

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repflow.augment.lab import rgb_to_lab
 from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.encoder import Pooled
+from repflow.lab import rgb_to_lab
 from repflow.pretext.adversarial_colorization import AdversarialColorization, Config
 
 IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)

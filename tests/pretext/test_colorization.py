@@ -5,7 +5,6 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from repflow.augment.lab import without_colour
 from repflow.data.batches import Batch, Batches, Stream
 from repflow.data.rows import Rows
 from repflow.draw import Draw
@@ -13,6 +12,7 @@ from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.encoder import Pooled
 from repflow.errors import ParameterError
+from repflow.lab import without_colour
 from repflow.pretext.colorization import Colorization, Config
 
 IMAGES = (Draw(0, "images").integers(5, 3, 16, 16, high=256) / 255).float()

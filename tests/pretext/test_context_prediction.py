@@ -4,11 +4,11 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from repflow.augment.tiles import tiles_of
 from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.parts.tiles import tiles_of
 from repflow.pretext.context_prediction import Config, ContextPrediction, one_colour
 
 IMAGES = Draw(0, "images").uniform(3, 3, 32, 32)

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from scipy.special import log_softmax
 
-from repflow.augment.lab import rgb_to_lab, without_colour
 from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.lab import rgb_to_lab, without_colour
 from repflow.pretext.damaged_jigsaw import Config, DamagedJigsaw
 
 IMAGES = Draw(0, "images").uniform(4, 3, 32, 32)

@@ -8,7 +8,7 @@ from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
-from repflow.encoders.decoder import Decoder
+from repflow.parts.decoder import Decoder
 from repflow.pretext.denoising_autoencoder import Config, DenoisingAutoencoder, corrupt
 
 IMAGES = Draw(0, "images").uniform(8, 3, 32, 32, low=0.2, high=0.8)

@@ -9,7 +9,7 @@ from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
-from repflow.encoders.generator import Generator
+from repflow.parts.generator import Generator
 from repflow.pretext.gan import GAN, Config
 
 IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)

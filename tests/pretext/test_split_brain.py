@@ -5,13 +5,13 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from repflow.augment.lab import lab_to_rgb, rgb_to_lab
 from repflow.data.batches import Batch, Batches
 from repflow.draw import Draw
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.errors import ParameterError
+from repflow.lab import lab_to_rgb, rgb_to_lab
 from repflow.pretext.split_brain import Config, SplitBrain, binned
 
 IMAGES = Draw(0, "images").uniform(4, 3, 16, 16, low=0.2, high=0.8)

@@ -15,12 +15,12 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw, seeded
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
-from repflow.encoders.passes import encode_all
 from repflow.errors import ParameterError
 from repflow.method import EncoderMethod, Losses
-from repflow.mixtures.gaussians import Prior
-from repflow.mixtures.network import MixtureNetwork
+from repflow.parts.decoder import Decoder
+from repflow.parts.mixtures.gaussians import Prior
+from repflow.parts.mixtures.network import MixtureNetwork
+from repflow.parts.passes import encode_all
 from repflow.schema import Count, Fraction, Positive, parameters
 
 SETTLING = 0.9

@@ -14,8 +14,8 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw, seeded
 from repflow.encoders import Encoder
-from repflow.encoders.passes import encode_all
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.passes import encode_all
 from repflow.randomness import derive
 from repflow.schema import Count, parameters
 

@@ -12,9 +12,9 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
 from repflow.method import EncoderMethod, Losses
-from repflow.ranks import gathered
+from repflow.parts.decoder import Decoder
+from repflow.parts.ranks import gathered
 from repflow.schema import Count, NonNegative, parameters
 
 

@@ -11,16 +11,16 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.lab import lab_to_rgb, without_colour
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.discriminator import PatchDiscriminator, look_real, tell_apart
 from repflow.encoders.dropout import Dropout
 from repflow.encoders.split import split_lab
-from repflow.encoders.upsampler import Upsampler
 from repflow.errors import ParameterError
+from repflow.lab import lab_to_rgb, without_colour
 from repflow.method import EncoderMethod, Losses, Turn
+from repflow.parts.discriminator import PatchDiscriminator, look_real, tell_apart
+from repflow.parts.upsampler import Upsampler
 from repflow.schema import Count, NonNegative, parameters
 
 

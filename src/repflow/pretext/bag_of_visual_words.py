@@ -19,7 +19,8 @@ from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.encoder import Pooled
 from repflow.errors import ParameterError
-from repflow.method import EncoderMethod, Losses, on_shared
+from repflow.method import EncoderMethod, Losses
+from repflow.parts.shared_encoder import on_shared
 from repflow.pretext import rotation
 from repflow.randomness import derive
 from repflow.schema import Count, Fraction, Positive, parameters

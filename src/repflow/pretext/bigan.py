@@ -12,8 +12,8 @@ from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
-from repflow.encoders.generator import Generator
 from repflow.method import EncoderMethod, Losses, Turn
+from repflow.parts.generator import Generator
 from repflow.schema import Count, parameters
 
 

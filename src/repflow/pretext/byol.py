@@ -11,8 +11,8 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.momentum import MomentumNetwork, cosine_momentum
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.momentum import MomentumNetwork, cosine_momentum
 from repflow.schema import Count, Fraction, parameters
 
 

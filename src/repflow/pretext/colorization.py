@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.gamut import Gamut
-from repflow.augment.lab import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.upsampler import Upsampler
 from repflow.errors import ParameterError
+from repflow.lab import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.gamut import Gamut
+from repflow.parts.upsampler import Upsampler
 from repflow.schema import Count, Fraction, Positive, parameters
 
 ENOUGH = 4096

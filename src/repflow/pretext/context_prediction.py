@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.tiles import TILES, standardised, tiles_of
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.tiles import TILES, standardised, tiles_of
 from repflow.schema import Count, Fraction, parameters
 
 CENTRE = TILES // 2

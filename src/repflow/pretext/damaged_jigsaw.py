@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repflow.augment.gamut import Gamut
-from repflow.augment.lab import lab_to_rgb, rgb_to_lab, without_colour
-from repflow.augment.tiles import TILES, rearranged, together
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
-from repflow.encoders.upsampler import Upsampler
 from repflow.errors import ParameterError
+from repflow.lab import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.method import Losses
+from repflow.parts.decoder import Decoder
+from repflow.parts.gamut import Gamut
+from repflow.parts.tiles import TILES, rearranged, together
+from repflow.parts.upsampler import Upsampler
 from repflow.pretext import jigsaw
 from repflow.schema import Count, NonNegative, Positive, parameters
 

@@ -1,4 +1,4 @@
-"""Inpainting: a context encoder paints what is missing in an image, from what is around it.
+"""Inpainting by a context encoder: paint what is missing in an image, from what is around it.
 
 Pathak, Krähenbühl, Donahue, Darrell, Efros. Context Encoders: Feature Learning by Inpainting. CVPR 2016.
 """
@@ -13,9 +13,9 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
-from repflow.encoders.discriminator import PatchDiscriminator, look_real, tell_apart
 from repflow.method import EncoderMethod, Losses, Turn
+from repflow.parts.decoder import Decoder
+from repflow.parts.discriminator import PatchDiscriminator, look_real, tell_apart
 from repflow.schema import Count, NonNegative, parameters
 
 Missing = Literal["central", "blocks", "region"]

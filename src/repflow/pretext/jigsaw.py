@@ -14,11 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.tiles import TILES, rearranged, standardised, tiles_of, together
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.tiles import TILES, rearranged, standardised, tiles_of, together
 from repflow.schema import Count, Fraction, parameters
 
 

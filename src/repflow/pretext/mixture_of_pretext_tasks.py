@@ -17,8 +17,9 @@ from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
-from repflow.method import EncoderMethod, Losses, find_method, on_shared
-from repflow.ranks import gathered
+from repflow.method import EncoderMethod, Losses, find_method
+from repflow.parts.ranks import gathered
+from repflow.parts.shared_encoder import on_shared
 from repflow.schema import Positive, build, parameters
 
 

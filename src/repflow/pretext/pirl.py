@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
-from repflow.augment.tiles import TILES, rearranged, tiles_of
 from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
-from repflow.ranks import gathered
+from repflow.parts.ranks import gathered
+from repflow.parts.tiles import TILES, rearranged, tiles_of
 from repflow.schema import Count, Fraction, Positive, parameters
 
 

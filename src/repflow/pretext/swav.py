@@ -16,8 +16,8 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.queue import FeatureQueue
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.queue import FeatureQueue
 from repflow.schema import Count, Fraction, NonNegativeCount, Positive, parameters
 
 

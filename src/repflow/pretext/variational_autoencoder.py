@@ -15,8 +15,8 @@ from repflow.augment import Policy, PolicyConfig
 from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
-from repflow.encoders.decoder import Decoder
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.decoder import Decoder
 from repflow.schema import Count, NonNegative, parameters
 
 

@@ -45,6 +45,8 @@ class MethodSection:
         head: of a classifier.
         start: begin with the pretrained encoder, or with random weights.
         encoder: another encoder than the run's, for a start with random weights; None for the run's.
+        builds_on: the module or family in `src/repflow` that the method's module imports; read by dvc.yaml alone, which
+            has to know on what a result depends.
     """
 
     family: str
@@ -54,6 +56,7 @@ class MethodSection:
     head: HeadConfig = Field(default_factory=HeadConfig)
     start: Literal["pretrained", "random"] = "pretrained"
     encoder: EncoderConfig | None = None
+    builds_on: str = ""
 
 
 @parameters
