@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from parameters import choices_of
 from repflow.stages import ingest, split
+from zoo import table
 
 pytestmark = pytest.mark.xdist_group("a new method")  # one worker makes the copy for all tests here
 
@@ -84,7 +86,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bytecode, made = "__pycache__", ("data", "metrics", "costs", "code")
     for folder, left_out in (("src", ()), ("conf", ()), ("benchmarks/speed", ()), ("benchmarks/zoo", made)):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(bytecode, *left_out))
-    for file in ("docs/methods.md", "tests/test_method.py", "pyproject.toml"):
+    for file in ("tests/test_method.py", "pyproject.toml"):
         (copy / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, copy / file)
     (copy / ".dvc").mkdir()
@@ -131,9 +133,9 @@ def test_the_form_offers_it(checkout: Path) -> None:
     assert "• toy: Toy (Nobody, NEVER 2026): how bright is an image?" in offered
 
 
-def test_the_docs_list_it(checkout: Path) -> None:
-    run(checkout / "benchmarks", sys.executable, "-m", "zoo.table")
-    page = (checkout / "docs/methods.md").read_text()
+def test_the_docs_list_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "ROOT", checkout)
+    page = table.filled((ROOT / "docs/methods.md").read_text(), pd.DataFrame())
     assert "| `toy` | Toy | Tell how bright an image is. | Nobody. Nothing Much. NEVER 2026. |\n" in page
 
 
