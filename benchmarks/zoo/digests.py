@@ -5,6 +5,7 @@ method trains itself alone. Comments, docstrings and layout do not count.
 """
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,7 @@ def digests(modules: set[str]) -> dict[str, str]:
     return {name: digest(path) for name, path in sorted(closure(modules).items())}
 
 
+@functools.cache
 def digest(path: Path) -> str:
     """SHA-256 of what a file does."""
     tree = _Unsaid().visit(ast.parse(path.read_text(encoding="utf-8")))
