@@ -12,7 +12,7 @@ from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
-from repflow.ranks import gathered
+from repflow.parts.ranks import gathered
 from repflow.schema import Count, parameters
 
 
