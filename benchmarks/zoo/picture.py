@@ -55,8 +55,8 @@ def write_names(axes: "Axes", places: dict[str, Place]) -> "list[Annotation]":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(axes.figure)  # type: ignore[arg-type]
-    canvas.draw()
-    renderer = canvas.get_renderer()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     points = {name: np.asarray(axes.transData.transform(place)) for name, place in places.items()}
     taken = [_box(point, 8, 8) for point in points.values()]
     legend = axes.get_legend()
