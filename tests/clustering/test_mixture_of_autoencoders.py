@@ -47,6 +47,9 @@ def test_the_loss_is_that_of_single_images_and_single_autoencoders() -> None:
 def test_entropies_are_finite_and_right_at_the_corners() -> None:
     shares = torch.tensor([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
     assert entropy(shares).tolist() == pytest.approx([0.0, math.log(3)])
+    logits = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)  # shares that rounding makes 0
+    (slope,) = torch.autograd.grad(entropy(logits.softmax(1)).sum(), logits)
+    assert slope.tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_two_processes_have_the_gradients_of_one(monkeypatch: pytest.MonkeyPatch) -> None:

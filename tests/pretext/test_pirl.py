@@ -26,6 +26,8 @@ def made(tile: float) -> PIRL:
     config = Config(augment=(HorizontalFlip(),), tile=tile, width=6, negatives=5, temperature=0.3, balance=0.25)
     method = PIRL(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
     method.begin({"unlabelled": STREAM}, Draw(0, "begin"))
+    with torch.no_grad():
+        method.refresh(0, {"unlabelled": STREAM}, Draw(0, "refresh"))
     return method
 
 
@@ -51,7 +53,7 @@ def test_the_loss_is_the_paper_s(method: PIRL) -> None:
     for number, row in enumerate(BATCH.rows.tolist()):
         others = [(row + int(step)) % 12 for step in steps[number]]
         assert row not in others
-        memory = method.bank[row], method.bank[others], 0.3
+        memory = method.memory.bank[row], method.memory.bank[others], 0.3
         total += 0.25 * nce(puzzles[number], *memory) + 0.75 * nce(images[number], *memory)
     found = method.losses(Batches({"unlabelled": BATCH}, 0.0), Draw(0, "step")).total
     assert found.item() == pytest.approx(total / 4, rel=1e-5)
@@ -71,7 +73,7 @@ def test_a_puzzle_is_its_tiles_in_a_random_order() -> None:
 
 
 def test_the_memory_follows_the_images_that_were_seen(method: PIRL) -> None:
-    before = method.bank.clone()
+    before = method.memory.bank.clone()
     method.losses(Batches({"unlabelled": BATCH}, 0.0), Draw(0, "step"))
     with torch.no_grad():
         views = method.augment(BATCH.images, Draw(0, "step").stream("image"))
@@ -79,6 +81,6 @@ def test_the_memory_follows_the_images_that_were_seen(method: PIRL) -> None:
     method.after_step()
     for row in range(12):
         if row not in BATCH.rows.tolist():
-            assert torch.equal(method.bank[row], before[row])
+            assert torch.equal(method.memory.bank[row], before[row])
     moved = 0.5 * before[BATCH.rows] + 0.5 * images
-    assert torch.allclose(method.bank[BATCH.rows], moved / moved.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(method.memory.bank[BATCH.rows], moved / moved.norm(dim=1, keepdim=True), atol=1e-6)

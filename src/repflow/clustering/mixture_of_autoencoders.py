@@ -82,7 +82,8 @@ class MixtureOfAutoencoders(EncoderMethod):
 
 def entropy(shares: Tensor) -> Tensor:
     """Entropy in nats of each row of [..., clusters]: [...]."""
-    nats: Tensor = torch.special.entr(shares).sum(dim=-1)
+    logs = shares.clamp(min=1e-12).log()  # the slope at a share of 0, which rounding makes, would be infinite
+    nats: Tensor = -(shares * logs).sum(dim=-1)
     return nats
 
 

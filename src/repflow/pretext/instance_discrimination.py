@@ -15,6 +15,7 @@ from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.memory import Memory
 from repflow.parts.ranks import gathered
 from repflow.schema import Count, Fraction, NonNegative, Positive, parameters
 
@@ -45,7 +46,7 @@ class InstanceDiscrimination(EncoderMethod):
     """The encoder below a linear layer, and the memory bank."""
 
     streams = ("unlabelled",)
-    bank: Tensor
+    memory: Memory
     partition: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -53,32 +54,37 @@ class InstanceDiscrimination(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         self.head = nn.Linear(encoder.width, config.width)
-        self._seen: tuple[Tensor, Tensor] | None = None
+        self.register_buffer("partition", torch.zeros(()))  # see `estimate`; 0 before it is known
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Remember a random direction for every image."""
-        count = len(streams["unlabelled"])
-        self.register_buffer("bank", F.normalize(draw.normal(count, self.config.width)))  # [N, width]
-        self.register_buffer("partition", torch.zeros(()))  # see `estimate`; 0 before it is known
+        """Make room for every image."""
+        self.memory = Memory(len(streams["unlabelled"]), self.config.width, self.config.momentum)
+
+    def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Remember every image before the first step."""
+        if step == 0:
+            self.memory.fill(streams["unlabelled"], self.encoder, self.head)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Minus the logarithm of the probability that the view is its own image."""
-        rows = batch["unlabelled"].rows.to(self.bank.device)
+        bank = self.memory.bank
+        rows = batch["unlabelled"].rows.to(bank.device)
         views = self.augment(batch["unlabelled"].images, draw.stream("view"))  # [B, C, H, W]
         features = F.normalize(self.head(self.encoder(views)))  # [B, width]
-        self._seen = rows, features.detach()
+        self.memory.see(rows, features)
         if self.config.negatives is None:
-            loss = F.cross_entropy(features @ self.bank.T / self.config.temperature, rows)
+            loss = F.cross_entropy(features @ bank.T / self.config.temperature, rows)
         else:
-            others = draw.stream("negatives").integers(len(rows), self.config.negatives, high=len(self.bank))
+            others = draw.stream("negatives").integers(len(rows), self.config.negatives, high=len(bank))
             loss = self.estimate(features, rows, others)
-        near = (features - self.bank[rows]).square().sum(dim=1).mean()
+        near = (features - bank[rows]).square().sum(dim=1).mean()
         return Losses(loss + self.config.proximal * near, {"distance": near})
 
     def estimate(self, features: Tensor, rows: Tensor, others: Tensor) -> Tensor:
         """Noise-contrastive estimation: each image's own memory against `others`, int64 [B, negatives]."""
-        count, noise = len(self.bank), others.shape[1] / len(self.bank)  # expected times that noise is an image
-        picked = self.bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
+        bank = self.memory.bank
+        count, noise = len(bank), others.shape[1] / len(bank)  # expected times that noise is an image
+        picked = bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
         if self.partition == 0:  # the mean over images, estimated once from the first batch, as in the paper
             self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
@@ -87,7 +93,4 @@ class InstanceDiscrimination(EncoderMethod):
 
     def after_step(self) -> None:
         """Move the memory of the images that were seen."""
-        assert self._seen is not None
-        rows, features = (gathered(each) for each in self._seen)
-        self.bank[rows] = F.normalize(self.bank[rows].lerp(features.to(self.bank), 1 - self.config.momentum))
-        self._seen = None
+        self.memory.move()

@@ -14,7 +14,7 @@ from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
-from repflow.parts.ranks import gathered
+from repflow.parts.memory import Memory
 from repflow.parts.tiles import TILES, rearranged, tiles_of
 from repflow.schema import Count, Fraction, Positive, parameters
 
@@ -48,7 +48,7 @@ class PIRL(EncoderMethod):
     """The encoder below a head for images and one for puzzles, and the memory bank."""
 
     streams = ("unlabelled",)
-    bank: Tensor
+    memory: Memory
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -57,22 +57,26 @@ class PIRL(EncoderMethod):
         self.image_head = nn.Linear(encoder.width, config.width)  # f
         self.tile_head = nn.Linear(encoder.width, config.width)  # g, first each tile ...
         self.puzzle_head = nn.Linear(TILES * config.width, config.width)  # ... then all of them
-        self._seen: tuple[Tensor, Tensor] | None = None
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Remember a random direction for every image."""
-        count = len(streams["unlabelled"])
-        self.register_buffer("bank", F.normalize(draw.normal(count, self.config.width)))  # [N, width]
+        """Make room for every image."""
+        self.memory = Memory(len(streams["unlabelled"]), self.config.width, self.config.momentum)
+
+    def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Remember every image before the first step."""
+        if step == 0:
+            self.memory.fill(streams["unlabelled"], self.encoder, self.image_head)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Noise-contrastive losses of the puzzle and of the image, each against the memory of the image."""
-        rows, images = batch["unlabelled"].rows.to(self.bank.device), batch["unlabelled"].images
+        bank = self.memory.bank
+        rows, images = batch["unlabelled"].rows.to(bank.device), batch["unlabelled"].images
         image = F.normalize(self.image_head(self.encoder(self.augment(images, draw.stream("image")))))  # [B, width]
         puzzle = self.puzzle(self.augment(images, draw.stream("puzzle")), draw.stream("tiles"))  # [B, width]
-        self._seen = rows, image.detach()
+        self.memory.see(rows, image)
         # Of all other images: a row is moved on by a whole number of rows that does not lead back to it.
-        steps = draw.stream("negatives").integers(len(rows), self.config.negatives, low=1, high=len(self.bank))
-        picked = self.bank[torch.cat([rows[:, None], (rows[:, None] + steps) % len(self.bank)], dim=1)]
+        steps = draw.stream("negatives").integers(len(rows), self.config.negatives, low=1, high=len(bank))
+        picked = bank[torch.cat([rows[:, None], (rows[:, None] + steps) % len(bank)], dim=1)]
         of_puzzle, of_image = (self.contrast(each, picked) for each in (puzzle, image))
         total = self.config.balance * of_puzzle + (1 - self.config.balance) * of_image
         return Losses(total, {"puzzle": of_puzzle, "image": of_image})
@@ -92,13 +96,10 @@ class PIRL(EncoderMethod):
             picked: memories [B, 1 + negatives, width], the image's own first.
         """
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
-        log_h = scores.to(self.bank).log_softmax(dim=1)  # [B, 1 + negatives]
+        log_h = scores.to(picked).log_softmax(dim=1)  # [B, 1 + negatives]
         others = torch.log1p(-log_h[:, 1:].exp().clamp(max=1 - 1e-6))
         return -(log_h[:, 0] + others.sum(dim=1)).mean()
 
     def after_step(self) -> None:
         """Move the memory of the images that were seen."""
-        assert self._seen is not None
-        rows, features = (gathered(each) for each in self._seen)
-        self.bank[rows] = F.normalize(self.bank[rows].lerp(features.to(self.bank), 1 - self.config.momentum))
-        self._seen = None
+        self.memory.move()
