@@ -1,15 +1,14 @@
 """The rooms: what the library may need, and what each stage of dvc.yaml says that it depends on."""
 
-import ast
-import functools
 import subprocess
 import sys
 from pathlib import Path
 
-import grimp
 import pytest
 import yaml
 from dvc.repo import Repo
+
+from zoo.imports import closure, only_says_what_it_is
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -35,11 +34,6 @@ for name in {modules}:
 def module_name(path: Path) -> str:
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def module_path(name: str) -> Path:
-    folder = SOURCE.joinpath(*name.split("."))
-    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
 def modules() -> list[str]:
@@ -69,40 +63,12 @@ def test_the_review_imports_no_torch() -> None:
     import_all(review, ("torch", "torchvision", "lightning_fabric"))
 
 
-@functools.cache
-def imports() -> grimp.ImportGraph:
-    return grimp.build_graph("repflow", exclude_type_checking_imports=True)
-
-
-def only_says_what_it_is(name: str) -> bool:
-    """Whether a package's own module holds nothing but its docstring and plain values."""
-    path = module_path(name)
-    if path.name != "__init__.py":
-        return False
-    return all(
-        isinstance(statement, ast.Assign | ast.Expr) and isinstance(statement.value, ast.Constant)
-        for statement in ast.parse(path.read_text()).body
-    )
-
-
-def closure(roots: set[str]) -> set[Path]:
-    """The files that importing the modules `roots` runs, and what functions in them import later."""
-    found: set[str] = set()
-    waiting = set(roots)
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        packages = {name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)}
-        waiting |= (packages | imports().find_modules_directly_imported_by(name)) - found
-    return {module_path(name) for name in found if not only_says_what_it_is(name)}
-
-
-def stage_dependencies() -> dict[str, tuple[str, tuple[Path, ...]]]:
-    """Address of each stage to its module and the source files and folders among its dependencies."""
+def stage_dependencies() -> dict[str, tuple[set[str], tuple[Path, ...]]]:
+    """Address of each stage to its modules and the source files and folders among its dependencies."""
     with Repo(str(ROOT)) as repo:
         return {
             stage.addressing: (
-                f"repflow.stages.{stage.cmd.split()[1]}",
+                {f"repflow.stages.{command.split()[1]}" for command in stage.cmd.split(" && ")},
                 tuple(path for dep in stage.deps if (path := Path(dep.fs_path)).is_relative_to(SOURCE)),
             )
             for stage in repo.index.stages
@@ -112,7 +78,7 @@ def stage_dependencies() -> dict[str, tuple[str, tuple[Path, ...]]]:
 
 def files_in(path: Path) -> set[Path]:
     files = path.rglob("*.py") if path.is_dir() else [path]
-    return {file for file in files if not only_says_what_it_is(module_name(file))}
+    return {file for file in files if not only_says_what_it_is(file)}
 
 
 def shown(paths: set[Path]) -> list[str]:
@@ -124,12 +90,12 @@ STAGES = stage_dependencies() if (ROOT / "dvc.yaml").exists() else {}
 
 @pytest.mark.parametrize("address", STAGES)
 def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_other(address: str) -> None:
-    module, listed = STAGES[address]
+    run, listed = STAGES[address]
     files = set().union(*map(files_in, listed))
     missing_files = {path for path in listed if not path.exists()}
     assert not missing_files, f"{address} lists what is not there: {shown(missing_files)}"
     methods = {module_name(path) for path in files if path.relative_to(SOURCE / "repflow").parts[0] in SHARED}
-    needed = closure({module} | methods)
+    needed = set(closure(run | methods).values())
     assert not needed - files, f"{address} does not list: {shown(needed - files)}"
     assert not files - needed, f"{address} lists what it does not run: {shown(files - needed)}"
 
@@ -155,4 +121,5 @@ def test_pretraining_depends_on_all_that_a_method_runs_whichever_is_chosen(choic
     files = set().union(*(files_in(path) for path in listed if path.is_relative_to(SOURCE)))
     roots = {"repflow.stages.pretrain", f"repflow.{chosen['family']}.{chosen['name']}"}
     roots |= {f"repflow.pretext.{task['name']}" for task in chosen["settings"].get("tasks", ())}
-    assert not closure(roots) - files, f"dvc.yaml does not list: {shown(closure(roots) - files)}"
+    needed = set(closure(roots).values())
+    assert not needed - files, f"dvc.yaml does not list: {shown(needed - files)}"

@@ -4,81 +4,68 @@ Every choice of the group `pretrain` in conf/ is an entry for every data set and
 the floor, an encoder with random weights, and the ceiling, one that was trained with all labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from repflow.atomic import writing
 from repflow.stages.compose import composed
+from zoo import CEILING, FLOOR, HERE
 
-HERE = Path(__file__).absolute().parent
 CONF = HERE.parents[1] / "conf"
 
 SEEDS = (0, 1, 2)
 IMAGES = {"digits": 40_000, "mnist": 100_000, "cifar10": 100_000}
 """Data set to what every method may see of it: images, each counted as often as it is drawn."""
-FLOOR, CEILING = "random_weights", "all_labels"
 
 
 def main() -> None:
-    """Write params.yaml here, and one for each data set that its `ingest` and `split` read."""
-    settings: dict[str, dict[str, Any]] = {}
-    for data in IMAGES:
-        folder = HERE / data
-        folder.mkdir(exist_ok=True)
+    """Write params.yaml here, DATA/params.yaml that `ingest` and `split` read, and settings/DATA/METHOD.yaml."""
+    names: set[str] = set()
+    for data, images in IMAGES.items():
         whole = compose(data)
+        for name, section in sections(whole, images):
+            write(HERE / "settings" / data / f"{name}.yaml", {"method": section, "probe": whole["probe"]})
+            names.add(name)
         # The folder stands two levels below the project's root, from which conf/ counts.
         whole["data"]["root"] = str(Path("../../..") / whole["data"]["root"])
-        write(folder / "params.yaml", whole)
-        settings[data] = dict(methods(data))
-    names = sorted({name for each in settings.values() for name in each})
-    entries = {
-        f"{data}-{name}-{seed}": {"data": data, "method": name, "seed": seed, "module": module(settings[data][name])}
-        for data in IMAGES
-        for name in names
-        for seed in SEEDS
-    }
-    probe = {data: compose(data)["probe"] for data in IMAGES}
-    write(HERE / "params.yaml", {"entries": entries, "probe": probe, "settings": settings})
+        write(HERE / data / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
+    for stale in [path for path in HERE.glob("settings/*/*.yaml") if path.stem not in names]:
+        stale.unlink()
+    write(HERE / "params.yaml", {"data": list(IMAGES), "methods": sorted(names), "seeds": list(SEEDS)})
 
 
-def methods(data: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and section of everything that is measured on `data`, with the budget of its images."""
-    yield FLOOR, budgeted({**section(data, "pretrain=rotation"), "name": FLOOR}, 0)
-    yield CEILING, budgeted(section(data, "finetune=supervised", "split.labels_per_class=null"), IMAGES[data])
-    for path in sorted((CONF / "pretrain").glob("*.yaml")):
-        yield path.stem, budgeted(section(data, f"pretrain={path.stem}"), IMAGES[data])
+def compose(data: str) -> dict[str, Any]:
+    """All parameters for one data set, and below `zoo` the section of everything that is measured."""
+    choices = {path.stem: f"pretrain@zoo.{path.stem}={path.stem}" for path in (CONF / "pretrain").glob("*.yaml")}
+    choices |= {FLOOR: f"pretrain@zoo.{FLOOR}=rotation", CEILING: f"finetune@zoo.{CEILING}=supervised"}
+    added = [f"+{choices[name]}" for name in sorted(choices)]
+    whole: dict[str, Any] = yaml.safe_load(composed(CONF, [f"data={data}", *added]))
+    whole["zoo"][FLOOR]["name"] = FLOOR
+    return whole
 
 
-def section(data: str, choice: str, *more: str) -> dict[str, Any]:
-    """The section that a choice of a method composes to, with the encoder that it starts from."""
-    whole = compose(data, choice, *more)
-    found: dict[str, Any] = whole[choice.partition("=")[0]]
-    return {**found, "encoder": found.get("encoder") or whole["encoder"], "start": "random"}
+def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and section of everything that is measured, with the budget of its images and the encoder it starts from."""
+    for name, found in whole["zoo"].items():
+        start = {"encoder": found.get("encoder") or whole["encoder"], "start": "random"}
+        yield name, budgeted({**found, **start}, 0 if name == FLOOR else images)
 
 
 def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:
     """The section with as many steps as `images` allow, and without what looks at validation rows on the way."""
     training = {key: value for key, value in found["training"].items() if key != "early_stopping"}
-    return {**found, "training": {**training, "steps": images // training["batch_size"]}}
-
-
-def compose(data: str, *overrides: str) -> dict[str, Any]:
-    """All parameters, for one data set."""
-    whole: dict[str, Any] = yaml.safe_load(composed(CONF, [f"data={data}", *overrides]))
-    return whole
-
-
-def module(found: dict[str, Any]) -> str:
-    """The file of a method below src/repflow, or that of its family for what is no method."""
-    path = Path(found["family"], f"{found['name']}.py")
-    return str(path if (CONF.parent / "src/repflow" / path).is_file() else path.parent / "__init__.py")
+    training["steps"] = images // training["batch_size"]
+    return {**{key: value for key, value in found.items() if key != "builds_on"}, "training": training}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Write YAML."""
-    path.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")
+    """Write YAML, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as fresh:
+        fresh.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")
 
 
 if __name__ == "__main__":

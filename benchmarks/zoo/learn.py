@@ -1,6 +1,6 @@
 """One entry of the leaderboard: train a method, freeze its encoder, read it: `python learn.py DATA METHOD SEED`.
 
-What is found goes to metrics/DATA/METHOD-SEED.json, seconds and memory, which differ from run to run, to
+What is found goes to metrics/DATA/METHOD-SEED.json; seconds, memory and the machine, which differ from run to run, to
 costs/DATA/METHOD-SEED.json.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from torch import nn
 
@@ -33,7 +34,8 @@ from repflow.schema import build
 from repflow.stages.learning import MethodSection, check_method
 from repflow.training import train
 from repflow.training.cost import Meter
-from zoo.compose import CEILING, FLOOR, HERE
+from speed.machine import processor
+from zoo import CEILING, FLOOR, HERE
 
 LABELS = 10
 """Of each class, for the probe of few labels."""
@@ -41,15 +43,15 @@ LABELS = 10
 
 def main(data: str, name: str, seed: int) -> None:
     """Learn, read, write."""
-    params = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((HERE / "settings" / data / f"{name}.yaml").read_text(encoding="utf-8"))
     domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
     meter = Meter()
-    encoder, method = learn(params["settings"][data][name], domain, name, seed, meter)
-    found = read(build(ProbeConfig, params["probe"][data], f"probe.{data}"), encoder, method, domain, seed)
+    encoder, method = learn(settings["method"], domain, name, seed, meter)
+    found = read(build(ProbeConfig, settings["probe"], "probe"), encoder, method, domain, seed)
     cost = meter.cost()
     write(HERE / "metrics" / data / f"{name}-{seed}.json", {**found, "images": cost.images, "flops": cost.flops})
     spent = {"seconds": cost.training_seconds, "memory_bytes": cost.memory}
-    write(HERE / "costs" / data / f"{name}-{seed}.json", spent)
+    write(HERE / "costs" / data / f"{name}-{seed}.json", {**spent, "machine": machine()})
 
 
 def learn(
@@ -98,6 +100,12 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
         clusters = np.concatenate([own(part.images).cpu().numpy() for part in Stream("test", test_rows).in_order()])
         scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": len(np.unique(clusters))}
     return {**found, "clusters": scores, **generation_scores(method, train_rows.images, seed)}
+
+
+def machine() -> str:
+    """What the seconds depend on; no name or path of it."""
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{processor()} ({vectors}), {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}"
 
 
 def few_of_each(rows: Rows, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The leaderboard as a table and a picture: `python -m zoo.table` fills docs/methods.md from the metrics."""
+"""The methods and the leaderboard as tables and pictures: `python -m zoo.table` fills docs/methods.md."""
 
 import json
 import math
@@ -7,32 +7,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from zoo.compose import CEILING, FLOOR, HERE
+from zoo import CEILING, FLOOR, HERE
+from zoo.listing import listing
+from zoo.picture import draw, mean_and_error
 
-PAGE = HERE.parents[1] / "docs" / "methods.md"
-PICTURE = HERE.parents[1] / "docs" / "zoo-{data}.png"
+ROOT = HERE.parents[1]
+PAGE = ROOT / "docs" / "methods.md"
 READINGS = ("knn", "linear_few", "linear")
 HEADS = ("method", "kNN", "linear, 10 labels", "linear, all labels", "k-means ACC", "NMI", "TFLOP", "seconds", "above")
-BLOCK = re.compile(r"(<!-- zoo: (?P<data>\w+) -->\n).*?(<!-- /zoo -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (?P<kind>methods|zoo: (?P<data>\w+)) -->\n).*?(<!-- /(?:methods|zoo) -->)", re.DOTALL)
 ENOUGH = 3.0
 """Standard errors by which a method has to lie above the floor, in kNN and in the linear probe with all labels."""
 
 
 def main() -> None:
-    """Write a table between each pair of markers, and a picture of accuracy against operations."""
+    """Fill the page between its markers, and draw a picture of accuracy against operations for each data set."""
     found = read(HERE)
+    for data, runs in found.groupby("data") if len(found) else ():
+        draw(runs, PAGE.with_name(f"zoo-{data}.png"))
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
 
-    def filled(block: re.Match[str]) -> str:
+
+def filled(page: str, found: pd.DataFrame) -> str:
+    """The page with a list of methods, and a table of each data set of which there are runs, between its markers."""
+
+    def fill(block: re.Match[str]) -> str:
+        if block["kind"] == "methods":
+            return f"{block[1]}\n{listing(ROOT / 'src/repflow')}\n{block[4]}"
         runs = found[found["data"] == block["data"]] if len(found) else found
         if runs.empty:
             return block[0]
-        draw(runs, Path(str(PICTURE).format(data=block["data"])))
-        return f"{block[1]}\n{table(runs)}\n{block[3]}"
+        picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
+        return f"{block[1]}\n{table(runs)}\n{told(runs)}\n\n{picture}\n\n{block[4]}"
 
-    PAGE.write_text(BLOCK.sub(filled, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return BLOCK.sub(fill, page)
+
+
+def told(runs: pd.DataFrame) -> str:
+    """What the figures depend on: seeds, images and machines."""
+    seeds = sorted(set(runs["seed"]))
+    numbers = ", ".join(map(str, seeds))
+    error = f"Seeds {numbers}; ± is the standard error over seeds." if len(seeds) > 1 else f"Seed {numbers}."
+    seen = sorted({int(images) for images in runs.loc[runs["method"] != FLOOR, "images"]})
+    images = (
+        f"Images seen by each method: {' to '.join(f'{each:,}' for each in sorted({seen[0], seen[-1]}))}."
+        if seen
+        else ""
+    )
+    machines = sorted(set(runs["machine"].dropna()))
+    measured = f"Seconds on {'; '.join(machines)}." if machines else ""
+    return " ".join(sentence for sentence in (error, images, measured) if sentence)
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -41,7 +67,7 @@ def read(folder: Path) -> pd.DataFrame:
     for path in sorted((folder / "metrics").glob("*/*.json")):
         name, _, seed = path.stem.rpartition("-")
         costs = folder / "costs" / path.parent.name / path.name
-        values = flat(json.loads(path.read_text(encoding="utf-8")))
+        values = {"seconds": math.nan, "machine": None, **flat(json.loads(path.read_text(encoding="utf-8")))}
         values |= json.loads(costs.read_text(encoding="utf-8")) if costs.is_file() else {}
         rows.append({"data": path.parent.name, "method": name, "seed": int(seed), **values})
     return pd.DataFrame(rows)
@@ -64,7 +90,7 @@ def table(runs: pd.DataFrame) -> str:
         each = runs[runs["method"] == name]
         cells = [_share(each[reading]) for reading in READINGS]
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
-        cells += [f"{each['flops'].mean() / 1e12:.3g}", f"{each['seconds'].mean():.0f}"]
+        cells += [f"{each['flops'].mean() / 1e12:.3g}", f"{each['seconds'].mean():.0f}".replace("nan", "")]
         lines.append((f"`{name}`", *cells, "" if name in (FLOOR, CEILING) else verdict(each, floor)))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -83,31 +109,6 @@ def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
 def _share(values: pd.Series) -> str:
     mean, error = mean_and_error(values)
     return f"{mean:.3f} ± {error:.3f}" if len(values) > 1 else f"{mean:.3f}"
-
-
-def mean_and_error(values: pd.Series) -> tuple[float, float]:
-    """Mean and its standard error, 0 of a single value."""
-    numbers = values.to_numpy(np.float64)
-    return float(numbers.mean()), float(numbers.std(ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else 0.0
-
-
-def draw(runs: pd.DataFrame, path: Path) -> None:
-    """Accuracy of the nearest neighbours against operations, a point for every method, with its standard error."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots()
-    for name, each in runs.groupby("method"):
-        if name == FLOOR:
-            axes.axhline(each["knn"].mean(), color="grey", linestyle=":", label="random weights")
-            continue
-        knn, error = mean_and_error(each["knn"])
-        place = mean_and_error(each["flops"])[0] / 1e12, knn
-        axes.errorbar(*place, yerr=error, fmt="o", color="black" if name == CEILING else "tab:blue", markersize=4)
-        axes.annotate(str(name).replace("_", " "), place, xytext=(4, 3), textcoords="offset points", fontsize=8)
-    axes.set(xscale="log", xlabel="training, TFLOP", ylabel="accuracy of nearest neighbours")
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

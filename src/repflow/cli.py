@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from repflow.errors import RepflowError, StorageError
+from repflow.introductions import read_introduction
 from repflow.runs.commands import app as runs
 
 _INTERRUPTED = 130
@@ -106,10 +107,11 @@ app = typer.Typer(
 
 
 def _methods(group: str, *families: str) -> str:
-    """The line of a command's help that names the methods of some families, found by their modules."""
-    folders = [Path(__file__).with_name(family) for family in families]
-    names = sorted(path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__")
-    return f"Methods: {', '.join(names)}. Choose with `repflow compose {group}`."
+    """What a command's help says of the methods of some families: each is there by having a module."""
+    modules = [path for family in families for path in Path(__file__).with_name(family).glob("*.py")]
+    said = {path.stem: read_introduction(path)["about"] for path in modules if path.stem != "__init__"}
+    lines = [f"- `{name}`: {about}" for name, about in sorted(said.items())]
+    return "\n\n".join([f"Methods, to choose with `repflow compose {group}`:", *lines])
 
 
 def _pin_instructions() -> None:

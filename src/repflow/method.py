@@ -7,7 +7,6 @@ One trainer serves them all. A method lives in a module of its own, `repflow.FAM
 
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from repflow.data.batches import Batches, Stream
 from repflow.draw import Draw, layers_draw_from
 from repflow.encoders import Classifier, Encoder
 from repflow.errors import ParameterError
+from repflow.introductions import introduced
 
 
 @dataclass
@@ -168,15 +168,5 @@ def find_method(family: str, name: str) -> tuple[type[Any], type[Any]]:
 
 
 def introduction(method: type[Any]) -> dict[str, str]:
-    """What a method's module says of it in its opening lines: "Name: what it does.", and below the paper.
-
-    Returns:
-        `name`; `about`, what it does; `paper`, the reference up to the year, "" where the module names none.
-    """
-    module = sys.modules[method.__module__]
-    first, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
-    name, colon, about = " ".join(first.split()).partition(": ")
-    if not colon:
-        name, about = method.__name__, name
-    paper = re.match(r".*?\b(19|20)\d\d\b", " ".join(rest.split()))
-    return {"name": name, "about": about, "paper": f"{paper[0]}." if paper else ""}
+    """What a method's module says of it: `name`, `about` and `paper`, as `introductions.introduced` has them."""
+    return introduced(sys.modules[method.__module__].__doc__ or "", method.__name__)

@@ -1,51 +1,120 @@
 """The leaderboard: every method is in it by being there, and its table says what the metrics say."""
 
+import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from torch import nn
 
+from repflow import method
 from repflow.data.rows import Domain, Side
 from repflow.data.store import Store
+from repflow.draw import seeded
+from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.probes import ProbeConfig
+from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import compose, learn, table
+from zoo import CEILING, FLOOR, HERE, compose, digests, imports, learn, picture, table
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def params() -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load((ROOT / "benchmarks/zoo/params.yaml").read_text())
-    return values
+def settings() -> dict[str, dict[str, Any]]:
+    """Data set to the sections of what is measured on it."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(HERE.glob("settings/*/*.yaml")):
+        found.setdefault(path.parent.name, {})[path.stem] = yaml.safe_load(path.read_text())["method"]
+    return found
 
 
-def test_every_method_has_an_entry_for_each_data_set_and_seed(params: dict[str, Any]) -> None:
-    names = {path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml")} | {compose.FLOOR, compose.CEILING}
-    expected = {f"{data}-{name}-{seed}" for data in compose.IMAGES for name in names for seed in compose.SEEDS}
-    assert set(params["entries"]) == expected
-    for entry in params["entries"].values():
-        assert (ROOT / "src/repflow" / entry["module"]).is_file()
+def test_every_method_is_measured_on_each_data_set(settings: dict[str, dict[str, Any]]) -> None:
+    names = {path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml")} | {FLOOR, CEILING}
+    params = yaml.safe_load((HERE / "params.yaml").read_text())
+    assert set(params["methods"]) == names
+    assert set(params["data"]) == set(settings) == set(compose.IMAGES)
+    assert all(set(sections) == names for sections in settings.values())
 
 
-def test_what_is_written_is_what_conf_composes_to(
-    params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_written_is_what_conf_composes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "HERE", tmp_path)
+    (tmp_path / "settings/digits").mkdir(parents=True)
+    (tmp_path / "settings/digits/of_old.yaml").touch()
     compose.main()
-    assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == params
+    written = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("**/*.yaml")}
+    assert set(written) == {path.relative_to(HERE) for path in HERE.glob("**/*.yaml")} - {Path("dvc.yaml")}
+    for path, text in written.items():
+        assert (HERE / path).read_text() == text, f"{path}: run `python -m zoo.compose` in benchmarks/"
 
 
-def test_every_method_sees_as_many_images(params: dict[str, Any]) -> None:
-    for data, sections in params["settings"].items():
+def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -> None:
+    for data, sections in settings.items():
         for name, section in sections.items():
             seen = section["training"]["steps"] * section["training"]["batch_size"]
-            wanted = 0 if name == compose.FLOOR else compose.IMAGES[data]
+            wanted = 0 if name == FLOOR else compose.IMAGES[data]
             assert wanted - section["training"]["batch_size"] < seen <= wanted
+
+
+def test_imports_are_found_without_importing() -> None:
+    program = "import sys, repflow.stages.split; print(*(vars(each).get('__file__') for each in sys.modules.values()))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    loaded = {path for path in map(Path, said.split()) if path.is_relative_to(ROOT / "src")}
+    assert ROOT / "src/repflow/data/duplicates.py" in loaded
+    found = set(imports.closure(["repflow.stages.split"]).values())
+    assert {path for path in loaded if not imports.only_says_what_it_is(path)} <= found
+
+
+def test_an_entry_depends_on_each_method_that_it_makes(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: set[str] = set()
+
+    def spy(name: str) -> Any:
+        made.add(name)
+        return importlib.import_module(name)
+
+    monkeypatch.setattr(method, "importlib", SimpleNamespace(import_module=spy))
+    for name, modules in digests.roots(HERE / "settings").items():
+        section = settings["digits"][name]
+        if name == FLOOR:
+            continue
+        kind, config, read = check_method(section, name)
+        with seeded(0, "weights"):
+            encoder: Any = build_encoder(read.encoder, 3, 32)
+            kind(config, Classifier(encoder, nn.Linear(1, 1)) if name == CEILING else encoder)
+        assert made
+        assert made <= set(imports.closure(modules)), name
+        made.clear()
+
+
+def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
+    needs = {name: digests.digests(modules) for name, modules in digests.roots(HERE / "settings").items()}
+
+    def affected(module: str) -> set[str]:
+        return {name for name, modules in needs.items() if module in modules}
+
+    assert affected("repflow.pretext.gan") == {"gan", "self_supervised_gan"}
+    assert affected("repflow.pretext.rotation") == {"rotation", "bag_of_visual_words", "mixture_of_pretext_tasks"}
+    assert affected("repflow.parts.mixtures.gaussians") == {"deep_dpm"}
+    for everywhere in ("repflow.training.loop", "repflow.evaluation.knn", "repflow.draw", "zoo.learn"):
+        assert affected(everywhere) == set(needs)
+
+
+def test_words_are_no_change(tmp_path: Path) -> None:
+    found = set()
+    for number, text in enumerate(('"""One."""\nx = 1\n', '"""Two."""\n\n# Why.\nx = (1)\n', '"""One."""\nx = 2\n')):
+        path = tmp_path / f"{number}.py"
+        path.write_text(text)
+        found.add(digests.digest(path))
+    assert len(found) == 2
 
 
 @pytest.fixture
@@ -62,10 +131,10 @@ def domain() -> Domain:
     return Domain("source", Store(images, manifest, classes), sides, classes)
 
 
-@pytest.mark.parametrize("name", [compose.FLOOR, compose.CEILING, "simclr"])
-def test_an_entry_is_trained_and_read(params: dict[str, Any], domain: Domain, name: str) -> None:
-    section = params["settings"]["digits"][name]
-    steps = 0 if name == compose.FLOOR else 2
+@pytest.mark.parametrize("name", [FLOOR, CEILING, "simclr"])
+def test_an_entry_is_trained_and_read(settings: dict[str, Any], domain: Domain, name: str) -> None:
+    section = settings["digits"][name]
+    steps = 0 if name == FLOOR else 2
     values = {**section, "training": {**section["training"], "steps": steps, "batch_size": 16}}
     meter = Meter()
     encoder, method = learn.learn(values, domain, name, 0, meter)
@@ -76,42 +145,88 @@ def test_an_entry_is_trained_and_read(params: dict[str, Any], domain: Domain, na
     assert not encoder.training
 
 
-def test_only_the_ceiling_sees_labels(params: dict[str, Any], domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_ceiling_sees_labels(
+    settings: dict[str, Any], domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = {}
 
     def spy(method: Any, rows: Any, *arguments: Any, **named: Any) -> None:
         seen[named["title"]] = {int(label) for each in rows.values() for label in each.labels}
 
     monkeypatch.setattr(learn, "train", spy)
-    for name in (compose.CEILING, "simclr"):
-        learn.learn(params["settings"]["digits"][name], domain, name, 0, Meter())
-    assert seen == {compose.CEILING: set(range(10)), "simclr": {-1}}
+    for name in (CEILING, "simclr"):
+        learn.learn(settings["digits"][name], domain, name, 0, Meter())
+    assert seen == {CEILING: set(range(10)), "simclr": {-1}}
 
 
 def run(folder: Path, name: str, seed: int, knn: float) -> None:
     path = folder / "metrics" / "digits" / f"{name}-{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     k_means = {"acc": 0.5, "nmi": 0.4, "ari": 0.3}
-    values = {"knn": knn, "linear": knn, "linear_few": knn / 2, "clusters": {"k_means": k_means}, "flops": 2e12}
+    values = {
+        "knn": knn,
+        "linear": knn,
+        "linear_few": knn / 2,
+        "clusters": {"k_means": k_means},
+        "flops": 2e12,
+        "images": 40_000,
+    }
     path.write_text(json.dumps(values))
     cost = folder / "costs" / "digits" / path.name
     cost.parent.mkdir(parents=True, exist_ok=True)
-    cost.write_text(json.dumps({"seconds": 30.0}))
+    cost.write_text(json.dumps({"seconds": 30.0, "machine": "a CPU, 2 threads"}))
 
 
 def test_the_table_orders_methods_and_says_which_are_above_the_floor(tmp_path: Path) -> None:
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
-        run(tmp_path, compose.FLOOR, seed, 0.5 + shift)
+        run(tmp_path, FLOOR, seed, 0.5 + shift)
         run(tmp_path, "good", seed, 0.8 + shift)
         run(tmp_path, "close", seed, 0.52 + shift)
     lines = table.table(table.read(tmp_path)).splitlines()
-    assert [line.split("`")[1] for line in lines[2:]] == ["good", "close", compose.FLOOR]
+    assert [line.split("`")[1] for line in lines[2:]] == ["good", "close", FLOOR]
     assert lines[2].startswith("| `good` | 0.800 ± 0.006 | 0.400 ± 0.003 | 0.800 ± 0.006 | 0.500 ± 0.000 |")
     assert lines[2].endswith("| 2 | 30 | yes |")
     assert lines[3].endswith("| no (2.4 standard errors) |")
 
 
 def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
-    run(tmp_path, compose.FLOOR, 0, 0.5)
+    run(tmp_path, FLOOR, 0, 0.5)
     run(tmp_path, "good", 0, 0.8)
     assert table.table(table.read(tmp_path)).splitlines()[2].endswith("| 1 seed |")
+
+
+def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run(tmp_path, "good", seed, 0.8)
+    told = table.told(table.read(tmp_path))
+    seeds = "Seeds 0, 1; ± is the standard error over seeds."
+    assert told == f"{seeds} Images seen by each method: 40,000. Seconds on a CPU, 2 threads."
+
+
+def test_the_page_is_what_the_command_makes() -> None:
+    page = (ROOT / "docs/methods.md").read_text()
+    assert page == table.filled(page, table.read(HERE)), "run `python -m zoo.table` in benchmarks/"
+    for module in (ROOT / "src/repflow").glob("*/*.py"):
+        if module.parent.name in ("pretext", "clustering") and module.stem != "__init__":
+            assert f"\n| `{module.stem}` | " in page
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.003])
+def test_names_in_the_picture_cover_neither_points_nor_each_other(spread: float) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    generator = np.random.default_rng(0)
+    names = [path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml")]
+    places = {name: tuple(generator.normal(1, spread, 2)) for name in names}
+    axes = Figure(figsize=(11, 8)).subplots()
+    axes.plot(*np.transpose(list(places.values())), "o", markersize=4)
+    axes.set(xlim=(0, 2), ylim=(0, 2))
+    texts = picture.write_names(axes, places)
+    renderer = FigureCanvasAgg(axes.figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    assert {text.get_text() for text in texts} == {name.replace("_", " ") for name in names}
+    points = axes.transData.transform(list(places.values()))
+    for number, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[:number])
+        assert not any(box.contains(*point) for point in points)

@@ -2,11 +2,13 @@
 
 Each method is what its YAML in conf/pretrain makes, trained for a few steps in double precision, so that what differs
 between one process and several is more than rounding. Lightning Fabric starts the other processes by running the same
-program again.
+program again. A method that fails has its error in place of a curve.
 """
 
 import json
 import sys
+import traceback
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,39 +30,46 @@ from repflow.training import TrainingConfig, train
 
 CONF = Path(__file__).parents[2] / "conf"
 SIZE = 16
+STEPS = 5
+ROWS = 64  # an epoch is four steps: what is remembered of an image is used, too
 
 
 def rows() -> Rows:
     """Digits of 16x16 pixels, each with a colour."""
-    digits = load_digits().images[:96]
+    digits = load_digits().images[:ROWS]
     grey = (digits * 255 / 16).repeat(2, axis=1).repeat(2, axis=2)
     colours = np.random.default_rng(0).uniform(0.3, 1, (len(grey), 3, 1, 1))
-    return Rows((grey[:, None] * colours).astype(np.uint8), np.full(96, -1), np.arange(96), ())
+    return Rows((grey[:, None] * colours).astype(np.uint8), np.full(ROWS, -1), np.arange(ROWS), ())
 
 
-def new_method(name: str) -> Method:
-    whole = yaml.safe_load(composed(CONF, [f"pretrain={name}", "encoder=small"]))
-    kind, settings, section = check_method(whole["pretrain"], name)
-    encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
-    with seeded(0, "weights"):
-        method: Method = kind(settings, build_encoder(encoder, 3, SIZE))
-    return method
+def methods(names: list[str]) -> Iterator[tuple[str, Method]]:
+    """Name and method of each choice in conf/pretrain/, all composed at once."""
+    whole = yaml.safe_load(composed(CONF, ["encoder=small", *(f"+pretrain@methods.{name}={name}" for name in names)]))
+    for name in names:
+        kind, settings, section = check_method(whole["methods"][name], name)
+        encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+        with seeded(0, "weights"):
+            method: Method = kind(settings, build_encoder(encoder, 3, SIZE))
+        yield name, method
 
 
 def main() -> None:
     devices, file, names = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     torch.set_default_dtype(torch.float64)
     optimizer = {"name": "sgd", "learning_rate": 0.01}
-    config = build(TrainingConfig, {"steps": 4, "batch_size": 16, "log_every": 1, "optimizer": optimizer}, "training")
+    values = {"steps": STEPS, "batch_size": 16, "log_every": 1, "optimizer": optimizer}
+    config = build(TrainingConfig, values, "training")
     hardware = build(HardwareConfig, {"threads": 1, "devices": devices, "precision": "64-true"}, "hardware")
     fabric = cache(lambda turns: prepare(hardware, turns))
-    curves: dict[str, Any] = {}
-    for name in names or sorted(path.stem for path in (CONF / "pretrain").glob("*.yaml")):
-        method = new_method(name)
+    found: dict[str, Any] = {}
+    for name, method in methods(names or sorted(path.stem for path in (CONF / "pretrain").glob("*.yaml"))):
         streams = dict.fromkeys(method.streams, rows())
-        curves[name] = train(method, streams, config, fabric(len(method.turns)), seed=0).curve
+        try:
+            found[name] = train(method, streams, config, fabric(len(method.turns)), seed=0).curve
+        except Exception:
+            found[name] = traceback.format_exc()
     if fabric(1).is_global_zero:
-        file.write_text(json.dumps({"ranks": torch.distributed.get_world_size() if devices > 1 else 1, **curves}))
+        file.write_text(json.dumps({"ranks": torch.distributed.get_world_size() if devices > 1 else 1, **found}))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
 def test_two_processes_have_the_losses_of_one(curves: dict[int, Any], method: str) -> None:
     assert curves[2]["ranks"] == 2
     one, two = (curves[devices][method] for devices in (1, 2))
-    assert len(one) == len(two) == 4
+    for each in (one, two):
+        assert isinstance(each, list), each
+    assert len(one) == len(two) == 5
     assert one[-1]["loss"] != one[0]["loss"]
     for alone, shared in zip(one, two, strict=True):
         assert shared == pytest.approx(alone, abs=5e-7, rel=1e-6)

@@ -12,6 +12,7 @@ from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses
+from repflow.parts.ranks import gathered
 from repflow.schema import Count, parameters
 
 
@@ -52,5 +53,5 @@ class SimSiam(EncoderMethod):
         loss = 0.5 * (self.negative_cosine(p1, z2.detach()) + self.negative_cosine(p2, z1.detach()))
         with torch.no_grad():
             # 1 / sqrt(projection) where features are spread evenly, 0 where they have collapsed.
-            spread = torch.nn.functional.normalize(z1).std(dim=0).mean()
+            spread = torch.nn.functional.normalize(gathered(z1)).std(dim=0).mean()
         return Losses(loss, {"spread": spread})

@@ -1,0 +1,22 @@
+"""Every method in the words of its own module."""
+
+from pathlib import Path
+
+from repflow.introductions import read_introduction
+
+FAMILIES = {"pretext": "pretrain", "clustering": "pretrain", "semisup": "finetune", "adaptation": "adapt"}
+"""Folder of modules to the group of conf/ that chooses among them."""
+
+
+def listing(source: Path) -> str:
+    """A table for each family below the folder `source`, with a line for each of its modules."""
+    return "\n".join(_table(source / family, group) for family, group in FAMILIES.items())
+
+
+def _table(family: Path, group: str) -> str:
+    title = read_introduction(family / "__init__.py")["name"]
+    lines = [(f"`{group}=`", "method", "what it does", "source"), ("---", "---", "---", "---")]
+    for module in sorted(family.glob("[!_]*.py")):
+        said = read_introduction(module)
+        lines.append((f"`{module.stem}`", said["name"], said["about"][:1].upper() + said["about"][1:], said["paper"]))
+    return f"### {title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
