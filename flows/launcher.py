@@ -53,12 +53,12 @@ class Launcher:
         self._process.kill()
 
     def close(self) -> str:
-        """End it, and give what it said last, or how it ended."""
+        """End it, and give what it said, or how it ended."""
         self._socket.close()
         with self._process as process:
             assert process.stderr is not None
             said = process.stderr.read().strip() if not process.stderr.closed else ""
-        return said.rpartition("\n")[2] or f"the process that does it ended with {self._process.returncode}"
+        return said or f"the process that does it ended with {self._process.returncode}"
 
 
 class Command:
