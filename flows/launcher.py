@@ -36,12 +36,17 @@ class Launcher:
                 start_new_session=True,
             )
 
+    def send(self, request: Mapping[str, list[str]], *descriptors: int) -> None:
+        """Send a request. Whether it arrives is seen by the answer; without descriptors there is none."""
+        with suppress(OSError):
+            socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], descriptors)
+
     def start(self, request: Mapping[str, list[str]]) -> "Command | None":
         """What was asked for, or nothing where this process has ended."""
         output, theirs = os.pipe()
         mine, leash = socket.socketpair()
-        with leash, suppress(OSError):
-            socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], [theirs, leash.fileno()])
+        with leash:
+            self.send(request, theirs, leash.fileno())
         os.close(theirs)
         command = Command(output, mine)
         if command.begun:

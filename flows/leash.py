@@ -4,7 +4,7 @@
 
 A process of its own, with one thread, which can fork where a flow with its dozens could not. What to start it reads
 from its standard input, a Unix socket; it ends with it. A request is a line of JSON, either `{"command": [WORDS]}` or
-`{"dvc": [ARGUMENTS]}`, with two descriptors: where the output goes, and the leash.
+`{"dvc": [ARGUMENTS]}`, with two descriptors: where the output goes, and the leash. Without them DVC is only imported.
 
 A command is a process group. Another process holds its leash, a Unix socket as well: it sends the number of the group,
 and at last the exit code, both as four bytes. When the command ends, or the other end of the leash is closed or shut
@@ -68,15 +68,14 @@ def main(patience: float) -> None:
             text = text + more if more else b""
         if not text:
             return
-        request = json.loads(text)
-        if "dvc" in request:
+        requests = [json.loads(line) for line in text.splitlines()]
+        if any("dvc" in request for request in requests):
             _import_dvc()
-        output, leash = descriptors
-        if not os.fork():
+        if descriptors and not os.fork():  # the flow waits for an answer: nothing comes behind such a request
             flow.detach()
-            _begin(request, output, socket.socket(fileno=leash), patience)
-        os.close(output)
-        os.close(leash)
+            _begin(requests[-1], descriptors[0], socket.socket(fileno=descriptors[1]), patience)
+        for each in descriptors:
+            os.close(each)
 
 
 def _import_dvc() -> None:

@@ -155,9 +155,10 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         targets: stages ("adapt@dann") or groups of them ("adapt"); all that they need runs, too.
         force: run stages that are up to date, too.
     """
-    stages = read_graph(project, targets)
     futures: dict[str, PrefectFuture[State[Any]]] = {}
     with Processes(project, with_source(project)) as processes:
+        processes.prepare_dvc()
+        stages = read_graph(project, targets)
         runs = Stages(processes, force)
         run_stage = _stage_task(project, runs)
         runs.look(get_run_logger())

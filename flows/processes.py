@@ -51,8 +51,13 @@ class Processes:
         return self._run({"command": command}, line)
 
     def dvc(self, arguments: list[str], line: Callable[[str], None]) -> int:
-        """The same with the DVC of this Python, whatever the PATH says; but for the first, it begins at once."""
+        """The same with the DVC of this Python, whatever the PATH says."""
         return self._run({"dvc": arguments}, line)
+
+    def prepare_dvc(self) -> None:
+        """Have DVC imported, beside whatever this process does next, so that the first `dvc` begins at once, too."""
+        with self._turn:
+            self._a_launcher().send({"dvc": []})
 
     def stop(self) -> None:
         """End what runs, and let nothing else begin."""

@@ -33,7 +33,7 @@ stages:
     deps: [given.txt]
     outs: [copy.txt]
 """
-ENDLESS = ["sh", "-c", "sleep 1000 & echo $!; wait"]
+ENDLESS = ["sh", "-c", "(trap 'touch asked; exit' TERM; while true; do sleep 0.1; done) & echo $!; wait"]
 STUBBORN = """
 import signal, subprocess, time
 from pathlib import Path
@@ -131,6 +131,7 @@ def test_stop_ends_grandchildren_and_lets_nothing_begin(tmp_path: Path, is_gone:
     processes.stop()
     running.join()
     assert running.stopped
+    assert (tmp_path / "asked").exists()
     assert is_gone(int(running.lines[0]))
     assert is_gone(first.pid)
     with pytest.raises(Stopped):
@@ -296,6 +297,7 @@ def test_how_dvc_ended_is_its_exit_code(at_work: Processes) -> None:
 
 
 def test_who_forks_has_one_thread_all_of_dvc_and_no_dead_children(at_work: Processes) -> None:
+    at_work.prepare_dvc()
     assert at_work.dvc(["root"], print) == 0
     forks = of_launcher(at_work)
     assert forks.num_threads() == 1
