@@ -312,7 +312,10 @@ def test_a_stopped_dvc_takes_its_stage_along(made: Path, is_gone: Callable[[int]
     while "begun" not in running.lines and running.code is None:
         time.sleep(0.05)
     children = of_launcher(processes).children(recursive=True)
-    assert any("go.on" in " ".join(child.cmdline()) for child in children)
+    stage = next(child for child in children if "go.on" in " ".join(child.cmdline()))
+    hidden = 1 << signal.SIGCHLD - 1
+    for line in Path(f"/proc/{leader(stage.pid).pid}/status").read_text().splitlines():
+        assert not line.startswith(("SigBlk", "SigIgn", "SigCgt")) or not int(line.split()[1], 16) & hidden
     processes.stop()
     running.join()
     assert running.stopped
