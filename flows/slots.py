@@ -47,6 +47,9 @@ _TRIES = 20
 _LEASE = 300.0
 """Seconds after which a slot comes back whose run does not say any more that it is there."""
 
+_RENEW = 60.0
+"""Seconds between two times that it does."""
+
 _at_once = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
 """Around what is to be told at once of a server that is away: Prefect's client asks six times within two minutes."""
 
@@ -101,7 +104,8 @@ class Slots:
                     continue
                 reason = "the server is busy"
             except httpx.HTTPError as error:
-                reason = f"the server does not answer ({error})"
+                faster = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.LOCKED
+                reason = _taken(kind) if faster else f"the server does not answer ({error})"
             if reason != told:
                 log.info("waits: %s", reason)
             told = reason
@@ -132,7 +136,11 @@ def _why_not(client: SyncPrefectClient, kind: str) -> str:
         limit = client.read_global_concurrency_limit_by_name(kind)
     except ObjectNotFound:
         raise NoLimit(f"the server has no concurrency limit {kind!r}; make it by `python flows/setup.py`") from None
-    return "" if limit.active_slots < limit.limit or not limit.active else f"every {kind} slot is taken"
+    return "" if limit.active_slots < limit.limit or not limit.active else _taken(kind)
+
+
+def _taken(kind: str) -> str:
+    return f"every {kind} slot is taken"
 
 
 @contextmanager
@@ -141,7 +149,7 @@ def _renewed(lease: UUID) -> Iterator[None]:
     over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(_LEASE / 5):
+        while not over.wait(_RENEW):
             # A training goes on where the server is away for longer than the lease lasts.
             with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
                 client.renew_concurrency_lease(lease, _LEASE)

@@ -1,4 +1,4 @@
-"""A run that is cancelled while it trains: how soon the training is gone, and whether the next run goes on from there."""
+"""A run that is cancelled while it trains: how soon the training is gone, and whether the next run goes on there."""
 
 import re
 import time
@@ -47,11 +47,11 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
     with ui(project) as api:
         for _ in range(repeats):
             run = queue(api, {"targets": [STAGE]})
-            _wait_until(lambda run=run: _steps(_TRAINED, log(api, run)))  # type: ignore[misc]
+            _wait_until(lambda run=run: _steps(_TRAINED, log(api, run)), 0.5)  # type: ignore[misc]
             training = _trainings(project)
             started = time.monotonic()
             ask(api, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-            _wait_until(lambda training=training: not any(each.is_running() for each in training))  # type: ignore[misc]
+            _wait_until(lambda training=training: not any(each.is_running() for each in training), 0.05)  # type: ignore[misc]
             gone.append(time.monotonic() - started)
             state = wait_for(api, run)["state_type"]
             ended.append(time.monotonic() - started)
@@ -78,9 +78,9 @@ def _trainings(project: Path) -> list[psutil.Process]:
     return found
 
 
-def _wait_until(true: Callable[[], object]) -> None:
+def _wait_until(true: Callable[[], object], every: float) -> None:
     end = time.monotonic() + _PATIENCE
     while not true():
         if time.monotonic() > end:
             raise RuntimeError(f"no run trains, or ends, within {_PATIENCE:.0f} s")
-        time.sleep(0.05)
+        time.sleep(every)

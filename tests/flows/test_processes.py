@@ -24,7 +24,8 @@ stages:
     cmd: echo "$COLOUR $DVC_STAGE"; pwd; grep ^Sig /proc/self/status; cat; echo to err >&2
     always_changed: true
   wait:
-    cmd: echo begun; for i in $(seq 600); do test -e go.on && exit 0; sleep 0.1; done; exit 1
+    cmd: >-
+      python -c 'print("begun"); import os, time; [time.sleep(0.1) for _ in range(600) if not os.path.exists("go.on")]'
     always_changed: true
   fail:
     cmd: exit 3
@@ -43,6 +44,16 @@ signal.signal(signal.SIGTERM, lambda number, frame: Path("asked").touch())
 print(child.pid, flush=True)
 while True:
     time.sleep(0.1)
+"""
+
+SAVING = """
+import signal, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, lambda number, frame: open("asked", "a").write("once "))
+print("begun", flush=True)
+while not Path("asked").exists():
+    time.sleep(0.05)
+time.sleep(0.5)
 """
 
 
@@ -149,6 +160,14 @@ def test_stop_ends_what_does_not_want_to_end(
     assert running.stopped
     assert (tmp_path / "asked").exists()
     assert is_gone(int(running.lines[0]))
+
+
+def test_a_training_that_saves_is_asked_to_end_once(tmp_path: Path) -> None:
+    processes = Processes(tmp_path)
+    running = Running(lambda show: processes.run([sys.executable, "-c", SAVING], show))
+    processes.stop()
+    running.join()
+    assert (tmp_path / "asked").read_text() == "once "  # the second time it ends at once
 
 
 def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
