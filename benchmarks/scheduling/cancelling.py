@@ -14,12 +14,13 @@ from scheduling.scratch import DVC, clone, timed
 from speed.spreads import spread
 
 STAGE = "pretrain"
-_STEPS = 100_000
-"""More than a run does before it is cancelled."""
+_STEPS = 300
+"""More than a run does before it is cancelled: a training tells ten times how far it is."""
 _PATIENCE = 300.0
 """Seconds until a run must be seen to train."""
 
-_TRAINED = re.compile(rf"{STAGE}: step (\d+)/")
+_TRAINS = re.compile(rf"{STAGE}: step \d+/")
+_SAVED = re.compile(rf"{STAGE}: stopped after step (\d+) of \d+ and saved")
 _GOES_ON = re.compile(rf"{STAGE}: goes on after step (\d+)$")
 
 
@@ -32,22 +33,22 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
 
     Returns:
         `runs`, how many; `training`, the seconds from the cancelling until no process of the training is left, and
-        `run`, those until the server calls the run cancelled, as spreads; `resumed`, how many went on at the last step
-        that the run before had told, or behind it.
+        `run`, those until the server calls the run cancelled, as spreads; `resumed`, how many went on at the step at
+        which the one before was stopped.
 
     Raises:
         RuntimeError: a run did not train, or was not cancelled.
     """
     project = clone(scratch / "cancelled")
     values = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    values[STAGE]["training"]["steps"] = _STEPS
+    values[STAGE]["training"]["steps"] = _STEPS * (repeats + 1)
     (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     timed(project, [*DVC, "repro", "split"])
-    gone, ended, went_on, told = [], [], [], [0]
+    gone, ended, saved, went_on = [], [], [], []
     with ui(project) as api:
         for _ in range(repeats):
             run = queue(api, {"targets": [STAGE]})
-            _wait_until(lambda run=run: _steps(_TRAINED, log(api, run)), 0.5)  # type: ignore[misc]
+            _wait_until(lambda run=run: any(map(_TRAINS.search, log(api, run))), 0.5)  # type: ignore[misc]
             training = _trainings(project)
             started = time.monotonic()
             ask(api, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
@@ -58,14 +59,14 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
             said = log(api, run)
             if state != "CANCELLED" or not training:
                 raise RuntimeError("\n".join([f"the run is {state}, with {len(training)} trainings", *said[-20:]]))
-            went_on.append(max(_steps(_GOES_ON, said), default=0))
-            told.append(max(_steps(_TRAINED, said)))
-    resumed = sum(step >= before for step, before in zip(went_on[1:], told[1:], strict=False))
+            saved.append(_step(_SAVED, said))
+            went_on.append(_step(_GOES_ON, said))
+    resumed = sum(step is not None and step == before for step, before in zip(went_on[1:], saved, strict=False))
     return {"runs": repeats, "training": spread(gone), "run": spread(ended), "resumed": resumed}
 
 
-def _steps(pattern: re.Pattern[str], lines: list[str]) -> list[int]:
-    return [int(found[1]) for line in lines if (found := pattern.search(line))]
+def _step(pattern: re.Pattern[str], lines: list[str]) -> int | None:
+    return next((int(found[1]) for line in lines if (found := pattern.search(line))), None)
 
 
 def _trainings(project: Path) -> list[psutil.Process]:
