@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
             training = _trainings(project)
             started = time.monotonic()
             ask(api, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-            _wait_until(lambda training=training: not any(each.is_running() for each in training), 0.05)  # type: ignore[misc]
+            _wait_until(lambda training=training: not any(map(_lives, training)), 0.05)  # type: ignore[misc]
             gone.append(time.monotonic() - started)
             state = wait_for(api, run)["state_type"]
             ended.append(time.monotonic() - started)
@@ -77,6 +78,12 @@ def _trainings(project: Path) -> list[psutil.Process]:
         if process.info["cwd"] == str(project) and STAGE in command and any("repflow" in word for word in command):
             found.append(process)
     return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _wait_until(true: Callable[[], object], every: float) -> None:

@@ -25,7 +25,8 @@ stages:
     always_changed: true
   wait:
     cmd: >-
-      python -c 'print("begun"); import os, time; [time.sleep(0.1) for _ in range(600) if not os.path.exists("go.on")]'
+      python -c 'import os, time; print("begun");
+      [time.sleep(0.1) for _ in range(600) if not os.path.exists("go.on")]; exit(not os.path.exists("go.on"))'
     always_changed: true
   fail:
     cmd: exit 3
@@ -69,8 +70,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path,
 @pytest.fixture(scope="module")
 def at_work(made: Path) -> Iterator[Processes]:
     """Commands there, DVC's from one process for several tests."""
-    with Processes(made, {"COLOUR": "blue"}) as processes:
-        yield processes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
+        with Processes(made, {"COLOUR": "blue"}) as processes:
+            yield processes
 
 
 class Running:
