@@ -23,7 +23,7 @@ class Processes:
 
     Args:
         folder: where the commands run.
-        environment: variables to set or replace.
+        environment: variables to set or replace among those that this process has now.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None):
