@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scheduling import graph, isolated, pages, sleeping
+from scheduling import cancelling, graph, isolated, pages, sleeping
 from scheduling.scratch import forget_settings, server
 from speed import machine, records, tables
 
-SECTIONS = ("graph", "sleeping", "isolated")
+SECTIONS = ("graph", "sleeping", "cancel", "isolated")
 PACKAGES = ("prefect", "dvc")
 
 
@@ -53,6 +53,7 @@ def measure(options: argparse.Namespace, record: dict[str, Any]) -> dict[str, An
         sections: dict[str, Callable[[], Any]] = {
             "graph": lambda: served(graph.measure, options.long_repeats),
             "sleeping": lambda: served(sleeping.measure, options.repeats),
+            "cancel": lambda: cancelling.measure(scratch, options.repeats),
             "isolated": lambda: isolated.measure(scratch, options.runs),
         }
         return records.complete(record, {each: sections[each] for each in options.only}, options.json)

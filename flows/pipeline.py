@@ -155,12 +155,12 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         targets: stages ("adapt@dann") or groups of them ("adapt"); all that they need runs, too.
         force: run stages that are up to date, too.
     """
-    stages = read_graph(project, targets)
-    processes = Processes(project, with_source(project))
-    runs = Stages(processes, force)
-    run_stage = _stage_task(project, runs)
     futures: dict[str, PrefectFuture[State[Any]]] = {}
-    try:
+    with Processes(project, with_source(project)) as processes:
+        processes.prepare_dvc()
+        stages = read_graph(project, targets)
+        runs = Stages(processes, force)
+        run_stage = _stage_task(project, runs)
         runs.look(get_run_logger())
         # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
         for address, stage in stages.items():
@@ -168,9 +168,6 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
             futures[address] = named.submit(stage, wait_for=[futures[each] for each in stage.upstream])
         for future in futures.values():
             future.wait()
-    except BaseException:
-        processes.stop()
-        raise
     return _outcome({address: future.state for address, future in futures.items()})
 
 

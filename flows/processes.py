@@ -1,19 +1,14 @@
-"""Stages as processes, each in a group of its own that can be ended as a whole."""
+"""Commands as processes, each in a group of its own that can be ended as a whole."""
 
 import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-_GRACE = 6.0
-"""Seconds that a process group has to save its work and end by itself; a cancelled run is to be gone within ten."""
-
-_LEASH = str(Path(__file__).with_name("leash.py"))
+from launcher import Command, Launcher
 
 
 class Stopped(Exception):
@@ -24,68 +19,101 @@ class Processes:
     """Runs commands in `folder`; callable from several threads.
 
     Each command gets a process group of its own, because a signal to DVC alone would leave the training running. None
-    outlives this process, even where that is killed.
+    outlives this process, even where that is killed. `with` stops what runs at the end of the block.
 
     Args:
         folder: where the commands run.
-        environment: variables to set or replace.
+        environment: variables to set or replace among those that this process has now.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None):
-        self._folder, self._environment = folder, dict(environment or {})
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._folder, self._environment = folder, {**own_environment(), **(environment or {})}
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._launcher: Launcher | None = None
+        self._running: set[Command] = set()
         self.stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def run(self, command: list[str], line: Callable[[str], None]) -> int:
         """Run `command`, give each line of its output to `line`, and return its exit code.
 
         Raises:
             Stopped: `stop` was called.
+            RuntimeError: nothing can be started here.
         """
-        process = self._start(command)
-        try:
-            assert process.stdout is not None
-            for text in process.stdout:
-                if text.strip():
-                    line(text.rstrip())
-            code = process.wait()
-        finally:
-            _end(process)
-            _close(process)
-            with self._lock:
-                self._running.discard(process)
-        if self.stopped.is_set():
-            raise Stopped
-        return code
+        return self._run({"command": command}, line)
+
+    def dvc(self, arguments: list[str], line: Callable[[str], None]) -> int:
+        """The same with the DVC of this Python, whatever the PATH says."""
+        return self._run({"dvc": arguments}, line)
+
+    def prepare_dvc(self) -> None:
+        """Have DVC imported, beside whatever this process does next, so that the first `dvc` begins at once, too."""
+        with self._turn:
+            self._a_launcher().send({"dvc": []})
 
     def stop(self) -> None:
         """End what runs, and let nothing else begin."""
         with self._lock:
             self.stopped.set()
-            running = list(self._running)
-        for process in running:
-            _signal(process, signal.SIGTERM)
-        for process in running:
-            _end(process)
+            running, launcher = list(self._running), self._launcher
+        if launcher is not None:
+            launcher.kill()  # nothing depends on it, and whoever waits for its answer has one
+        for command in running:
+            command.let_go()
+        for command in running:
+            command.wait()
+        with self._turn:
+            if launcher is not None:
+                launcher.close()
 
-    def _start(self, command: list[str]) -> subprocess.Popen[str]:
+    def _run(self, request: Mapping[str, list[str]], line: Callable[[str], None]) -> int:
+        command = self._start(request)
+        try:
+            for text in command.output:
+                if text.strip():
+                    line(text.rstrip())
+            code = command.wait()
+        finally:
+            command.let_go()
+            command.wait()
+            with self._lock:
+                self._running.discard(command)
+            command.close()
+        if self.stopped.is_set():
+            raise Stopped
+        return code
+
+    def _start(self, request: Mapping[str, list[str]]) -> Command:
+        said = ""
+        with self._turn:
+            for _ in range(2):  # a launcher that was killed has a successor
+                launcher = self._a_launcher()
+                command = launcher.start(request)
+                if command is not None:
+                    with self._lock:
+                        self._running.add(command)
+                    if self.stopped.is_set():
+                        command.let_go()  # `stop` may not have seen it
+                    return command
+                said = launcher.close()
+                self._launcher = None
+        raise RuntimeError(f"no command can be started: {said}")
+
+    def _a_launcher(self) -> Launcher:
         with self._lock:
             if self.stopped.is_set():
                 raise Stopped
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _LEASH, str(_GRACE), *command],
-                cwd=self._folder,
-                env={**own_environment(), **self._environment},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-            self._running.add(process)
-            return process
+            if self._launcher is None:
+                self._launcher = Launcher(self._folder, self._environment)
+            return self._launcher
 
 
 def with_source(project: Path) -> dict[str, str]:
@@ -101,33 +129,3 @@ def own_environment() -> dict[str, str]:
     """This process's, with the commands of its Python in reach and output that comes line by line."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Make sure that no process of the group is left."""
-    _signal(process, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE
-    while _lives(process) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    _signal(process, signal.SIGKILL)
-    process.wait()
-
-
-def _close(process: "subprocess.Popen[str]") -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-
-
-def _lives(process: "subprocess.Popen[str]") -> bool:
-    process.poll()  # a dead leader counts as alive until it is reaped
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _signal(process: "subprocess.Popen[str]", number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

@@ -29,7 +29,7 @@ from pipeline import AS_IT_IS, SERVER_START, bring_up_to_date, in_its_place, run
 from processes import Processes, with_source
 from repflow.errors import RepflowError
 from slots import NoServer, Slots, create_limits, processors
-from stage_run import DVC, Stages, cause
+from stage_run import WAITING, Stages, cause
 from trials import STAGE, task_runner, trials
 
 
@@ -56,8 +56,7 @@ def _search(project: Path, workers: int) -> State[Any]:
     state = bring_up_to_date(project, stages[STAGE].upstream)
     if not state.is_completed():
         return state
-    processes = Processes(project, with_source(project))
-    try:
+    with Processes(project, with_source(project)) as processes:
         if _is_to_run(processes):
             with Slots(processes.stopped).one(stages[STAGE].slot, get_run_logger()):
                 _check_code(project)
@@ -66,9 +65,6 @@ def _search(project: Path, workers: int) -> State[Any]:
             if not ended.is_completed():
                 return Failed(message=ended.message)
             _record(processes)
-    except BaseException:
-        processes.stop()
-        raise
     return bring_up_to_date(project)
 
 
@@ -83,7 +79,7 @@ def _is_to_run(processes: Processes) -> bool:
 def _record(processes: Processes) -> None:
     """Have DVC take what was found as the stage's outputs."""
     lines: list[str] = []
-    if processes.run([*DVC, "commit", "--force", STAGE], lines.append):
+    if processes.dvc([WAITING, "commit", "--force", STAGE], lines.append):
         raise RuntimeError(f"dvc commit: {cause(lines)}")
 
 

@@ -4,21 +4,22 @@ They are Prefect's global concurrency limits `cpu` and `gpu`. `python flows/setu
 one that is not there fails rather than running without a limit.
 """
 
+import contextvars
 import logging
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from processes import Stopped
 
@@ -33,8 +34,26 @@ class NoServer(RuntimeError):
     """There is no server where one should be, or it takes no orders from here."""
 
 
+class _Busy(Exception):
+    """The server's SQLite has one writer, and somebody else wrote."""
+
+
 _EVERY = 0.5
-"""Seconds between two tries. Prefect's own waits grow with the length of the stages before, and stages last hours."""
+"""Seconds between two looks at whether a slot is free."""
+_MOMENT = 0.1
+"""Seconds until the same is tried again, and that runs beside this one have when it gives a slot back."""
+_TRIES = 20
+"""Moments in which a server may be busy before that is worth a word."""
+_LEASE = 300.0
+"""Seconds after which a slot comes back whose run does not say any more that it is there."""
+
+_RENEW = 60.0
+"""Seconds between two times that it does."""
+
+_at_once = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
+"""Around what is to be told at once of a server that is away: Prefect's client asks six times within two minutes."""
+
+_Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class Slots:
@@ -47,9 +66,10 @@ class Slots:
     def __init__(self, stopped: threading.Event):
         self._stopped = stopped
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._given_back: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     @contextmanager
-    def one(self, kind: str, log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iterator[None]:
+    def one(self, kind: str, log: _Log) -> Iterator[None]:
         """Hold a slot of `kind` for the length of the block.
 
         A server that does not answer is waited for.
@@ -58,33 +78,56 @@ class Slots:
             Stopped: the run was stopped before there was one.
             NoLimit: the server has no such limit.
         """
-        with ExitStack() as held:
+        with _prompt_client() as client:
             with self._turns[kind]:  # one stage of a run asks, the others queue behind it
-                self._take(held, kind, log)
+                lease = self._take(client, kind, log)
             try:
-                yield
+                with _renewed(lease):
+                    yield
             finally:
-                _give_back(held, log)
+                _give_back(client, lease, log)
+                self._given_back[kind].set()
 
-    def _take(self, held: ExitStack, kind: str, log: "logging.Logger | logging.LoggerAdapter[Any]") -> None:
-        told = ""
-        with get_client(sync_client=True) as client:
-            while not self._stopped.is_set():
-                # A look first: Prefect logs every slot that it does not get as an error.
+    @_at_once
+    def _take(self, client: SyncPrefectClient, kind: str, log: _Log) -> UUID:
+        told, busy = "", 0
+        while not self._stopped.is_set():
+            try:
                 reason = _why_not(client, kind)
                 if not reason:
-                    try:
-                        # A training goes on where the server is away for longer than the lease lasts.
-                        slot = concurrency(kind, max_retries=0, strict=True, raise_on_lease_renewal_failure=False)
-                        held.enter_context(slot)
-                        return
-                    except ConcurrencySlotAcquisitionError as error:
-                        reason = str(error)  # somebody was faster
-                if reason != told:
-                    log.info("waits: %s", reason)
-                told = reason
-                self._stopped.wait(_EVERY)
+                    answer = client.increment_concurrency_slots_with_lease([kind], 1, "concurrency", _LEASE)
+                    return UUID(answer.json()["lease_id"])
+            except _Busy:
+                busy += 1
+                if busy < _TRIES:
+                    self._stopped.wait(_MOMENT)
+                    continue
+                reason = "the server is busy"
+            except httpx.HTTPError as error:
+                faster = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.LOCKED
+                reason = _taken(kind) if faster else f"the server does not answer ({error})"
+            if reason != told:
+                log.info("waits: %s", reason)
+            told = reason
+            if self._given_back[kind].wait(_EVERY):
+                self._given_back[kind].clear()
+                self._stopped.wait(_MOMENT)
         raise Stopped
+
+
+@contextmanager
+def _prompt_client() -> Iterator[SyncPrefectClient]:
+    """Prefect's client, but it says at once that the server is busy, where it would ask again two seconds later.
+
+    SQLite says so when a slot is wanted while what a task did is being written: at every fourth stage or so.
+    """
+
+    def hear(response: httpx.Response) -> None:
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise _Busy
+
+    with get_client(sync_client=True, httpx_settings={"event_hooks": {"response": [hear]}}) as client:
+        yield client
 
 
 def _why_not(client: SyncPrefectClient, kind: str) -> str:
@@ -93,16 +136,45 @@ def _why_not(client: SyncPrefectClient, kind: str) -> str:
         limit = client.read_global_concurrency_limit_by_name(kind)
     except ObjectNotFound:
         raise NoLimit(f"the server has no concurrency limit {kind!r}; make it by `python flows/setup.py`") from None
-    except httpx.HTTPError as error:
-        return f"the server does not answer ({error})"
-    return "" if limit.active_slots < limit.limit or not limit.active else f"every {kind} slot is taken"
+    return "" if limit.active_slots < limit.limit or not limit.active else _taken(kind)
 
 
-def _give_back(held: ExitStack, log: "logging.Logger | logging.LoggerAdapter[Any]") -> None:
+def _taken(kind: str) -> str:
+    return f"every {kind} slot is taken"
+
+
+@contextmanager
+def _renewed(lease: UUID) -> Iterator[None]:
+    """Say again and again, for the length of the block, that the slot is in use."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(_RENEW):
+            # A training goes on where the server is away for longer than the lease lasts.
+            with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+                client.renew_concurrency_lease(lease, _LEASE)
+
+    # Which server it is stands in the context.
+    threading.Thread(target=contextvars.copy_context().run, args=(renew,), daemon=True).start()
     try:
-        held.close()
-    except Exception as error:  # what the stage did counts; the server takes the slot back when the lease is over
-        log.warning("the slot could not be given back (%s); it comes back by itself in five minutes", error)
+        yield
+    finally:
+        over.set()
+
+
+@_at_once
+def _give_back(client: SyncPrefectClient, lease: UUID, log: _Log) -> None:
+    for _ in range(_TRIES):
+        try:
+            client.release_concurrency_slots_with_lease(lease)
+            return
+        except _Busy as error:
+            reason: Exception = error
+            time.sleep(_MOMENT)
+        except Exception as error:  # what the stage did counts; the server takes the slot back when the lease is over
+            reason = error
+            break
+    log.warning("the slot could not be given back (%s); it comes back by itself in five minutes", reason)
 
 
 def create_limits(limits: Mapping[str, int | None], alone: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -20,8 +19,8 @@ from slots import NoLimit, Slots
 RETRY_DELAYS = [5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
 """Seconds before each new try of what was busy."""
 
-# `-m dvc`: the DVC of this Python, whatever the PATH says.
-DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+WAITING = "--wait-for-lock"
+"""Has DVC wait for another that is at work."""
 
 Show = Callable[[str], None]
 """Takes a line of a stage's output."""
@@ -54,7 +53,7 @@ class Stages:
         told = ""
         while True:
             lines: list[str] = []
-            if not self._processes.run([*DVC, "status", "--json"], lines.append):
+            if not self._processes.dvc([WAITING, "status", "--json"], lines.append):
                 self._reasons = read_status("\n".join(lines))
                 return
             reason = cause(lines)
@@ -101,8 +100,8 @@ class Stages:
 
         # `-s`: only single stages can run side by side, whole branches would wait for each other's lock on the stages
         # that they share.
-        command = [*DVC, "repro", "--single-item", *(["--force"] if self._force else []), stage.address]
-        if self._processes.run(command, hear):
+        arguments = [WAITING, "repro", "--single-item", *(["--force"] if self._force else []), stage.address]
+        if self._processes.dvc(arguments, hear):
             message = f"{stage.address}: {cause(lines)}"
             return Failed(message=message, name="Busy") if may_pass(lines) else Failed(message=message)
         if any(mark in line for line in lines for mark in _UNCHANGED):

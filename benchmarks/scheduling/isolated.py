@@ -1,26 +1,20 @@
 """Many isolated runs queued at once on the server, worker and deployment of `make ui`, in a project of two stages."""
 
 import hashlib
-import itertools
 import json
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import yaml
 
-from processes import own_environment, with_source
-from scheduling.scratch import DVC, clone, commit, free_port, git, timed
+from scheduling.deployed import queue, ui, wait_for
+from scheduling.scratch import DVC, clone, commit, git, timed
 from speed.spreads import spread
-from ui import HOST
 
 RUNS = 20
 
@@ -36,8 +30,6 @@ stages:
     deps: [models/encoder.txt]
     metrics: [{metrics/evaluate.json: {cache: false}}]
 """
-
-_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def measure(scratch: Path, runs: int = RUNS) -> dict[str, Any]:
@@ -55,10 +47,10 @@ def measure(scratch: Path, runs: int = RUNS) -> dict[str, Any]:
     """
     project = _project(scratch / "isolated")
     before = _checkout(project)
-    with _ui(project) as api:
+    with ui(project) as api:
         started = time.monotonic()
-        queued = [_queue(api, seed) for seed in range(1, runs + 1)]
-        ended = [_ended(api, run) for run in queued]
+        queued = [queue(api, {"choices": {"seed": seed}}) for seed in range(1, runs + 1)]
+        ended = [wait_for(api, run) for run in queued]
         seconds = time.monotonic() - started
     right = [run for seed, run in enumerate(ended, 1) if run["state_type"] == "COMPLETED" and _committed(project, seed)]
     touched = sorted(name for name, _ in before.items() ^ _checkout(project).items())
@@ -100,42 +92,6 @@ def _checkout(project: Path) -> dict[str, str]:
     found["git status"] = git(project, "status", "--short", "--branch")
     found["HEAD"] = git(project, "rev-parse", "HEAD")
     return found
-
-
-@contextmanager
-def _ui(project: Path) -> Iterator[str]:
-    """The address of the server that `make ui` starts in `project`."""
-    port = free_port()
-    command = [sys.executable, "flows/ui.py", "--port", str(port)]
-    environment = own_environment() | with_source(project)
-    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said = [*itertools.islice(process.stdout, 2)]
-            if len(said) < 2:
-                raise RuntimeError(f"flows/ui.py ended with {process.wait()}")
-            yield f"http://{HOST}:{port}/api"
-        finally:
-            process.send_signal(signal.SIGINT)
-
-
-def _queue(api: str, seed: int) -> str:
-    """The id of a new run with another seed."""
-    deployment = httpx.get(f"{api}/deployments/name/pipeline/cpu", timeout=60).raise_for_status().json()["id"]
-    values = {"parameters": {"choices": {"seed": seed}}}
-    path = f"{api}/deployments/{deployment}/create_flow_run"
-    while (answer := httpx.post(path, json=values, timeout=60)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        time.sleep(0.1)  # SQLite has one writer
-    return str(answer.raise_for_status().json()["id"])
-
-
-def _ended(api: str, run: str) -> dict[str, Any]:
-    """What the server knows of a run, once it has ended."""
-    while True:
-        answer = httpx.get(f"{api}/flow_runs/{run}", timeout=60)
-        if answer.is_success and (found := dict(answer.json()))["state_type"] in _ENDED:
-            return found
-        time.sleep(0.5)
 
 
 def _committed(project: Path, seed: int) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from speed import tables
 from speed.targets import Reading, Record, Target, readings
 
-MOST_MORE, MOST_IDLE = 20.0, 25.0
+MOST_MORE, MOST_IDLE, MOST_CANCELLED = 20.0, 25.0, 10.0
 """Seconds."""
 
 
@@ -49,6 +49,12 @@ def _sleeping(section: Record) -> str:
     )
 
 
+def _cancel(section: Record) -> str:
+    rows = [["until no process of the training is left", section["training"]], ["until the run is", section["run"]]]
+    resumed = f"{section['resumed']} of the {section['runs'] - 1} runs that followed went on where the one before ended"
+    return _seconds(rows) + f"\n{resumed}.\n"
+
+
 def _isolated(section: Record) -> str:
     rows = [
         [f"{section['runs']} runs, from the first to be queued to the end of the last", f"{section['seconds']:.0f}"],
@@ -58,7 +64,7 @@ def _isolated(section: Record) -> str:
     return tables.table(["what", "seconds"], rows, 1)
 
 
-_SECTIONS = {"graph": _graph, "sleeping": _sleeping, "isolated": _isolated}
+_SECTIONS = {"graph": _graph, "sleeping": _sleeping, "cancel": _cancel, "isolated": _isolated}
 
 
 def _seconds(rows: Sequence[Sequence[object]]) -> str:
@@ -86,6 +92,12 @@ def _less(record: Record) -> Reading:
     return Reading(text, flow["median"] < dvc["median"])
 
 
+def _cancelled(record: Record) -> Reading:
+    section = record["sections"]["cancel"]
+    text = f"{tables.ranged(section['training'], '.1f')} s, {section['resumed']} of {section['runs'] - 1} went on"
+    return Reading(text, section["training"]["high"] <= MOST_CANCELLED and section["resumed"] == section["runs"] - 1)
+
+
 def _right(record: Record) -> Reading:
     section = record["sections"]["isolated"]
     text = (
@@ -111,6 +123,7 @@ TARGETS = (
     Target("the default graph by the flow, one slot, against `dvc repro`", f"at most {MOST_MORE:.0f} s more", _more),
     Target("four stages that sleep, four slots, against `dvc repro`", "less", _less),
     Target("a flow run with nothing to do", f"at most {MOST_IDLE:.0f} s, no stage run", _idle),
+    Target("a run is cancelled", f"its training is gone within {MOST_CANCELLED:.0f} s; the next goes on", _cancelled),
     Target("isolated runs queued at once, two at a time", "all end right", _right),
     Target("the user's checkout, meanwhile", "untouched", _untouched),
     Target("of the runs, after pruning", "nothing left", _nothing_left),

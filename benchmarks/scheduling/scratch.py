@@ -79,8 +79,9 @@ def timed(
     environment |= {"PREFECT_HOME": str(home)} if home else {}
     lines: list[str] = []
     started = time.monotonic()
-    code = Processes(folder, environment).run(command, lines.append)
-    seconds = time.monotonic() - started
+    with Processes(folder, environment) as processes:
+        code = processes.run(command, lines.append)
+        seconds = time.monotonic() - started
     if code:
         raise RuntimeError("\n".join([f"{' '.join(command)}: exit code {code}", *lines[-20:]]))
     return seconds, lines

@@ -28,7 +28,8 @@ def record() -> dict[str, Any]:
     many: dict[str, Any] = {"runs": 20, "right": 20, "at_once": 2, "seconds": 240.0, "each": spread(20)}
     many |= {"pruning": 3.0, "touched": [], "left": []}
     asleep = {"stages": 4, "seconds": 10.0, "dvc": spread(44), "flow": spread(20)}
-    sections = {"graph": by_default, "sleeping": asleep, "isolated": many}
+    cancelled = {"runs": 3, "training": spread(3), "run": spread(5), "resumed": 2}
+    sections = {"graph": by_default, "sleeping": asleep, "cancel": cancelled, "isolated": many}
     return {"command": "python benchmarks/flows.py", "machine": machine, "sections": sections}
 
 
@@ -38,7 +39,7 @@ def targets(record: dict[str, Any]) -> list[str]:
 
 
 def test_a_record_that_reaches_every_target_says_so(record: dict[str, Any]) -> None:
-    assert targets(record) == ["yes"] * 6
+    assert targets(record) == ["yes"] * 7
 
 
 @pytest.mark.parametrize(
@@ -47,10 +48,12 @@ def test_a_record_that_reaches_every_target_says_so(record: dict[str, Any]) -> N
         ("graph", "more", spread(20.1), 0),
         ("sleeping", "flow", spread(44), 1),
         ("graph", "idle", {"dvc": spread(3), "flow": spread(25.1), "alone": spread(20)}, 2),
-        ("isolated", "right", 19, 3),
-        ("isolated", "at_once", 3, 3),
-        ("isolated", "touched", ["params.yaml"], 4),
-        ("isolated", "left", ["branch run/seed-1"], 5),
+        ("cancel", "training", spread(9.5), 3),
+        ("cancel", "resumed", 1, 3),
+        ("isolated", "right", 19, 4),
+        ("isolated", "at_once", 3, 4),
+        ("isolated", "touched", ["params.yaml"], 5),
+        ("isolated", "left", ["branch run/seed-1"], 6),
     ],
 )
 def test_a_target_that_is_missed_says_so(
@@ -62,8 +65,8 @@ def test_a_target_that_is_missed_says_so(
 
 def test_what_was_not_measured_is_not_claimed(record: dict[str, Any]) -> None:
     del record["sections"]["graph"]
-    assert targets(record) == ["", "yes", "", "yes", "yes", "yes"]
-    assert set(pages.blocks([record])) == {"targets", "sleeping", "isolated"}
+    assert targets(record) == ["", "yes", "", "yes", "yes", "yes", "yes"]
+    assert set(pages.blocks([record])) == {"targets", "sleeping", "cancel", "isolated"}
 
 
 def test_the_page_has_a_place_for_every_section() -> None:
