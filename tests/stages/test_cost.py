@@ -58,8 +58,8 @@ def test_a_stage_records_its_cost_and_no_output_depends_on_it(trainable: Path) -
     before = {path for path in Path().rglob("*") if path.is_file()}
     pretrain.run()
     made = {str(path) for path in Path().rglob("*") if path.is_file() and path not in before}
-    outputs = {"metrics/pretrain.json", "plots/curves/pretrain.tsv", "plots/pretrain/filters.png"}
-    assert made == {".repflow/cost/pretrain.json", *outputs}
+    declared = {"metrics/pretrain.json", "plots/curves/pretrain.tsv", "plots/pretrain/filters.png"}
+    assert made == {".repflow/cost/pretrain.json", *declared}
     cost, metrics = record("pretrain"), json.loads(Path("metrics/pretrain.json").read_text())
     assert (cost["steps"], cost["images"]) == (12, 12 * 16)
     assert (metrics["images_seen"], metrics["flops"]) == (cost["images"], cost["flops"])
