@@ -89,8 +89,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("tests/test_method.py", "pyproject.toml"):
         (copy / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, copy / file)
-    (copy / ".dvc").mkdir()
-    (copy / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    (copy / "benchmarks/.dvc").mkdir()
+    (copy / "benchmarks/.dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     zoo = copy / "benchmarks/zoo"
     with contextlib.chdir(zoo / "digits"):
         for domain in ("source", "target"):

@@ -1,7 +1,7 @@
-"""What each method of the leaderboard runs: `python -m zoo.digests` writes code/METHOD.json, module to digest.
+"""What each stage of the leaderboard runs: `python -m zoo.digests` writes code/NAME.json, module to digest.
 
-A training depends on its own file there. So a change of a module trains the methods that run it and no other, and a new
-method trains itself alone. Comments, docstrings and layout do not count.
+NAME is "prepare" or a method, and a training depends on its method's file. So a change of a module trains the methods
+that run it and no other, and a new method trains itself alone. Comments, docstrings and layout do not count.
 """
 
 import ast
@@ -18,10 +18,12 @@ from repflow.atomic import writing
 from zoo import HERE
 from zoo.imports import closure
 
+PREPARE = {"repflow.stages.ingest", "repflow.stages.split"}
+
 
 def main() -> None:
-    """Write a file for everything that has settings."""
-    for name, modules in roots(HERE / "settings").items():
+    """Write a file for the data, and one for everything that has settings."""
+    for name, modules in {"prepare": PREPARE, **roots(HERE / "settings")}.items():
         path = HERE / "code" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         with writing(path) as fresh:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from dvc.repo import Repo
 from torch import nn
 
 from repflow import method
@@ -53,6 +54,18 @@ def test_what_is_written_is_what_conf_composes_to(tmp_path: Path, monkeypatch: p
     assert set(written) == {path.relative_to(HERE) for path in HERE.glob("**/*.yaml")} - {Path("dvc.yaml")}
     for path, text in written.items():
         assert (HERE / path).read_text() == text, f"{path}: run `python -m zoo.compose` in benchmarks/"
+
+
+def test_the_projects_own_graph_knows_nothing_of_the_leaderboard() -> None:
+    with Repo(str(ROOT)) as project, Repo(str(HERE.parent)) as benchmarks:
+        assert not [stage.addressing for stage in project.index.stages if "zoo" in stage.path_in_repo]
+        assert {stage.path_in_repo for stage in benchmarks.index.stages} == {"zoo/dvc.yaml"}
+
+
+def test_the_data_is_prepared_anew_where_its_code_changed() -> None:
+    graph = yaml.safe_load((HERE / "dvc.yaml").read_text())
+    commands = graph["stages"]["prepare"]["do"]["cmd"].split(" && ")
+    assert {f"repflow.stages.{command.split()[1]}" for command in commands} == digests.PREPARE
 
 
 def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -> None:
