@@ -16,7 +16,9 @@ from zoo.picture import draw, mean_and_error
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 READINGS = ("knn", "linear_few", "linear")
+SCORES = ("acc", "nmi", "ari")
 HEADS = ("method", "kNN", "linear, 10 labels", "linear, all labels", "k-means ACC", "NMI", "TFLOP", "seconds", "above")
+CLUSTER_HEADS = ("method", "clusters", "ACC", "NMI", "ARI", "k-means ACC", "NMI", "ARI")
 BLOCK = re.compile(r"(<!-- (?P<kind>methods|zoo: (?P<data>\w+)) -->\n).*?(<!-- /(?:methods|zoo) -->)", re.DOTALL)
 ENOUGH = 3.0
 """Standard errors by which a method has to lie above the floor, in kNN and in the linear probe with all labels."""
@@ -40,7 +42,8 @@ def filled(page: str, found: pd.DataFrame) -> str:
         if runs.empty:
             return block[0]
         picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
-        return f"{block[1]}\n{table(runs)}\n{told(runs)}\n\n{picture}\n\n{block[4]}"
+        parts = (table(runs), f"{told(runs)}\n", f"{picture}\n", clusters(runs))
+        return "\n".join([block[1], *(part for part in parts if part), block[4]])
 
     return BLOCK.sub(fill, page)
 
@@ -92,18 +95,40 @@ def table(runs: pd.DataFrame) -> str:
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
         cells += [f"{each['flops'].mean() / 1e12:.3g}", f"{each['seconds'].mean():.0f}".replace("nan", "")]
         lines.append((f"`{name}`", *cells, "" if name in (FLOOR, CEILING) else verdict(each, floor)))
+    return _drawn(lines)
+
+
+def clusters(runs: pd.DataFrame) -> str:
+    """A line for every method that finds clusters of its own, beside k-means with as many clusters as there are
+    classes on the same features; nothing where there is none."""
+    if "clusters.own.acc" not in runs:
+        return ""
+    lines = [CLUSTER_HEADS, ("---", *["---:"] * (len(CLUSTER_HEADS) - 1))]
+    for name, each in runs.dropna(subset=["clusters.own.acc"]).groupby("method"):
+        found = ", ".join(f"{count:.0f}" for count in each.sort_values("seed")["clusters.own.clusters"])
+        scores = [_share(each[f"clusters.{whose}.{score}"]) for whose in ("own", "k_means") for score in SCORES]
+        lines.append((f"`{name}`", found, *scores))
+    return _drawn(lines)
+
+
+def _drawn(lines: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
-    """Whether a method is above the floor by more than three standard errors of the difference, or too few seeds."""
+    """Where a method is above the floor by more than three standard errors of the difference, and by how many where it
+    is not; or that there are too few seeds to tell."""
     if min(len(runs), len(floor)) < 2:
         return f"{len(runs)} seed"
-    above = []
-    for reading in ("knn", "linear"):
+    above = {}
+    for name, reading in (("kNN", "knn"), ("linear", "linear")):
         (mean, error), (least, other) = mean_and_error(runs[reading]), mean_and_error(floor[reading])
-        above.append((mean - least) / max(math.hypot(error, other), 1e-9))
-    return "yes" if min(above) > ENOUGH else f"no ({min(above):.1f} standard errors)"
+        above[name] = (mean - least) / max(math.hypot(error, other), 1e-9)
+    below = {name: errors for name, errors in above.items() if errors <= ENOUGH}
+    if not below:
+        return "yes"
+    said = ", ".join(f"{name} by {errors:.1f}" for name, errors in below.items())
+    return f"no ({said})" if len(below) == len(above) else f"{(above.keys() - below).pop()} only ({said})"
 
 
 def _share(values: pd.Series) -> str:

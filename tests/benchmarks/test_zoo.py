@@ -172,7 +172,7 @@ def test_only_the_ceiling_sees_labels(
     assert seen == {CEILING: set(range(10)), "simclr": {-1}}
 
 
-def run(folder: Path, name: str, seed: int, knn: float) -> None:
+def run(folder: Path, name: str, seed: int, knn: float, own: dict[str, Any] | None = None) -> None:
     path = folder / "metrics" / "digits" / f"{name}-{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     k_means = {"acc": 0.5, "nmi": 0.4, "ari": 0.3}
@@ -180,7 +180,7 @@ def run(folder: Path, name: str, seed: int, knn: float) -> None:
         "knn": knn,
         "linear": knn,
         "linear_few": knn / 2,
-        "clusters": {"k_means": k_means},
+        "clusters": {"k_means": k_means, **({"own": own} if own else {})},
         "flops": 2e12,
         "images": 40_000,
     }
@@ -199,7 +199,23 @@ def test_the_table_orders_methods_and_says_which_are_above_the_floor(tmp_path: P
     assert [line.split("`")[1] for line in lines[2:]] == ["good", "close", FLOOR]
     assert lines[2].startswith("| `good` | 0.800 ± 0.006 | 0.400 ± 0.003 | 0.800 ± 0.006 | 0.500 ± 0.000 |")
     assert lines[2].endswith("| 2 | 30 | yes |")
-    assert lines[3].endswith("| no (2.4 standard errors) |")
+    assert lines[3].endswith("| no (kNN by 2.4, linear by 2.4) |")
+
+
+def test_a_method_may_be_above_the_floor_in_one_reading_alone() -> None:
+    floor = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.3, 0.31]})
+    runs = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.5, 0.51]})
+    assert table.verdict(runs, floor) == "linear only (kNN by 0.0)"
+
+
+def test_clusters_of_a_methods_own_stand_beside_those_of_k_means(tmp_path: Path) -> None:
+    run(tmp_path, "simclr", 0, 0.5)
+    assert table.clusters(table.read(tmp_path)) == ""
+    for seed in (0, 1):
+        run(tmp_path, "deep_dpm", seed, 0.5, {"acc": 0.6, "nmi": 0.5 + seed / 50, "ari": 0.4, "clusters": 9 + seed})
+    (line,) = table.clusters(table.read(tmp_path)).splitlines()[2:]
+    own, k_means = "0.600 ± 0.000 | 0.510 ± 0.010 | 0.400 ± 0.000", "0.500 ± 0.000 | 0.400 ± 0.000 | 0.300 ± 0.000"
+    assert line == f"| `deep_dpm` | 9, 10 | {own} | {k_means} |"
 
 
 def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
