@@ -1,7 +1,7 @@
 """What the leaderboard measures, written to files that its DVC graph reads: `python -m zoo.compose`.
 
 Every choice of the group `pretrain` in conf/ is an entry for every data set and seed, by being there. Beside them stand
-the floor, an encoder with random weights, and the ceiling, one that was trained with all labels.
+the floors, encoders with random weights, and the ceiling, one that was trained with all labels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import yaml
 
 from repflow.atomic import writing
 from repflow.stages.compose import composed
-from zoo import CEILING, FLOOR, HERE
+from zoo import CEILING, FLOOR, HERE, floor_of
 
 CONF = HERE.parents[1] / "conf"
 
@@ -52,6 +52,9 @@ def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[
     for name, found in whole["zoo"].items():
         start = {"encoder": found.get("encoder") or whole["encoder"], "start": "random"}
         yield name, budgeted({**found, **start}, 0 if name == FLOOR else images)
+        if found.get("encoder"):
+            own = floor_of(name)
+            yield own, budgeted({**whole["zoo"][FLOOR], **start, "name": own}, 0)
 
 
 def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:

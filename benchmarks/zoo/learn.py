@@ -35,7 +35,7 @@ from repflow.stages.learning import MethodSection, check_method
 from repflow.training import train
 from repflow.training.cost import Meter
 from speed.machine import processor
-from zoo import CEILING, FLOOR, HERE
+from zoo import CEILING, HERE, is_floor
 
 LABELS = 10
 """Of each class, for the probe of few labels."""
@@ -57,16 +57,16 @@ def main(data: str, name: str, seed: int) -> None:
 def learn(
     values: Mapping[str, Any], domain: Domain, name: str, seed: int, meter: Meter
 ) -> tuple[Encoder, Method | None]:
-    """The trained encoder and its method, which is none for the floor."""
+    """The trained encoder and its method, which is none for a floor."""
     training = domain.rows(*TRAINING, labels=name == CEILING)
-    if name == FLOOR:
+    if is_floor(name):
         section: Any = build(MethodSection, {**values, "settings": {}}, name)
     else:
         kind, settings, section = check_method(values, f"settings.{name}")
     with seeded(seed, "weights/encoder"):
         encoder = build_encoder(section.encoder, *domain.store.images.shape[1:3])
     normalise_by(encoder, training.images)
-    if name == FLOOR:
+    if is_floor(name):
         return encoder.eval(), None
     start: nn.Module = encoder
     if name == CEILING:

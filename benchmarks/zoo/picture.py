@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoo import CEILING, FLOOR
+from zoo import CEILING, is_floor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,8 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
     places: dict[str, Place] = {}
     for name, each in runs.groupby("method"):
         knn, error = mean_and_error(each["knn"])
-        if name == FLOOR:
-            axes.axhline(knn, color="grey", linestyle=":", label="random weights")
+        if is_floor(str(name)):
+            axes.axhline(knn, color="grey", linestyle=":", label=str(name).replace("_", " "))
             continue
         places[str(name)] = mean_and_error(each["flops"])[0] / 1e12, knn
         colour = "black" if name == CEILING else "tab:blue"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from zoo import CEILING, FLOOR, HERE
+from zoo import CEILING, FLOOR, HERE, floor_of, is_floor
 from zoo.listing import listing
 from zoo.picture import draw, mean_and_error
 
@@ -53,7 +53,7 @@ def told(runs: pd.DataFrame) -> str:
     seeds = sorted(set(runs["seed"]))
     numbers = ", ".join(map(str, seeds))
     error = f"Seeds {numbers}; ± is the standard error over seeds." if len(seeds) > 1 else f"Seed {numbers}."
-    seen = sorted({int(images) for images in runs.loc[runs["method"] != FLOOR, "images"]})
+    seen = sorted({int(images) for images in runs.loc[~runs["method"].map(is_floor), "images"]})
     images = (
         f"Images seen by each method: {' to '.join(f'{each:,}' for each in sorted({seen[0], seen[-1]}))}."
         if seen
@@ -86,7 +86,6 @@ def flat(values: Mapping[str, Any], head: str = "") -> dict[str, Any]:
 
 def table(runs: pd.DataFrame) -> str:
     """A line for every method, the best neighbours first: means over seeds, ± their standard error."""
-    floor = runs[runs["method"] == FLOOR]
     order = runs.groupby("method")["knn"].mean().sort_values(ascending=False).index
     lines = [HEADS, ("---", *["---:"] * (len(HEADS) - 2), "---")]
     for name in order:
@@ -94,7 +93,8 @@ def table(runs: pd.DataFrame) -> str:
         cells = [_share(each[reading]) for reading in READINGS]
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
         cells += [f"{each['flops'].mean() / 1e12:.3g}", f"{each['seconds'].mean():.0f}".replace("nan", "")]
-        lines.append((f"`{name}`", *cells, "" if name in (FLOOR, CEILING) else verdict(each, floor)))
+        floor = runs[runs["method"] == (floor_of(name) if floor_of(name) in order else FLOOR)]
+        lines.append((f"`{name}`", *cells, "" if is_floor(name) or name == CEILING else verdict(each, floor)))
     return _drawn(lines)
 
 

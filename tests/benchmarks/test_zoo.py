@@ -23,7 +23,7 @@ from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.probes import ProbeConfig
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import CEILING, FLOOR, HERE, compose, digests, imports, learn, picture, table
+from zoo import CEILING, FLOOR, HERE, compose, digests, floor_of, imports, is_floor, learn, picture, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +39,15 @@ def settings() -> dict[str, dict[str, Any]]:
 
 def test_every_method_is_measured_on_each_data_set(settings: dict[str, dict[str, Any]]) -> None:
     names = {path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml")} | {FLOOR, CEILING}
+    own = {
+        name
+        for name in names
+        if settings["digits"].get(name, {}).get("encoder") != settings["digits"][FLOOR]["encoder"]
+    }
+    assert own == {"masked_autoencoder", "split_brain"}
+    names |= {floor_of(name) for name in own}
+    for name in own:
+        assert settings["digits"][floor_of(name)]["encoder"] == settings["digits"][name]["encoder"]
     params = yaml.safe_load((HERE / "params.yaml").read_text())
     assert set(params["methods"]) == names
     assert set(params["data"]) == set(settings) == set(compose.IMAGES)
@@ -72,7 +81,7 @@ def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -
     for data, sections in settings.items():
         for name, section in sections.items():
             seen = section["training"]["steps"] * section["training"]["batch_size"]
-            wanted = 0 if name == FLOOR else compose.IMAGES[data]
+            wanted = 0 if is_floor(name) else compose.IMAGES[data]
             assert wanted - section["training"]["batch_size"] < seen <= wanted
 
 
@@ -97,7 +106,7 @@ def test_an_entry_depends_on_each_method_that_it_makes(
     monkeypatch.setattr(method, "importlib", SimpleNamespace(import_module=spy))
     for name, modules in digests.roots(HERE / "settings").items():
         section = settings["digits"][name]
-        if name == FLOOR:
+        if is_floor(name):
             continue
         kind, config, read = check_method(section, name)
         with seeded(0, "weights"):
@@ -144,10 +153,10 @@ def domain() -> Domain:
     return Domain("source", Store(images, manifest, classes), sides, classes)
 
 
-@pytest.mark.parametrize("name", [FLOOR, CEILING, "simclr"])
+@pytest.mark.parametrize("name", [FLOOR, floor_of("split_brain"), CEILING, "simclr"])
 def test_an_entry_is_trained_and_read(settings: dict[str, Any], domain: Domain, name: str) -> None:
     section = settings["digits"][name]
-    steps = 0 if name == FLOOR else 2
+    steps = 0 if is_floor(name) else 2
     values = {**section, "training": {**section["training"], "steps": steps, "batch_size": 16}}
     meter = Meter()
     encoder, method = learn.learn(values, domain, name, 0, meter)
@@ -216,6 +225,16 @@ def test_clusters_of_a_methods_own_stand_beside_those_of_k_means(tmp_path: Path)
     (line,) = table.clusters(table.read(tmp_path)).splitlines()[2:]
     own, k_means = "0.600 ± 0.000 | 0.510 ± 0.010 | 0.400 ± 0.000", "0.500 ± 0.000 | 0.400 ± 0.000 | 0.300 ± 0.000"
     assert line == f"| `deep_dpm` | 9, 10 | {own} | {k_means} |"
+
+
+def test_a_method_with_an_encoder_of_its_own_is_measured_by_its_own_floor(tmp_path: Path) -> None:
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        run(tmp_path, FLOOR, seed, 0.5 + shift)
+        run(tmp_path, "mine", seed, 0.6 + shift)
+        run(tmp_path, floor_of("mine"), seed, 0.59 + shift)
+    lines = {line.split("`")[1]: line for line in table.table(table.read(tmp_path)).splitlines()[2:]}
+    assert lines["mine"].endswith("| no (kNN by 1.2, linear by 1.2) |")
+    assert lines[floor_of("mine")].endswith("|  |")
 
 
 def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
