@@ -19,7 +19,10 @@ READINGS = ("knn", "linear_few", "linear")
 SCORES = ("acc", "nmi", "ari")
 HEADS = ("method", "kNN", "linear, 10 labels", "linear, all labels", "k-means ACC", "NMI", "TFLOP", "seconds", "above")
 CLUSTER_HEADS = ("method", "clusters", "ACC", "NMI", "ARI", "k-means ACC", "NMI", "ARI")
-BLOCK = re.compile(r"(<!-- (?P<kind>methods|zoo: (?P<data>\w+)) -->\n).*?(<!-- /(?:methods|zoo) -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- (?P<kind>methods|sensitivity|zoo: (?P<data>\w+)) -->\n).*?(<!-- /(?:methods|sensitivity|zoo) -->)",
+    re.DOTALL,
+)
 ENOUGH = 3.0
 """Standard errors by which a method has to lie above the floor, in kNN and in the linear probe with all labels."""
 
@@ -38,6 +41,9 @@ def filled(page: str, found: pd.DataFrame) -> str:
     def fill(block: re.Match[str]) -> str:
         if block["kind"] == "methods":
             return f"{block[1]}\n{listing(ROOT / 'src/repflow')}\n{block[4]}"
+        if block["kind"] == "sensitivity":
+            grid = sensitivity(HERE / "sensitivity")
+            return f"{block[1]}\n{grid}\n{block[4]}" if grid else block[0]
         runs = found[found["data"] == block["data"]] if len(found) else found
         if runs.empty:
             return block[0]
@@ -108,6 +114,24 @@ def clusters(runs: pd.DataFrame) -> str:
         found = ", ".join(f"{count:.0f}" for count in each.sort_values("seed")["clusters.own.clusters"])
         scores = [_share(each[f"clusters.{whose}.{score}"]) for whose in ("own", "k_means") for score in SCORES]
         lines.append((f"`{name}`", found, *scores))
+    return _drawn(lines)
+
+
+def sensitivity(folder: Path) -> str:
+    """How many clusters DeepDPM found, and their accuracy: a line for each `evidence`, a column for each `components`;
+    nothing where none was looked for."""
+    found = {
+        tuple(map(int, path.stem.split("-"))): json.loads(path.read_text(encoding="utf-8"))
+        for path in folder.glob("*-*.json")
+    }
+    if not found:
+        return ""
+    rows, columns = (sorted({key[axis] for key in found}) for axis in (0, 1))
+    lines = [("`evidence`", *(f"`components` {each}" for each in columns)), ("---:", *["---"] * len(columns))]
+    for row in rows:
+        cells = [found.get((row, column)) for column in columns]
+        said = [f"{each['clusters']} clusters, ACC {each['acc']:.3f}" if each else "" for each in cells]
+        lines.append((f"{row:,}", *said))
     return _drawn(lines)
 
 

@@ -243,6 +243,17 @@ def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
     assert table.table(table.read(tmp_path)).splitlines()[2].endswith("| 1 seed |")
 
 
+def test_the_number_of_clusters_stands_by_the_settings_that_it_hangs_on(tmp_path: Path) -> None:
+    assert table.sensitivity(tmp_path) == ""
+    for name, count in (("2000-5", 3), ("16000-5", 12), ("16000-10", 15)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"acc": 0.5, "clusters": count}))
+    lines = table.sensitivity(tmp_path).splitlines()
+    assert lines[2:] == [
+        "| 2,000 | 3 clusters, ACC 0.500 |  |",
+        "| 16,000 | 12 clusters, ACC 0.500 | 15 clusters, ACC 0.500 |",
+    ]
+
+
 def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None:
     for seed in (0, 1):
         run(tmp_path, "good", seed, 0.8)

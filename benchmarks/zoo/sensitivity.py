@@ -1,0 +1,36 @@
+"""How many clusters DeepDPM finds as its settings vary: `python -m zoo.sensitivity EVIDENCE COMPONENTS`.
+
+It is told no number of clusters, but `evidence` and `components` are choices, too. What is found on MNIST goes to
+sensitivity/EVIDENCE-COMPONENTS.json.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+import yaml
+
+from repflow.data.batches import Stream
+from repflow.data.rows import Side, open_domain
+from repflow.evaluation.clustering import clustering_scores
+from repflow.training.cost import Meter
+from zoo import HERE
+from zoo.learn import learn, write
+
+DATA, METHOD = "mnist", "deep_dpm"
+
+
+def main(evidence: int, components: int) -> None:
+    """Learn, count, write."""
+    section = yaml.safe_load((HERE / "settings" / DATA / f"{METHOD}.yaml").read_text(encoding="utf-8"))["method"]
+    section["settings"] |= {"evidence": evidence, "components": components}
+    domain = open_domain("source", HERE / DATA / "data/stores", HERE / DATA / "data/splits")
+    method: Any = learn(section, domain, METHOD, 0, Meter())[1]
+    rows = domain.labelled_rows(Side.TEST)
+    clusters = np.concatenate([method.assign(part.images).numpy() for part in Stream("test", rows).in_order()])
+    found = {**clustering_scores(rows.labels, clusters), "clusters": len(np.unique(clusters))}
+    write(HERE / "sensitivity" / f"{evidence}-{components}.json", found)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
