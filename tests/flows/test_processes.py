@@ -35,7 +35,8 @@ stages:
     deps: [given.txt]
     outs: [copy.txt]
 """
-ENDLESS = ["sh", "-c", "(trap 'touch asked; exit' TERM; while true; do sleep 0.1; done) & echo $!; wait"]
+ENDLESS_CHILD = "trap 'touch asked; exit' TERM; echo $$; while true; do sleep 0.1; done"
+ENDLESS = ["sh", "-c", 'sh -c "$0" & wait', ENDLESS_CHILD]  # the child speaks when it hears
 STUBBORN = """
 import signal, subprocess, time
 from pathlib import Path
