@@ -3,69 +3,19 @@
 Every command imports what it needs when it runs, so that the help comes at once.
 """
 
-import errno
 import logging
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from repflow.errors import RepflowError, StorageError
+from repflow.endings import Commands
 from repflow.introductions import read_introduction
 from repflow.runs.commands import app as runs
-
-_INTERRUPTED = 130
-_TERMINATED = 143
-
-
-class Commands(TyperGroup):
-    """Runs a command so that an expected failure ends in one message and the exit code that is meant."""
-
-    def invoke(self, ctx: Any) -> Any:
-        previous = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            sys.exit(_INTERRUPTED)
-        except Exception as error:
-            expected = _expected(error)
-            if expected is None or ctx.params.get("verbose"):
-                raise
-            typer.echo(f"error: {expected}", err=True)
-            sys.exit(expected.exit_code)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    sys.exit(_TERMINATED)
-
-
-def _expected(error: BaseException) -> RepflowError | None:
-    """The error that a user can mend, or None for one that only a programmer can."""
-    if isinstance(error, RepflowError):
-        return error
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"{error.filename}: {error.strerror}; mend the permissions and run the command again")
-    for cause in _chain(error):
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        # Writers in other languages give the number only in their text.
-        if full or f"os error {errno.ENOSPC}" in str(cause):
-            return StorageError(f"the disk is full ({cause}); free some space and run the command again")
-    return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 class Domain(StrEnum):
