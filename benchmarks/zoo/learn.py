@@ -15,7 +15,6 @@ import torch
 import yaml
 from torch import nn
 
-from repflow.data.batches import Stream
 from repflow.data.rows import TRAINING, Domain, Rows, Side, open_domain
 from repflow.draw import seeded
 from repflow.encoders import Classifier, Encoder, HeadConfig, build_encoder
@@ -26,8 +25,9 @@ from repflow.evaluation.features import encode
 from repflow.evaluation.generation import generation_scores
 from repflow.evaluation.knn import fit_knn
 from repflow.evaluation.linear_probe import fit_linear_probe
+from repflow.evaluation.own_clusters import Clusters, own_clusters
 from repflow.evaluation.probes import ProbeConfig
-from repflow.hardware import HardwareConfig, prepare
+from repflow.hardware import HardwareConfig, prepare, use_threads
 from repflow.method import Method
 from repflow.randomness import derive, numpy_generator
 from repflow.schema import build
@@ -39,6 +39,8 @@ from zoo import CEILING, HERE, is_floor
 
 LABELS = 10
 """Of each class, for the probe of few labels."""
+HARDWARE = HardwareConfig(threads=1)
+"""As many entries can be trained side by side as there are cores, which is faster than one on all of them."""
 
 
 def main(data: str, name: str, seed: int) -> None:
@@ -46,6 +48,7 @@ def main(data: str, name: str, seed: int) -> None:
     settings = yaml.safe_load((HERE / "settings" / data / f"{name}.yaml").read_text(encoding="utf-8"))
     domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
     meter = Meter()
+    use_threads(HARDWARE.threads)
     encoder, method = learn(settings["method"], domain, name, seed, meter)
     found = read(build(ProbeConfig, settings["probe"], "probe"), encoder, method, domain, seed)
     cost = meter.cost()
@@ -74,7 +77,7 @@ def learn(
             start = Classifier(encoder, build_head(HeadConfig(), encoder.width, len(domain.classes)))
     with seeded(seed, "weights/method"):
         method = kind(settings, start)
-    fabric = prepare(HardwareConfig(), turns=len(method.turns))
+    fabric = prepare(HARDWARE, turns=len(method.turns))
     rows = dict.fromkeys(method.streams, training)
     train(method, rows, section.training, fabric, seed=seed, title=name, meter=meter)
     return encoder, method
@@ -95,9 +98,8 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
     found = {name: float(probe.score(test, test_rows.labels)) for name, probe in probes.items()}
     means = fit_clusters(config.clustering, training, len(domain.classes), derive(seed, "zoo/clusters") % 2**32)
     scores = {"k_means": clustering_scores(test_rows.labels, assign(means, test))}
-    own = getattr(method, "assign", None)
-    if own is not None:
-        clusters = np.concatenate([own(part.images).cpu().numpy() for part in Stream("test", test_rows).in_order()])
+    if isinstance(method, Clusters):
+        clusters = own_clusters(method, test_rows.images)
         scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": len(np.unique(clusters))}
     return {**found, "clusters": scores, **generation_scores(method, train_rows.images, seed)}
 

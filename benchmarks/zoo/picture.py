@@ -1,5 +1,6 @@
 """Accuracy against operations: a point for every method, its name beside it where there is room."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,22 +27,24 @@ def mean_and_error(values: pd.Series) -> tuple[float, float]:
 
 
 def draw(runs: pd.DataFrame, path: Path) -> None:
-    """Write the picture: kNN accuracy with its standard error over training's operations, the floor as a line."""
+    """Write the picture: accuracy of the linear probe with all labels, with its standard error, over training's
+    operations; the floors as lines."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(11, 8))
     axes = figure.add_axes((0.07, 0.07, 0.91, 0.91))
     places: dict[str, Place] = {}
+    styles = itertools.cycle((":", "--", "-."))
     for name, each in runs.groupby("method"):
-        knn, error = mean_and_error(each["knn"])
+        accuracy, error = mean_and_error(each["linear"])
         if is_floor(str(name)):
-            axes.axhline(knn, color="grey", linestyle=":", label=str(name).replace("_", " "))
+            axes.axhline(accuracy, color="grey", linestyle=next(styles), label=str(name).replace("_", " "))
             continue
-        places[str(name)] = mean_and_error(each["flops"])[0] / 1e12, knn
+        places[str(name)] = mean_and_error(each["flops"])[0] / 1e12, accuracy
         colour = "black" if name == CEILING else "tab:blue"
         axes.errorbar(*places[str(name)], yerr=error, fmt="o", color=colour, markersize=4, elinewidth=0.8)
-    axes.set(xscale="log", xlabel="training, TFLOP", ylabel="accuracy of nearest neighbours")
+    axes.set(xscale="log", xlabel="training, TFLOP", ylabel="accuracy of the linear probe")
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.margins(x=0.12, y=0.06)

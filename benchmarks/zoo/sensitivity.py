@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from repflow.data.batches import Stream
 from repflow.data.rows import Side, open_domain
 from repflow.evaluation.clustering import clustering_scores
+from repflow.evaluation.own_clusters import own_clusters
 from repflow.training.cost import Meter
 from zoo import HERE
 from zoo.learn import learn, write
@@ -27,7 +27,7 @@ def main(evidence: int, components: int) -> None:
     domain = open_domain("source", HERE / DATA / "data/stores", HERE / DATA / "data/splits")
     method: Any = learn(section, domain, METHOD, 0, Meter())[1]
     rows = domain.labelled_rows(Side.TEST)
-    clusters = np.concatenate([method.assign(part.images).numpy() for part in Stream("test", rows).in_order()])
+    clusters = own_clusters(method, rows.images)
     found = {**clustering_scores(rows.labels, clusters), "clusters": len(np.unique(clusters))}
     write(HERE / "sensitivity" / f"{evidence}-{components}.json", found)
 

@@ -1,4 +1,4 @@
-"""The methods and the leaderboard as tables and pictures: `python -m zoo.table` fills docs/methods.md."""
+"""The methods and the leaderboard as tables and pictures: `python -m zoo.table` fills docs/methods.md and README.md."""
 
 import json
 import math
@@ -14,13 +14,16 @@ from zoo.listing import listing
 from zoo.picture import draw, mean_and_error
 
 ROOT = HERE.parents[1]
-PAGE = ROOT / "docs" / "methods.md"
+DOCS = ROOT / "docs"
+PAGES = (DOCS / "methods.md", ROOT / "README.md")
 READINGS = ("knn", "linear_few", "linear")
 SCORES = ("acc", "nmi", "ari")
 HEADS = ("method", "kNN", "linear, 10 labels", "linear, all labels", "k-means ACC", "NMI", "TFLOP", "seconds", "above")
+SHORT_HEADS = ("method", "kNN", "linear probe", "training, s")
 CLUSTER_HEADS = ("method", "clusters", "ACC", "NMI", "ARI", "k-means ACC", "NMI", "ARI")
 BLOCK = re.compile(
-    r"(<!-- (?P<kind>methods|sensitivity|zoo: (?P<data>\w+)) -->\n).*?(<!-- /(?:methods|sensitivity|zoo) -->)",
+    r"(?P<start><!-- (?P<kind>methods|sensitivity|zoo(?P<short> in short)?: (?P<data>\w+)) -->\n).*?"
+    r"(?P<end><!-- /(?:methods|sensitivity|zoo) -->)",
     re.DOTALL,
 )
 ENOUGH = 3.0
@@ -28,30 +31,37 @@ ENOUGH = 3.0
 
 
 def main() -> None:
-    """Fill the page between its markers, and draw a picture of accuracy against operations for each data set."""
+    """Fill the pages between their markers, and draw a picture of accuracy against operations for each data set."""
     found = read(HERE)
     for data, runs in found.groupby("data") if len(found) else ():
-        draw(runs, PAGE.with_name(f"zoo-{data}.png"))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+        draw(runs, DOCS / f"zoo-{data}.png")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 
 def filled(page: str, found: pd.DataFrame) -> str:
     """The page with a list of methods, and a table of each data set of which there are runs, between its markers."""
 
     def fill(block: re.Match[str]) -> str:
-        if block["kind"] == "methods":
-            return f"{block[1]}\n{listing(ROOT / 'src/repflow')}\n{block[4]}"
-        if block["kind"] == "sensitivity":
-            grid = sensitivity(HERE / "sensitivity")
-            return f"{block[1]}\n{grid}\n{block[4]}" if grid else block[0]
-        runs = found[found["data"] == block["data"]] if len(found) else found
-        if runs.empty:
-            return block[0]
-        picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
-        parts = (table(runs), f"{told(runs)}\n", f"{picture}\n", clusters(runs))
-        return "\n".join([block[1], *(part for part in parts if part), block[4]])
+        body = contents(block, found)
+        return f"{block['start']}\n{body}\n{block['end']}" if body else block[0]
 
     return BLOCK.sub(fill, page)
+
+
+def contents(block: re.Match[str], found: pd.DataFrame) -> str:
+    """What belongs between two markers; nothing where it has not been measured."""
+    if block["kind"] == "methods":
+        return listing(ROOT / "src/repflow")
+    if block["kind"] == "sensitivity":
+        return sensitivity(HERE / "sensitivity")
+    runs = found[found["data"] == block["data"]] if len(found) else found
+    if runs.empty:
+        return ""
+    if block["short"]:
+        return f"{short(runs)}\n{told(runs)}\n"
+    picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
+    return "\n".join(part for part in (table(runs), f"{told(runs)}\n", f"{picture}\n", clusters(runs)) if part)
 
 
 def told(runs: pd.DataFrame) -> str:
@@ -91,17 +101,31 @@ def flat(values: Mapping[str, Any], head: str = "") -> dict[str, Any]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """A line for every method, the best neighbours first: means over seeds, ± their standard error."""
-    order = runs.groupby("method")["knn"].mean().sort_values(ascending=False).index
+    """A line for every method, the best linear probe first: means over seeds, ± their standard error."""
+    order = ordered(runs)
     lines = [HEADS, ("---", *["---:"] * (len(HEADS) - 2), "---")]
     for name in order:
         each = runs[runs["method"] == name]
         cells = [_share(each[reading]) for reading in READINGS]
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
-        cells += [f"{each['flops'].mean() / 1e12:.3g}", f"{each['seconds'].mean():.0f}".replace("nan", "")]
+        cells += [f"{each['flops'].mean() / 1e12:.3g}", _seconds(each)]
         floor = runs[runs["method"] == (floor_of(name) if floor_of(name) in order else FLOOR)]
         lines.append((f"`{name}`", *cells, "" if is_floor(name) or name == CEILING else verdict(each, floor)))
     return _drawn(lines)
+
+
+def short(runs: pd.DataFrame) -> str:
+    """The same in a few columns."""
+    lines = [SHORT_HEADS, ("---", *["---:"] * (len(SHORT_HEADS) - 1))]
+    for name in ordered(runs):
+        each = runs[runs["method"] == name]
+        lines.append((f"`{name}`", _share(each["knn"]), _share(each["linear"]), _seconds(each)))
+    return _drawn(lines)
+
+
+def ordered(runs: pd.DataFrame) -> list[str]:
+    """The methods, the best linear probe with all labels first."""
+    return [str(name) for name in runs.groupby("method")["linear"].mean().sort_values(ascending=False).index]
 
 
 def clusters(runs: pd.DataFrame) -> str:
@@ -153,6 +177,10 @@ def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
         return "yes"
     said = ", ".join(f"{name} by {errors:.1f}" for name, errors in below.items())
     return f"no ({said})" if len(below) == len(above) else f"{(above.keys() - below).pop()} only ({said})"
+
+
+def _seconds(runs: pd.DataFrame) -> str:
+    return f"{runs['seconds'].mean():.0f}".replace("nan", "")
 
 
 def _share(values: pd.Series) -> str:

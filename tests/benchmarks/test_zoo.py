@@ -211,6 +211,17 @@ def test_the_table_orders_methods_and_says_which_are_above_the_floor(tmp_path: P
     assert lines[3].endswith("| no (kNN by 2.4, linear by 2.4) |")
 
 
+def test_the_short_table_has_the_same_order_and_figures(tmp_path: Path) -> None:
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        run(tmp_path, FLOOR, seed, 0.5 + shift)
+        run(tmp_path, "good", seed, 0.8 + shift)
+    lines = table.short(table.read(tmp_path)).splitlines()
+    assert lines[2:] == [
+        "| `good` | 0.800 ± 0.006 | 0.800 ± 0.006 | 30 |",
+        f"| `{FLOOR}` | 0.500 ± 0.006 | 0.500 ± 0.006 | 30 |",
+    ]
+
+
 def test_a_method_may_be_above_the_floor_in_one_reading_alone() -> None:
     floor = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.3, 0.31]})
     runs = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.5, 0.51]})
@@ -262,9 +273,12 @@ def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None
     assert told == f"{seeds} Images seen by each method: 40,000. Seconds on a CPU, 2 threads."
 
 
-def test_the_page_is_what_the_command_makes() -> None:
+def test_the_pages_are_what_the_command_makes() -> None:
+    found = table.read(HERE)
+    for path in table.PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert page == table.filled(page, found), "run `python -m zoo.table` in benchmarks/"
     page = (ROOT / "docs/methods.md").read_text()
-    assert page == table.filled(page, table.read(HERE)), "run `python -m zoo.table` in benchmarks/"
     for module in (ROOT / "src/repflow").glob("*/*.py"):
         if module.parent.name in ("pretext", "clustering") and module.stem != "__init__":
             assert f"\n| `{module.stem}` | " in page

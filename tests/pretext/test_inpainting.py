@@ -82,7 +82,7 @@ def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> N
     told = game(BATCH, Draw(0, "step"), 0).total
     real = game.discriminator(images)  # type: ignore[misc]
     both = F.binary_cross_entropy_with_logits(torch.cat([real, scores]), torch.cat([real * 0 + 1, scores * 0]))
-    assert told.item() == pytest.approx(both.item(), rel=1e-5)
+    assert told.item() == pytest.approx(2 * both.item(), rel=1e-5), "the paper adds the two, the mean halves them"
     told.backward()
     assert all(weight.grad is None for weight in game.encoder.parameters()), "the discriminator learns alone"
 

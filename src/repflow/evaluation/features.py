@@ -1,5 +1,7 @@
 """What models say of images: features of an encoder, probabilities of a classifier."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -38,15 +40,20 @@ def probabilities(classifier: Classifier, images: Images, batch_size: int = 512)
     return logits.double().softmax(dim=1).numpy()
 
 
+def in_parts(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Images, uint8 [N, channels, side, side], `size` at once as models take them: [n, channels, side, side] in [0, 1]
+    on `device`."""
+    for first in range(0, len(images), size):
+        # A copy, for images that are memory-mapped may not be written to, which PyTorch warns of.
+        part = torch.from_numpy(np.array(images[first : first + size]))
+        yield as_float(part.to(device))
+
+
 def _all(model: nn.Module, images: Images, batch_size: int, width: int) -> Tensor:
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    results = torch.empty(len(images), width)
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for first in range(0, len(images), batch_size):
-            # A copy, for images that are memory-mapped may not be written to, which PyTorch warns of.
-            part = torch.from_numpy(np.array(images[first : first + batch_size]))
-            results[first : first + len(part)] = model(as_float(part.to(device))).float().cpu()
+        parts = [model(part).float().cpu() for part in in_parts(images, batch_size, device)]
     model.train(was_training)
-    return results
+    return torch.cat([torch.empty(0, width), *parts])

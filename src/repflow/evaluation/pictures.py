@@ -15,6 +15,7 @@ from repflow.encoders import Encoder
 from repflow.errors import ParameterError
 from repflow.evaluation.features import encode
 from repflow.evaluation.generation import Generates, as_bytes, made_images
+from repflow.evaluation.own_clusters import Clusters, own_clusters
 from repflow.lab import lab_to_rgb
 from repflow.method import Method
 from repflow.randomness import numpy_generator
@@ -28,7 +29,6 @@ _CLUSTERS = 12
 _NEAREST = 8
 _CLUSTERED = 2048
 """Images of which the nearest are looked for, at most."""
-_AT_ONCE = 256
 _FILTERS_ACROSS = 16
 
 
@@ -42,18 +42,6 @@ class Shows(Protocol):
 
     def pictures(self, images: Tensor) -> Tensor:
         """Of images [B, C, H, W] in [0, 1], a picture for each of `columns`: [B, columns, C, H, W]."""
-
-
-@runtime_checkable
-class Clusters(Protocol):
-    """What a method that finds clusters has."""
-
-    def assign(self, images: Tensor) -> Tensor:
-        """The cluster of each image [B, C, H, W] in [0, 1]: int64 [B].
-
-        Raises:
-            ParameterError: no cluster was found.
-        """
 
 
 @dataclass(frozen=True)
@@ -122,9 +110,8 @@ def _clusters(method: Method, encoder: Encoder, images: Images, seed: int) -> It
     if not isinstance(method, Clusters):
         return
     some = _some(images, _CLUSTERED, seed)
-    parts = [some[first : first + _AT_ONCE] for first in range(0, len(some), _AT_ONCE)]
     try:
-        found = np.concatenate([method.assign(_floats(part)).numpy() for part in parts])
+        found = own_clusters(method, some)
     except ParameterError as error:
         log.info("pretrain: no picture of the clusters: %s", error)
         return

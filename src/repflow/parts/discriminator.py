@@ -3,7 +3,6 @@
 Isola, Zhu, Zhou, Efros. Image-to-Image Translation with Conditional Adversarial Networks. CVPR 2017.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -30,14 +29,3 @@ class PatchDiscriminator(nn.Module):
         """The scores."""
         scores: Tensor = self.layers(images)
         return scores
-
-
-def tell_apart(real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-    """The discriminator's loss, the mean of both cross-entropies, and the share of scores that are right."""
-    loss = 0.5 * (F.softplus(-real).mean() + F.softplus(made).mean())
-    return loss, 0.5 * ((real > 0).float().mean() + (made < 0).float().mean())
-
-
-def look_real(made: Tensor) -> Tensor:
-    """The loss of who made the images, without saturation: small where their scores are high."""
-    return F.softplus(-made).mean()

@@ -19,7 +19,8 @@ from repflow.encoders.split import join_lab, split_lab
 from repflow.errors import ParameterError
 from repflow.lab import without_colour
 from repflow.method import EncoderMethod, Losses, Turn
-from repflow.parts.discriminator import PatchDiscriminator, look_real, tell_apart
+from repflow.parts.discriminator import PatchDiscriminator
+from repflow.parts.game import look_real, tell_apart, told_apart
 from repflow.parts.upsampler import Upsampler
 from repflow.schema import Count, NonNegative, parameters
 
@@ -75,8 +76,9 @@ class AdversarialColorization(EncoderMethod):
         lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
         with torch.no_grad():
             made = self.colours(images)
-        loss, right = tell_apart(self.score(lightness, colour), self.score(lightness, made))
-        return Losses(loss, {"discriminator": loss, "told_apart": right})
+        real, fake = self.score(lightness, colour), self.score(lightness, made)
+        loss = 0.5 * tell_apart(real, fake)  # halved in the paper, for the discriminator learns too fast
+        return Losses(loss, {"discriminator": loss, "told_apart": told_apart(real, fake)})
 
     def generate(self, batch: Batches, draw: Draw) -> Losses:
         """Made colours should score high, and be near the true ones."""

@@ -4,7 +4,6 @@ Donahue, Krähenbühl, Darrell. Adversarial Feature Learning. ICLR 2017.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.augment import Policy, PolicyConfig
@@ -13,6 +12,7 @@ from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
 from repflow.method import EncoderMethod, Losses, Turn
+from repflow.parts.game import tell_apart, told_apart
 from repflow.parts.generator import Generator
 from repflow.schema import Count, parameters
 
@@ -78,14 +78,13 @@ class BiGAN(EncoderMethod):
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """An image with its code should score high, a code with its image low."""
         encoded, decoded = self.scores(batch, draw)
-        loss = F.softplus(-encoded).mean() + F.softplus(decoded).mean()
-        right = 0.5 * ((encoded > 0).float().mean() + (decoded < 0).float().mean())
-        return Losses(loss, {"discriminator": loss, "told_apart": right})
+        loss = tell_apart(encoded, decoded)
+        return Losses(loss, {"discriminator": loss, "told_apart": told_apart(encoded, decoded)})
 
     def agree(self, batch: Batches, draw: Draw) -> Losses:
         """The same with the two kinds of pair exchanged, whose gradient does not vanish."""
         encoded, decoded = self.scores(batch, draw)
-        loss = F.softplus(encoded).mean() + F.softplus(-decoded).mean()
+        loss = tell_apart(decoded, encoded)
         return Losses(loss, {"encoder_and_generator": loss})
 
     def scores(self, batch: Batches, draw: Draw) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
 from repflow.method import Losses
+from repflow.parts.game import told_apart
 from repflow.pretext import bigan
 from repflow.schema import Count, parameters
 
@@ -55,9 +56,9 @@ class BigBiGAN(bigan.BiGAN):
         """Each of the three scores should be above 1 for an image with its code, below -1 for a code with its image."""
         encoded, decoded = self.scores(batch, draw)  # [B, 3]
         loss = (F.relu(1 - encoded) + F.relu(1 + decoded)).sum(dim=1).mean()
-        right = 0.5 * ((encoded > 0).float().mean(dim=0) + (decoded < 0).float().mean(dim=0))
-        metrics = {"discriminator": loss, "image_right": right[0], "code_right": right[1], "pair_right": right[2]}
-        return Losses(loss, metrics)
+        right = map(told_apart, encoded.unbind(1), decoded.unbind(1))
+        names = ("image_told_apart", "code_told_apart", "pair_told_apart")
+        return Losses(loss, {"discriminator": loss, **dict(zip(names, right, strict=True))})
 
     def agree(self, batch: Batches, draw: Draw) -> Losses:
         """The sum of the scores should be low for an image with its code, high for a code with its image."""

@@ -15,6 +15,7 @@ from repflow.data.batches import Batches
 from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses, Turn
+from repflow.parts import game
 from repflow.parts.generator import Generator
 from repflow.schema import Count, parameters
 
@@ -71,14 +72,13 @@ class GAN(EncoderMethod):
         if self.config.loss == "hinge":
             loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         else:
-            loss = F.softplus(-real).mean() + F.softplus(fake).mean()
-        right = 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())
-        return Losses(loss, {"discriminator": loss, "told_apart": right})
+            loss = game.tell_apart(real, fake)
+        return Losses(loss, {"discriminator": loss, "told_apart": game.told_apart(real, fake)})
 
     def deceive(self, made: Tensor) -> Losses:
         """Made images should score high."""
         fake = self.score(made)  # [B]
-        loss = -fake.mean() if self.config.loss == "hinge" else F.softplus(-fake).mean()
+        loss = -fake.mean() if self.config.loss == "hinge" else game.look_real(fake)
         return Losses(loss, {"generator": loss})
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:

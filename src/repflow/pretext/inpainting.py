@@ -15,7 +15,8 @@ from repflow.draw import Draw
 from repflow.encoders import Encoder
 from repflow.method import EncoderMethod, Losses, Turn
 from repflow.parts.decoder import Decoder
-from repflow.parts.discriminator import PatchDiscriminator, look_real, tell_apart
+from repflow.parts.discriminator import PatchDiscriminator
+from repflow.parts.game import look_real, tell_apart, told_apart
 from repflow.schema import Count, NonNegative, parameters
 
 Missing = Literal["central", "blocks", "region"]
@@ -78,8 +79,9 @@ class ContextEncoder(EncoderMethod):
         with torch.no_grad():
             made = torch.where(missing > 0, self.paint(images, missing), images)
         assert self.discriminator is not None
-        loss, right = tell_apart(self.discriminator(images), self.discriminator(made))
-        return Losses(loss, {"discriminator": loss, "told_apart": right})
+        real, fake = self.discriminator(images), self.discriminator(made)
+        loss = tell_apart(real, fake)
+        return Losses(loss, {"discriminator": loss, "told_apart": told_apart(real, fake)})
 
     def view(self, batch: Batches, draw: Draw) -> tuple[Tensor, Tensor]:
         """This step's images, and what is missing of them."""
