@@ -48,7 +48,7 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.margins(x=0.12, y=0.06)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right")
     write_names(axes, places)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 

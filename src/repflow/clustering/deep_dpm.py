@@ -50,14 +50,14 @@ class Config:
     """
 
     augment: PolicyConfig = ()
-    embedding: Fraction = 0.5
+    embedding: Fraction = 0.4
     lost: Fraction = 0.5
     decoder: tuple[Count, ...] = (64, 32, 16)
     components: Count = 10
     hidden: Count = 50
     batch: Count = 2048
-    every: Count = 10
-    moves: Count = 3
+    every: Count = 5
+    moves: Count = 2
     concentration: Positive = 10.0
     variance: Positive = 0.1
     certainty: Positive = 1.0
