@@ -167,7 +167,7 @@ def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
     """Where a method is above the floor by more than three standard errors of the difference, and by how many where it
     is not; or that there are too few seeds to tell."""
     if min(len(runs), len(floor)) < 2:
-        return f"{len(runs)} seed"
+        return "1 seed"
     above = {}
     for name, reading in (("kNN", "knn"), ("linear", "linear")):
         (mean, error), (least, other) = mean_and_error(runs[reading]), mean_and_error(floor[reading])
