@@ -40,7 +40,7 @@ from zoo import CEILING, HERE, is_floor
 LABELS = 10
 """Of each class, for the probe of few labels."""
 HARDWARE = HardwareConfig(threads=1)
-"""As many entries can be trained side by side as there are cores, which is faster than one on all of them."""
+"""One thread, so that what is found does not hang on the number of cores."""
 
 
 def main(data: str, name: str, seed: int) -> None:

@@ -4,8 +4,6 @@ Every command imports what it needs when it runs, so that the help comes at once
 """
 
 import logging
-import os
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +14,7 @@ import typer
 from repflow.endings import Commands
 from repflow.introductions import read_introduction
 from repflow.runs.commands import app as runs
+from repflow.starting import launch, pin_instructions
 
 
 class Domain(StrEnum):
@@ -62,22 +61,6 @@ def _methods(group: str, *families: str) -> str:
     said = {path.stem: read_introduction(path)["about"] for path in modules if path.stem != "__init__"}
     lines = [f"- `{name}`: {about}" for name, about in sorted(said.items())]
     return "\n\n".join([f"Methods, to choose with `repflow compose {group}`:", *lines])
-
-
-def _pin_instructions() -> None:
-    """Keep PyTorch, which the stage is about to import, to the instructions that params.yaml names."""
-    from repflow.hardware import HardwareConfig
-    from repflow.instructions import pin
-    from repflow.stages.parameters import read
-
-    pin(read("hardware", HardwareConfig).instructions)
-
-
-def _launch() -> None:
-    """Hand a training over to the launcher that REPFLOW_LAUNCH names, such as srun or torchrun: once."""
-    launcher = shlex.split(os.environ.pop("REPFLOW_LAUNCH", ""))
-    if launcher:
-        os.execvp(launcher[0], [*launcher, *sys.argv])
 
 
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
@@ -143,8 +126,8 @@ def pretrain() -> None:
 
     Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
     """
-    _launch()
-    _pin_instructions()
+    launch()
+    pin_instructions()
     from repflow.stages import pretrain as stage
 
     stage.run()
@@ -156,7 +139,7 @@ def probe() -> None:
 
     Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
     """
-    _pin_instructions()
+    pin_instructions()
     from repflow.stages import probe as stage
 
     stage.run()
@@ -169,7 +152,7 @@ def tune() -> None:
     Reads models/pretrain/, labelled and validation rows; makes models/tune/ and pictures of the search. A search that
     was killed goes on where it stopped. Example: `repflow tune`
     """
-    _pin_instructions()
+    pin_instructions()
     from repflow.stages import tune as stage
 
     stage.run()
@@ -182,8 +165,8 @@ def finetune() -> None:
     Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
     `repflow finetune`
     """
-    _launch()
-    _pin_instructions()
+    launch()
+    pin_instructions()
     from repflow.stages import finetune as stage
 
     stage.run()
@@ -198,8 +181,8 @@ def adapt(
     Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
     `repflow adapt dann`
     """
-    _launch()
-    _pin_instructions()
+    launch()
+    pin_instructions()
     from repflow.stages import adapt as stage
 
     stage.run(method)
@@ -212,7 +195,7 @@ def evaluate() -> None:
     Reads the models and the data; makes metrics/evaluate.json and confusion matrices in plots/. Example:
     `repflow evaluate`
     """
-    _pin_instructions()
+    pin_instructions()
     from repflow.stages import evaluate as stage
 
     stage.run()
@@ -224,7 +207,7 @@ def report() -> None:
 
     Reads metrics/, plots/, models/ and the data; makes reports/report.md and report.html. Example: `repflow report`
     """
-    _pin_instructions()
+    pin_instructions()
     from repflow.stages import report as stage
 
     stage.run()

@@ -77,7 +77,7 @@ class AdversarialColorization(EncoderMethod):
         with torch.no_grad():
             made = self.colours(images)
         real, fake = self.score(lightness, colour), self.score(lightness, made)
-        loss = 0.5 * tell_apart(real, fake)  # halved in the paper, for the discriminator learns too fast
+        loss = 0.5 * tell_apart(real, fake)  # halved as in the paper, to slow the discriminator
         return Losses(loss, {"discriminator": loss, "told_apart": told_apart(real, fake)})
 
     def generate(self, batch: Batches, draw: Draw) -> Losses:
