@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from repflow.families import read_family
 from repflow.introductions import read_introduction
 
 FAMILIES = {"pretext": "pretrain", "clustering": "pretrain", "semisup": "finetune", "adaptation": "adapt"}
@@ -16,7 +17,6 @@ def listing(source: Path) -> str:
 def _table(family: Path, group: str) -> str:
     title = read_introduction(family / "__init__.py")["name"]
     lines = [(f"`{group}=`", "method", "what it does", "source"), ("---", "---", "---", "---")]
-    for module in sorted(family.glob("[!_]*.py")):
-        said = read_introduction(module)
-        lines.append((f"`{module.stem}`", said["name"], said["about"][:1].upper() + said["about"][1:], said["paper"]))
+    for name, said in read_family(family).items():
+        lines.append((f"`{name}`", said["name"], said["about"][:1].upper() + said["about"][1:], said["paper"]))
     return f"### {title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from repflow.endings import Commands
-from repflow.introductions import read_introduction
+from repflow.families import read_family
 from repflow.runs.commands import app as runs
 from repflow.starting import launch, pin_instructions
 
@@ -57,9 +57,9 @@ app = typer.Typer(
 
 def _methods(group: str, *families: str) -> str:
     """What a command's help says of the methods of some families: each is there by having a module."""
-    modules = [path for family in families for path in Path(__file__).with_name(family).glob("*.py")]
-    said = {path.stem: read_introduction(path)["about"] for path in modules if path.stem != "__init__"}
-    lines = [f"- `{name}`: {about}" for name, about in sorted(said.items())]
+    here = Path(__file__).parent
+    said = {name: introduction for family in families for name, introduction in read_family(here / family).items()}
+    lines = [f"- `{name}`: {introduction['about']}" for name, introduction in sorted(said.items())]
     return "\n\n".join([f"Methods, to choose with `repflow compose {group}`:", *lines])
 
 
