@@ -37,8 +37,8 @@ class Config:
     codes: Count = 10
     hidden: Count = 64
     decoder: tuple[Count, ...] = (32, 16, 8)
-    sample_entropy: NonNegative = 0.1
-    batch_entropy: NonNegative = 0.5
+    sample_entropy: NonNegative = 0.002
+    batch_entropy: NonNegative = 0.01
 
 
 class MixtureOfAutoencoders(EncoderMethod):
