@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from repflow.families import read_family
+from repflow.families import FAMILIES, read_family
 from repflow.introductions import read_introduction
-
-FAMILIES = {"pretext": "pretrain", "clustering": "pretrain", "semisup": "finetune", "adaptation": "adapt"}
-"""Folder of modules to the group of conf/ that chooses among them."""
 
 
 def listing(source: Path) -> str:

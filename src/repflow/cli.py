@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from repflow.endings import Commands
-from repflow.families import read_family
+from repflow.families import FAMILIES, read_family
+from repflow.review.commands import app as review
 from repflow.runs.commands import app as runs
 from repflow.starting import launch, pin_instructions
 
@@ -32,19 +33,6 @@ class Format(StrEnum):
     json = "json"
 
 
-class Page(StrEnum):
-    """How a comparison is written."""
-
-    md = "md"
-    json = "json"
-
-
-class FailOn(StrEnum):
-    """Which verdict gives an exit code of its own."""
-
-    worse = "worse"
-
-
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -55,17 +43,16 @@ app = typer.Typer(
 )
 
 
-def _methods(group: str, *families: str) -> str:
-    """What a command's help says of the methods of some families: each is there by having a module."""
-    here = Path(__file__).parent
-    said = {name: introduction for family in families for name, introduction in read_family(here / family).items()}
+def _methods(group: str, choice: str) -> str:
+    """What a command's help says of the methods that a group of conf/ chooses among."""
+    folders = [Path(__file__).with_name(family) for family, its_group in FAMILIES.items() if its_group == group]
+    said = {name: introduction for folder in folders for name, introduction in read_family(folder).items()}
     lines = [f"- `{name}`: {introduction['about']}" for name, introduction in sorted(said.items())]
-    return "\n\n".join([f"Methods, to choose with `repflow compose {group}`:", *lines])
+    return "\n\n".join([f"Methods, to choose with `repflow compose {group}={choice}`:", *lines])
 
 
 _STAGES = "Stages of the graph (`dvc repro` runs them in their order)"
 _USE = "Choose and use"
-_REVIEW = "Review"
 
 
 @app.callback()
@@ -120,7 +107,7 @@ def split() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("pretrain=NAME", "pretext", "clustering"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("pretrain", "NAME"))
 def pretrain() -> None:
     """Learn an encoder from images without labels.
 
@@ -158,7 +145,7 @@ def tune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("finetune=NAME", "semisup"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("finetune", "NAME"))
 def finetune() -> None:
     """Train the classifier with few labels.
 
@@ -172,7 +159,7 @@ def finetune() -> None:
     stage.run()
 
 
-@app.command(rich_help_panel=_STAGES, epilog=_methods("adapt=[NAME,NAME]", "adaptation"))
+@app.command(rich_help_panel=_STAGES, epilog=_methods("adapt", "[NAME,NAME]"))
 def adapt(
     method: Annotated[str, typer.Argument(help="A key of `adapt` in params.yaml, such as dann.", show_default=False)],
 ) -> None:
@@ -277,43 +264,4 @@ def predict(
     stage.run(paths, model=model, form=format.value, top=top, output=output)
 
 
-@app.command(rich_help_panel=_REVIEW)
-def compare(
-    base: Annotated[
-        str, typer.Argument(help="Branch, tag, commit or experiment; several with commas, or a pattern: seeds.")
-    ],
-    head: Annotated[
-        str | None, typer.Argument(help="The same; the working tree if not given.", show_default=False)
-    ] = None,
-    format: Annotated[Page, typer.Option(help="How to write the comparison.")] = Page.md,
-    output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of base and head, and a page with them.")
-    ] = None,
-    fail_on: Annotated[
-        FailOn | None, typer.Option(help="End with 6 where a metric is worse by more than noise.")
-    ] = None,
-) -> None:
-    """Say what differs between two revisions, and whether it is more than noise.
-
-    Writes changed metrics with a verdict, the stages that changed and why, parameters, curves and confusions; reads git
-    alone. Examples: `repflow compare main`, `repflow compare 'run/base-*' 'run/simclr-*'`. Example:
-    `repflow compare main HEAD --fail-on worse`
-    """
-    from repflow.review.compare import run_compare
-
-    run_compare(base, head, format.value, output, pictures, fail_on is FailOn.worse)
-
-
-@app.command(rich_help_panel=_REVIEW)
-def check(
-    cache: Annotated[bool, typer.Option("--cache", help="Read every file of the cache, too.")] = False,
-) -> None:
-    """Say whether dvc.lock and the metrics belong to this code and these parameters.
-
-    Writes nothing, trains nothing and needs no data. Ends with 7 where stages are out of date; with --cache it ends
-    with 5 where DVC's cache lacks a file or holds a damaged one. Example: `repflow check`
-    """
-    from repflow.review.compare import run_check
-
-    run_check(cache)
+app.add_typer(review)

@@ -1,8 +1,11 @@
-"""The methods of a family: each is there by having a module in the family's folder."""
+"""The families of methods, and their methods: each is there by having a module in its family's folder."""
 
 from pathlib import Path
 
 from repflow.introductions import read_introduction
+
+FAMILIES = {"pretext": "pretrain", "clustering": "pretrain", "semisup": "finetune", "adaptation": "adapt"}
+"""Folder of modules to the group of conf/ that chooses among them."""
 
 
 def read_family(folder: Path) -> dict[str, dict[str, str]]:
