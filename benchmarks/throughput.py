@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repflow.instructions import pin
+from repflow.hardware.cpu import pin
 from speed import machine, records, tables, targets
 from speed.images import load
 from speed.settings import Settings

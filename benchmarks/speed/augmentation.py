@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from repflow.augment import Policy
 from repflow.augment.operations import RandAugment
-from repflow.data.batches import as_float
-from repflow.draw import Draw
+from repflow.augment.policy import Policy
+from repflow.data.read.batches import as_float
+from repflow.randomness.draws import Draw
 from speed import ours
 from speed.images import Images
 from speed.race import Rival, again, race

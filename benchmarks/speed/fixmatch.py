@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
-from repflow.data.batches import Stream
-from repflow.data.rows import Rows
-from repflow.draw import Draw
-from repflow.semisup.fixmatch import FixMatch
+from repflow.data.read.batches import Stream
+from repflow.data.read.rows import Rows
+from repflow.methods.semisup.fixmatch import FixMatch
+from repflow.randomness.draws import Draw
 from repflow.training.optimisation import averaged
 from speed import ours
 from speed.images import Images
@@ -66,8 +66,7 @@ def bare_loop(settings: Settings, images: Images, clock: Clock) -> None:
 
 
 def repflow(settings: Settings, images: Images, clock: Clock) -> None:
-    """`repflow.training.train` with `repflow.semisup.fixmatch`, as `conf/finetune/fixmatch.yaml` has it, without
-    validation."""
+    """`repflow.training.train` with `conf/finetune/fixmatch.yaml`, without validation."""
     configured = {**ours.read("training", "classifier"), **ours.read("finetune", "fixmatch")["training"]}
     configured |= {"optimizer": ours.read("training", "pretext")["optimizer"], "early_stopping": None}
     rows = {"labelled": labelled(images), "unlabelled": images.rows()}

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from repflow.data.ingestion import DataConfig, in_form
-from repflow.data.rows import Rows
-from repflow.data.sources.contract import Request
+from repflow.data.ingest.ingestion import DataConfig, in_form
+from repflow.data.ingest.sources.contract import Request
+from repflow.data.read.rows import Rows
 from repflow.errors import DataError
 from repflow.schema import build
 

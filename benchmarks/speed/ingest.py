@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from repflow.data.ingestion import DataConfig, ingest
+from repflow.data.ingest.ingestion import DataConfig, ingest
 from repflow.schema import build
 from speed.images import MNIST, Images, mnist_folder
 from speed.race import Rival, again, race
@@ -65,7 +65,7 @@ def image_folder_in_workers(folder: Path, size: int, workers: int) -> Callable[[
 
 
 def repflow(source: dict[str, Any], size: int, root: Path, scratch: Path) -> Callable[[int], None]:
-    """`repflow.data.ingestion.ingest`: decode, bring to size, measure every fact and hash of every image, and write the
+    """`repflow.data.ingest.ingestion.ingest`: decode, resize, compute every fact and hash of every image, and write the
     store with its manifest."""
     values = {"size": size, "channels": 3, "resize": "stretch", "source": source, "target": {"kind": "none"}}
     config = build(DataConfig, values, "benchmark")

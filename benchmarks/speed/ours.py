@@ -6,17 +6,17 @@ from typing import Any
 import torch
 import yaml
 
-from repflow.augment import Policy, PolicyConfig
-from repflow.data.rows import Rows
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.encoder import normalise_by
-from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method
-from repflow.pretext import simclr
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.pretext import simclr
+from repflow.methods.semisup import fixmatch
 from repflow.schema import build
-from repflow.semisup import fixmatch
 from repflow.training import TrainingConfig, train
+from repflow.training.contract import Method
 from speed.images import CLASSES, Images
 from speed.race import Clock
 from speed.settings import Settings

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from repflow.augment import Policy
-from repflow.data.batches import Batch, Stream, as_float
-from repflow.draw import Draw
-from repflow.pretext.simclr import SimCLR
+from repflow.augment.policy import Policy
+from repflow.data.read.batches import Batch, Stream, as_float
+from repflow.methods.pretext.simclr import SimCLR
+from repflow.randomness.draws import Draw
 from speed import ours
 from speed.images import Images
 from speed.race import WARM, Clock

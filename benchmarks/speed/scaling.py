@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repflow.data.ingestion import DataConfig, ingest
-from repflow.data.rows import Side, open_domain
+from repflow.data.ingest.ingestion import DataConfig, ingest
+from repflow.data.read.rows import Side, open_domain
 from repflow.data.store import open_store
 from repflow.schema import build
 from speed.images import CLASSES, Images

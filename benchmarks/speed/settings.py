@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repflow.instructions import Instructions
+from repflow.hardware.cpu import Instructions
 
 
 def cores() -> int:

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from repflow.data.batches import Batches, Stream
-from repflow.draw import Draw
+from repflow.data.read.batches import Batches, Stream
+from repflow.randomness.draws import Draw
 from speed import ours
 from speed.images import Images
 from speed.race import Clock, Rival, race, training
@@ -82,7 +82,7 @@ def deterministic_bare_loop(encoder: str, settings: Settings, images: Images, cl
 
 
 def repflow(encoder: str, settings: Settings, images: Images, clock: Clock) -> None:
-    """`repflow.training.train` with `repflow.pretext.simclr`, as `conf/pretrain/simclr.yaml` has it."""
+    """`repflow.training.train` with `repflow.methods.pretext.simclr`, as `conf/pretrain/simclr.yaml` has it."""
     configured = {**ours.read("training", "pretext"), "batch_size": batch_size(encoder, settings)}
     ours.fit(ours.new_simclr(encoder, images), {"unlabelled": images.rows()}, configured, settings, clock)
 

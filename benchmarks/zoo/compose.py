@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from repflow.atomic import writing
+from repflow.files import writing
 from repflow.stages.compose import composed
 from zoo import CEILING, FLOOR, HERE, floor_of
 

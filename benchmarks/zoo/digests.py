@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from repflow.atomic import writing
+from repflow.files import writing
 from zoo import HERE
 from zoo.imports import closure
 
@@ -43,7 +43,7 @@ def methods_in(values: Any, family: str) -> Iterator[str]:
     """What may be modules of methods of `family`, by all names in settings: the section's own, and those of tasks."""
     if isinstance(values, Mapping):
         if isinstance(values.get("name"), str):
-            yield f"repflow.{family}.{values['name']}"
+            yield f"repflow.methods.{family}.{values['name']}"
         values = list(values.values())
     if isinstance(values, list):
         for each in values:

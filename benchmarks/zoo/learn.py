@@ -15,8 +15,7 @@ import torch
 import yaml
 from torch import nn
 
-from repflow.data.rows import TRAINING, Domain, Rows, Side, open_domain
-from repflow.draw import seeded
+from repflow.data.read.rows import TRAINING, Domain, Rows, Side, open_domain
 from repflow.encoders import Classifier, Encoder, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.encoder import normalise_by
@@ -27,12 +26,13 @@ from repflow.evaluation.knn import fit_knn
 from repflow.evaluation.linear_probe import fit_linear_probe
 from repflow.evaluation.own_clusters import Clusters, own_clusters
 from repflow.evaluation.probes import ProbeConfig
-from repflow.hardware import HardwareConfig, prepare, use_threads
-from repflow.method import Method
-from repflow.randomness import derive, numpy_generator
+from repflow.hardware.devices import HardwareConfig, prepare, use_threads
+from repflow.randomness.draws import seeded
+from repflow.randomness.seeds import derive, numpy_generator
 from repflow.schema import build
 from repflow.stages.learning import MethodSection, check_method
 from repflow.training import train
+from repflow.training.contract import Method
 from repflow.training.cost import Meter
 from speed.machine import processor
 from zoo import CEILING, HERE, is_floor

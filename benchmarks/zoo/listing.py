@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from repflow.families import FAMILIES, read_family
-from repflow.introductions import read_introduction
+from repflow.methods.registry import FAMILIES, read_family, read_introduction
 
 
 def listing(source: Path) -> str:

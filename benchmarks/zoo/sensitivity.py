@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from repflow.data.rows import Side, open_domain
+from repflow.data.read.rows import Side, open_domain
 from repflow.evaluation.clustering import clustering_scores
 from repflow.evaluation.own_clusters import own_clusters
 from repflow.training.cost import Meter

@@ -52,7 +52,7 @@ def filled(page: str, found: pd.DataFrame) -> str:
 def contents(block: re.Match[str], found: pd.DataFrame) -> str:
     """What belongs between two markers; nothing where it has not been measured."""
     if block["kind"] == "methods":
-        return listing(ROOT / "src/repflow")
+        return listing(ROOT / "src/repflow/methods")
     if block["kind"] == "sensitivity":
         return sensitivity(HERE / "sensitivity")
     runs = found[found["data"] == block["data"]] if len(found) else found

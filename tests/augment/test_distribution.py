@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from repflow.augment import operations as ops
 from repflow.augment.operation import Operation
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 
 COUNT = 1000
 SHAPE = (3, 44, 61)

@@ -6,10 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from repflow.augment import CutMix, Mixing, Mixup
-from repflow.augment.mixing import cutmix, mixup, partners
-from repflow.draw import Draw
+from repflow.augment.mixing import CutMix, Mixing, Mixup, cutmix, mixup, partners
 from repflow.errors import ParameterError
+from repflow.randomness.draws import Draw
 from repflow.schema import build
 
 CLASSES = 12

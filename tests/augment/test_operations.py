@@ -11,7 +11,7 @@ from repflow.augment.operation import Operation
 from repflow.augment.policy import AnyOperation
 from repflow.augment.rows import by_choice
 from repflow.augment.strength import CHANGES
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 
 KINDS: tuple[type[Operation], ...] = get_args(get_args(AnyOperation)[0])
 """Every operation that a policy can name."""

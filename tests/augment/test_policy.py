@@ -8,10 +8,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from repflow.augment import Mixing, Policy, PolicyConfig
-from repflow.augment.policy import AnyOperation
-from repflow.draw import Draw
+from repflow.augment.mixing import Mixing
+from repflow.augment.policy import AnyOperation, Policy, PolicyConfig
 from repflow.errors import ParameterError
+from repflow.randomness.draws import Draw
 from repflow.schema import build
 
 CONF = Path(__file__).parents[2] / "conf" / "augment"

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from repflow.augment import colour, geometry, texture
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 
 BILINEAR = InterpolationMode.BILINEAR
 LEVEL = 1 / 255

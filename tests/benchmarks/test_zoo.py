@@ -15,12 +15,12 @@ import yaml
 from dvc.repo import Repo
 from torch import nn
 
-from repflow import method
-from repflow.data.rows import Domain, Side
+from repflow.data.read.rows import Domain, Side
 from repflow.data.store import Store
-from repflow.draw import seeded
 from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.probes import ProbeConfig
+from repflow.methods import registry
+from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
 from zoo import CEILING, FLOOR, HERE, compose, digests, floor_of, imports, is_floor, learn, picture, table
@@ -103,7 +103,7 @@ def test_an_entry_depends_on_each_method_that_it_makes(
         made.add(name)
         return importlib.import_module(name)
 
-    monkeypatch.setattr(method, "importlib", SimpleNamespace(import_module=spy))
+    monkeypatch.setattr(registry, "importlib", SimpleNamespace(import_module=spy))
     for name, modules in digests.roots(HERE / "settings").items():
         section = settings["digits"][name]
         if is_floor(name):
@@ -123,10 +123,14 @@ def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
     def affected(module: str) -> set[str]:
         return {name for name, modules in needs.items() if module in modules}
 
-    assert affected("repflow.pretext.gan") == {"gan", "self_supervised_gan"}
-    assert affected("repflow.pretext.rotation") == {"rotation", "bag_of_visual_words", "mixture_of_pretext_tasks"}
-    assert affected("repflow.parts.mixtures.gaussians") == {"deep_dpm"}
-    for everywhere in ("repflow.training.loop", "repflow.evaluation.knn", "repflow.draw", "zoo.learn"):
+    assert affected("repflow.methods.pretext.gan") == {"gan", "self_supervised_gan"}
+    assert affected("repflow.methods.pretext.rotation") == {
+        "rotation",
+        "bag_of_visual_words",
+        "mixture_of_pretext_tasks",
+    }
+    assert affected("repflow.methods.parts.mixtures.gaussians") == {"deep_dpm"}
+    for everywhere in ("repflow.training.loop", "repflow.evaluation.knn", "repflow.randomness.draws", "zoo.learn"):
         assert affected(everywhere) == set(needs)
 
 
@@ -282,7 +286,7 @@ def test_the_pages_are_what_the_command_makes() -> None:
         page = path.read_text(encoding="utf-8")
         assert page == table.filled(page, found), "run `python -m zoo.table` in benchmarks/"
     page = (ROOT / "docs/methods.md").read_text()
-    for module in (ROOT / "src/repflow").glob("*/*.py"):
+    for module in (ROOT / "src/repflow/methods").glob("*/*.py"):
         if module.parent.name in ("pretext", "clustering") and module.stem != "__init__":
             assert f"\n| `{module.stem}` | " in page
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repflow.data.resizing import Form
-from repflow.data.sources.contract import Collected, Request, Source
+from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.sources.contract import Collected, Request, Source
 
 REAL_DATA = Path(os.environ.get("REPFLOW_DATA") or Path(__file__).parents[3] / "shared" / "data")
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from repflow.data import duplicates
 from repflow.data.duplicates import components, equal_pairs, near_pairs
-from repflow.data.facts import image_facts
+from repflow.data.ingest.facts import image_facts
 
 
 def naive(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarray:

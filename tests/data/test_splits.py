@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repflow.data.linked_rows import link
-from repflow.data.rows import TRAINING, Side
+from repflow.data.read.rows import TRAINING, Side
 from repflow.data.splits import SplitConfig, make_splits
 from repflow.errors import DataError
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 
-from repflow.draw import seeded
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.transformer import Tokens, ViTConfig
 from repflow.errors import ParameterError
+from repflow.randomness.draws import seeded
 from repflow.schema import build
 
 CONF = Path(__file__).parents[2] / "conf" / "encoder"

@@ -7,9 +7,9 @@ from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from repflow.draw import Draw
 from repflow.evaluation.frechet import Gaussian, fitted, frechet_distance
 from repflow.evaluation.generation import generation_scores, made_images
+from repflow.randomness.draws import Draw
 
 RNG = np.random.default_rng(0)
 

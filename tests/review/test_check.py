@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from repflow.cli import app
+from repflow.cli.app import app
 
 pytestmark = pytest.mark.xdist_group("history")  # which takes a while to make
 

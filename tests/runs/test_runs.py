@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from repflow.cli import app
+from repflow.cli.app import app
 from repflow.errors import ParameterError, RepflowError
 from repflow.runs.isolated import isolated, name_of
 from repflow.runs.listing import list_runs, prune
@@ -20,7 +20,7 @@ from repflow.runs.repository import open_repository
 from repflow.runs.start import start
 
 Git = Callable[..., str]
-REPFLOW = [sys.executable, "-c", "from repflow.cli import app; app()"]
+REPFLOW = [sys.executable, "-c", "from repflow.cli.app import app; app()"]
 
 
 def everything(project: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from repflow.cli import app
+from repflow.cli.app import app
 from repflow.stages import adapt, pretrain
 from repflow.stages.cost import recorded
 from repflow.stages.energy import WORDS, EnergyMeter
@@ -224,5 +224,5 @@ def test_where_nothing_was_trained_the_command_says_so(tmp_path: Path, monkeypat
 
 
 def test_the_command_needs_no_torch() -> None:
-    code = "import sys; import repflow.cli, repflow.stages.cost_table; print('torch' in sys.modules)"
+    code = "import sys; import repflow.cli.app, repflow.stages.cost_table; print('torch' in sys.modules)"
     assert in_a_process(code).strip() == "False"

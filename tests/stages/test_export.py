@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from repflow.cli import app
+from repflow.cli.app import app
 from repflow.encoders import HeadConfig
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig
 from repflow.encoders.model_files import Description, load_classifier, save_model

@@ -22,7 +22,7 @@ from repflow.stages import ingest
 DIGITS = {"kind": "digits", "start": 0.9}
 Data = dict[str, Any]
 
-RUN = "import sys; from repflow.cli import app; sys.argv = ['repflow', 'ingest', 'source']; app()"
+RUN = "import sys; from repflow.cli.app import app; sys.argv = ['repflow', 'ingest', 'source']; app()"
 """What the command `repflow ingest source` runs."""
 
 HALF = """

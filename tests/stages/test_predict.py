@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from repflow.cli import app
-from repflow.data.decode import decode
-from repflow.data.resizing import Form
+from repflow.cli.app import app
+from repflow.data.ingest.decode import decode
+from repflow.data.ingest.resizing import Form
 from repflow.encoders import Classifier, HeadConfig
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.model_files import Description, load_classifier, save_model, save_skipped

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from repflow.data.rows import Side, open_domain
+from repflow.data.read.rows import Side, open_domain
 from repflow.stages import pretrain
 
 TRAINING = {"steps": 2, "batch_size": 16}

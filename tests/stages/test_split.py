@@ -10,10 +10,10 @@ import yaml
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
-from repflow.cli import app
-from repflow.data.ingestion import describe
-from repflow.data.rows import Side, open_domain
-from repflow.data.sources.contract import listing
+from repflow.cli.app import app
+from repflow.data.ingest.ingestion import describe
+from repflow.data.ingest.sources.contract import listing
+from repflow.data.read.rows import Side, open_domain
 from repflow.data.store import write_store
 from repflow.errors import DataError, ParameterError
 from repflow.stages import split

@@ -12,10 +12,10 @@ import yaml
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
-from repflow.cli import app
+from repflow.cli.app import app
 from repflow.data.checks import ValidateConfig, checks, tables
-from repflow.data.ingestion import describe
-from repflow.data.sources.contract import listing
+from repflow.data.ingest.ingestion import describe
+from repflow.data.ingest.sources.contract import listing
 from repflow.data.store import open_store, write_store
 from repflow.errors import ParameterError, ValidationFailed
 from repflow.schema import build

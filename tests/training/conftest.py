@@ -9,15 +9,15 @@ import torch
 from lightning_fabric import Fabric
 from sklearn.datasets import load_digits
 
-from repflow.data.rows import Rows
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import SmallConfig
-from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.semisup.supervised import Config, Supervised
 from repflow.schema import build
-from repflow.semisup.supervised import Config, Supervised
 from repflow.training import Trained, TrainingConfig, train
+from repflow.training.contract import Method
 
 CLASSES = tuple(str(digit) for digit in range(10))
 

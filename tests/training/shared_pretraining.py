@@ -18,15 +18,15 @@ import torch
 import yaml
 from sklearn.datasets import load_digits
 
-from repflow.data.rows import Rows
-from repflow.draw import seeded
+from repflow.data.read.rows import Rows
 from repflow.encoders import EncoderConfig, build_encoder
-from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.randomness.draws import seeded
 from repflow.schema import build
 from repflow.stages.compose import composed
 from repflow.stages.learning import check_method
 from repflow.training import TrainingConfig, train
+from repflow.training.contract import Method
 
 CONF = Path(__file__).parents[2] / "conf"
 SIZE = 16

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from repflow.adaptation import dann
 from repflow.augment.operations import Affine, ColourJitter, GaussianNoise, RandAugment
-from repflow.data.rows import Rows
-from repflow.draw import seeded
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import SmallConfig
-from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method
-from repflow.pretext import simclr
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.adaptation import dann
+from repflow.methods.pretext import simclr
+from repflow.methods.semisup import fixmatch
+from repflow.randomness.draws import seeded
 from repflow.schema import build
-from repflow.semisup import fixmatch
 from repflow.training import TrainingConfig, train
+from repflow.training.contract import Method
 
 WEAK = (Affine(degrees=10.0, translation=0.1, probability=0.7),)
 STRONG = (RandAugment(strength=(0.0, 1.0)), GaussianNoise(probability=0.5))

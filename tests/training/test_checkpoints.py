@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from repflow.draw import Draw
 from repflow.errors import Interrupted, StorageError
-from repflow.method import Losses
-from repflow.semisup.supervised import Supervised
+from repflow.methods.semisup.supervised import Supervised
+from repflow.randomness.draws import Draw
+from repflow.training.best_weights import Trained
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.contract import Losses
 from repflow.training.interruption import Interruption
-from repflow.training.keeper import Trained
 
 EVERY_STEP = CheckpointConfig(every_steps=1, every_seconds=None)
 # All that a step can change: an average, momentum, early stopping, points over several steps.

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repflow.data.batches import Stream
-from repflow.semisup.supervised import Supervised
+from repflow.data.read.batches import Stream
+from repflow.methods.semisup.supervised import Supervised
 from repflow.training import Trained, cost
 from repflow.training.cost import Cost, Meter
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from repflow.data.batches import Batches, Stream
-from repflow.draw import Draw
+from repflow.data.read.batches import Batches, Stream
 from repflow.encoders.dropout import Dropout
 from repflow.errors import DataError, ParameterError, RepflowError
-from repflow.method import Losses
-from repflow.semisup.supervised import Config, Supervised
+from repflow.methods.semisup.supervised import Config, Supervised
+from repflow.randomness.draws import Draw
 from repflow.training import Trained
+from repflow.training.contract import Losses
 
 Run = Callable[..., Trained]
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
@@ -227,7 +227,7 @@ def test_no_steps_leave_the_weights(run: Run, method: Supervised) -> None:
 
 
 def test_a_stream_without_images_is_named(method: Supervised, fabric: Any, rows: dict[str, Any]) -> None:
-    from repflow.data.rows import Rows
+    from repflow.data.read.rows import Rows
     from repflow.training import TrainingConfig, train
 
     full = rows["labelled"]

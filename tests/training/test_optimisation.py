@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from repflow.semisup.supervised import Supervised
+from repflow.methods.semisup.supervised import Supervised
 from repflow.training.config import OptimizerConfig, ScheduleConfig
 from repflow.training.optimisation import build_optimizer, rate_factor, set_rate
 

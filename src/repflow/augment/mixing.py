@@ -16,7 +16,7 @@ from torch import Tensor
 
 from repflow.augment.rows import beside
 from repflow.augment.texture import erase
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, Positive, parameters
 
 Mixed = tuple[Tensor, Tensor]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from repflow.augment.rows import beside
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, NonNegative, Positive, parameters
 
 

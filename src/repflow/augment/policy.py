@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import operations as ops
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 
 AnyOperation = Annotated[
     ops.RandomResizedCrop

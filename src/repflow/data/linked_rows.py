@@ -9,7 +9,7 @@ import pandas as pd
 
 from repflow.data.duplicates import components, equal_pairs, near_pairs
 from repflow.data.store import NO_LABEL
-from repflow.randomness import derive
+from repflow.randomness.seeds import derive
 
 TRAIN, VALIDATION, TEST, EXCLUDED, OPEN = range(5)
 """Places, before training is parted into labelled and unlabelled. OPEN is not decided yet."""

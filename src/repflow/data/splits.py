@@ -25,7 +25,7 @@ import pandas as pd
 from pydantic import Field
 
 from repflow.data.linked_rows import EXCLUDED, OPEN, TEST, TRAIN, VALIDATION, LinkedRows, gather, rank
-from repflow.data.rows import Side
+from repflow.data.read.rows import Side
 from repflow.data.store import NO_LABEL
 from repflow.errors import DataError
 from repflow.schema import Count, parameters

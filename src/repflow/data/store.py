@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repflow.atomic import writing
 from repflow.errors import DataError
+from repflow.files import writing
 
 NO_LABEL = -1
 

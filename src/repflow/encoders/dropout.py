@@ -6,7 +6,7 @@ Overfitting. JMLR 2014.
 
 from torch import Tensor, nn
 
-from repflow.draw import layers_draw
+from repflow.randomness.draws import layers_draw
 
 
 class Dropout(nn.Module):

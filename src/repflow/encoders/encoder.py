@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repflow.data.selection import Images
+from repflow.data.read.memory_mapped import Images
 from repflow.errors import ParameterError
 
 

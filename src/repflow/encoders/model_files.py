@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from repflow.atomic import writing
 from repflow.encoders.build import EncoderConfig, build_encoder
 from repflow.encoders.classifier import Classifier, HeadConfig, build_head
 from repflow.encoders.encoder import Encoder
 from repflow.errors import DataError, ParameterError
+from repflow.files import writing
 from repflow.schema import build
 
 M = TypeVar("M", bound=nn.Module)

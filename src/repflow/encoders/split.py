@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from repflow.augment.color_spaces import lab_to_rgb, rgb_to_lab
 from repflow.encoders.convolutional import SmallConfig, small
 from repflow.encoders.encoder import Encoder, Pooled
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.errors import ParameterError
-from repflow.lab import lab_to_rgb, rgb_to_lab
 from repflow.schema import parameters
 
 Half = Annotated[SmallConfig | ResNetConfig, Field(discriminator="name")]

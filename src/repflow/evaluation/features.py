@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repflow.data.batches import as_float
-from repflow.data.selection import Images
+from repflow.data.read.batches import as_float
+from repflow.data.read.memory_mapped import Images
 from repflow.encoders import Classifier, Encoder
 
 

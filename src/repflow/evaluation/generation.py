@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repflow.data.selection import Images
-from repflow.draw import Draw, seeded
+from repflow.data.read.memory_mapped import Images
 from repflow.encoders import Encoder, build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.evaluation.features import encode
 from repflow.evaluation.frechet import fitted, frechet_distance
-from repflow.randomness import numpy_generator
+from repflow.randomness.draws import Draw, seeded
+from repflow.randomness.seeds import numpy_generator
 
 _AT_ONCE = 256
 _MOST = 4096

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repflow.data.selection import Images
+from repflow.data.read.memory_mapped import Images
 from repflow.evaluation.features import in_parts
 
 _AT_ONCE = 256

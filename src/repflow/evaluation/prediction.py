@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from repflow.data.resizing import Form
-from repflow.data.sources.files import File, decode_files, read_content
-from repflow.data.sources.folder import find_files
+from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.sources.files import File, decode_files, read_content
+from repflow.data.ingest.sources.folder import find_files
 from repflow.encoders import Classifier
 from repflow.encoders.model_files import load_classifier
 from repflow.errors import DataError

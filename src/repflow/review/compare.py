@@ -4,8 +4,8 @@ import json
 import logging
 from pathlib import Path
 
-from repflow.atomic import writing
 from repflow.errors import RepflowError
+from repflow.files import writing
 from repflow.review.comparison import Comparison, as_json, compare
 from repflow.review.markdown import render
 from repflow.review.record import OutOfDate, stale_stages
@@ -78,7 +78,7 @@ def _pictures(comparison: Comparison, folder: Path) -> dict[str, list[str]]:
     if len(comparison.base) > 1:
         log.info("pictures are drawn of one revision against one; of several there are none")
         return {}
-    from repflow.review.pictures import write_pictures
+    from repflow.review.figures import write_pictures
 
     return write_pictures(comparison.base[0], comparison.head[0], folder)
 

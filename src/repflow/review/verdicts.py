@@ -21,7 +21,7 @@ from enum import StrEnum
 import numpy as np
 
 from repflow.evaluation.intervals import Interval, percentile_interval, resampled_means
-from repflow.randomness import numpy_generator
+from repflow.randomness.seeds import numpy_generator
 
 CONFIDENCE = 0.95
 _RESAMPLES = 2000

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repflow.atomic import writing
 from repflow.errors import ParameterError, RepflowError
+from repflow.files import writing
 from repflow.runs.message import run_message
 from repflow.runs.repository import PREFIX, Repository, check_author, git, open_repository, push_remote
 
@@ -253,7 +253,7 @@ def _prepare(run: Run) -> None:
 
 def _compose(run: Run) -> None:
     """Write the worktree's params.yaml by its own code."""
-    code = "from repflow.cli import app; app()"
+    code = "from repflow.cli.app import app; app()"
     command = [sys.executable, "-c", code, "compose", "--", *run.overrides]
     done = subprocess.run(
         command, cwd=run.folder, env={**os.environ, **run.environment}, capture_output=True, text=True

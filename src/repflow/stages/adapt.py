@@ -1,6 +1,6 @@
 """adapt@METHOD: a classifier for the target, from the source's labels and the target's images."""
 
-from repflow.data.rows import TRAINING, pooled
+from repflow.data.read.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
 from repflow.stages.cost import recorded

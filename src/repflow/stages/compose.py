@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from repflow.atomic import writing
 from repflow.errors import ParameterError
+from repflow.files import writing
 from repflow.schema import build
 from repflow.stages.parameters import check_sections
 from repflow.stages.paths import PARAMETERS
@@ -90,14 +90,14 @@ def check(whole: Any) -> None:
 
 def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
     """Key and check of every section, each read with the type that its stage reads it with."""
-    from repflow.augment import PolicyConfig
+    from repflow.augment.policy import PolicyConfig
     from repflow.data.checks import ValidateConfig
-    from repflow.data.ingestion import DataConfig
+    from repflow.data.ingest.ingestion import DataConfig
     from repflow.data.splits import SplitConfig
     from repflow.encoders import EncoderConfig
-    from repflow.evaluation.judgement import EvaluateConfig
+    from repflow.evaluation.classification import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
-    from repflow.hardware import HardwareConfig
+    from repflow.hardware.devices import HardwareConfig
     from repflow.stages.learning import RuntimeConfig, check_method
     from repflow.stages.reporting.config import ReportConfig
     from repflow.stages.searching.config import TuneConfig

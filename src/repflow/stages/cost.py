@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from repflow.atomic import writing
+from repflow.files import writing
 from repflow.stages import paths
 from repflow.stages.energy import EnergyMeter
 from repflow.training.cost import Cost, Meter

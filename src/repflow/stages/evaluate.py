@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from repflow.atomic import writing
-from repflow.data.rows import Domain, Rows, Side
+from repflow.data.read.rows import Domain, Rows, Side
 from repflow.encoders.model_files import load_classifier, was_skipped
 from repflow.errors import DataError
 from repflow.evaluation.calibration import reliability
+from repflow.evaluation.classification import Comparison, EvaluateConfig, recalls, scores
 from repflow.evaluation.features import probabilities
 from repflow.evaluation.intervals import Interval
-from repflow.evaluation.judgement import Comparison, EvaluateConfig, recalls, scores
-from repflow.hardware import HardwareConfig, device_for_inference
-from repflow.randomness import numpy_generator
+from repflow.files import writing
+from repflow.hardware.devices import HardwareConfig, device_for_inference
+from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain, write_metrics

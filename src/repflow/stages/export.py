@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from repflow.atomic import writing
 from repflow.encoders.model_files import load_classifier
 from repflow.errors import DataError, ParameterError
+from repflow.files import writing
 
 TOLERANCE = 1e-4
 """The largest difference of a probability between PyTorch and ONNX Runtime that is borne."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from repflow.data.rows import Domain, Rows, Side
+from repflow.data.read.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
 from repflow.stages.cost import recorded

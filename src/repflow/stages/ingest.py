@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from repflow.data.ingestion import DataConfig, ingest
+from repflow.data.ingest.ingestion import DataConfig, ingest
 from repflow.stages import parameters, paths
 
 

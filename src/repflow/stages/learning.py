@@ -12,25 +12,26 @@ from pydantic import Field
 from torch import nn
 
 import repflow
-from repflow.data.batches import as_float
-from repflow.data.rows import Domain, Rows
-from repflow.data.selection import Images
-from repflow.draw import seeded
+from repflow.data.read.batches import as_float
+from repflow.data.read.memory_mapped import Images
+from repflow.data.read.rows import Domain, Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
 from repflow.errors import ParameterError
-from repflow.hardware import HardwareConfig, prepare
-from repflow.method import Method, find_method, introduction
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.registry import find_method, introduction
+from repflow.randomness.draws import seeded
 from repflow.schema import Positive, build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import Trained, TrainingConfig, train
+from repflow.training.best_weights import Observe
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.contract import Method
 from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
-from repflow.training.keeper import Observe
 
 
 @parameters

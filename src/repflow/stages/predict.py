@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from repflow.atomic import writing
 from repflow.errors import DataError
 from repflow.evaluation.prediction import Prediction, predict
+from repflow.files import writing
 from repflow.stages.tabular import as_csv, as_json, as_table
 
 COLUMNS = ("path", "label", "probability", "reason")

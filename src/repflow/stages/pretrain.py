@@ -1,14 +1,14 @@
 """pretrain: learn an encoder from images without labels."""
 
-from repflow.data.rows import TRAINING, Side, pooled
+from repflow.data.read.rows import TRAINING, Side, pooled
 from repflow.encoders.model_files import save_model
 from repflow.evaluation.generation import generation_scores
-from repflow.evaluation.pictures import sheets
+from repflow.evaluation.image_grids import sheets
 from repflow.stages import paths
 from repflow.stages.cost import recorded
+from repflow.stages.image_grids import write_sheets
 from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
 from repflow.stages.project import open_project_domain
-from repflow.stages.sheets import write_sheets
 
 
 def run() -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from repflow.data.rows import TRAINING, Domain, Rows, Side
-from repflow.draw import seeded
+from repflow.data.read.rows import TRAINING, Domain, Rows, Side
 from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder, read_description
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.intervals import percentile_interval, resampled_means
 from repflow.evaluation.probes import Features, ProbeConfig, Readings, fit_probes, read_probes
-from repflow.hardware import HardwareConfig, device_for_inference
-from repflow.randomness import derive, numpy_generator
+from repflow.hardware.devices import HardwareConfig, device_for_inference
+from repflow.randomness.draws import seeded
+from repflow.randomness.seeds import derive, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, seed
 from repflow.stages.project import open_project_domain, write_metrics

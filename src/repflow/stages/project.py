@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repflow.atomic import writing
-from repflow.data.rows import Domain, open_domain
+from repflow.data.read.rows import Domain, open_domain
+from repflow.files import writing
 from repflow.schema import Positive
 from repflow.stages import paths
 from repflow.stages.parameters import read

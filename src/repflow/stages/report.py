@@ -1,7 +1,7 @@
 """report: metrics, curves and pictures on one page, as Markdown and as HTML."""
 
-from repflow.atomic import writing
-from repflow.hardware import HardwareConfig, use_threads
+from repflow.files import writing
+from repflow.hardware.devices import HardwareConfig, use_threads
 from repflow.stages import paths
 from repflow.stages.parameters import read
 from repflow.stages.reporting.compose import compose

@@ -6,10 +6,10 @@ import logging
 import numpy as np
 import pandas as pd
 
-from repflow.atomic import writing
-from repflow.data.rows import Side
+from repflow.data.read.rows import Side
 from repflow.data.splits import SplitConfig, make_splits
 from repflow.data.store import open_store
+from repflow.files import writing
 from repflow.stages import parameters
 from repflow.stages.paths import METRICS, SPLITS, STORES
 from repflow.stages.project import write_metrics

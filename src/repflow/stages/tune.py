@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import repflow
-from repflow.atomic import writing
-from repflow.data.rows import Side
+from repflow.data.read.rows import Side
 from repflow.errors import DataError
-from repflow.randomness import derive
+from repflow.files import writing
+from repflow.randomness.seeds import derive
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.stages.searching.config import Further, SearchConfig, TuneConfig
+from repflow.stages.searching.figures import draw_history, draw_importance
 from repflow.stages.searching.journal import held
 from repflow.stages.searching.objectives import accuracy, best_trial, front
-from repflow.stages.searching.pictures import draw_history, draw_importance
 from repflow.stages.searching.space import Point, Space, check_space, read_space
 from repflow.stages.searching.study import Search
 from repflow.stages.searching.trial import open_trials

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from repflow.atomic import writing
 from repflow.data.checks import Check, ValidateConfig, checks, tables
 from repflow.data.store import Store, open_store
 from repflow.errors import ValidationFailed
+from repflow.files import writing
 from repflow.stages import parameters
 from repflow.stages.paths import METRICS, PARAMETERS, REPORTS, STORES
 from repflow.stages.project import write_metrics

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from repflow.atomic import writing
+from repflow.files import writing
 from repflow.schema import Count, Positive, parameters
 
 log = logging.getLogger("repflow")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from repflow.atomic import writing
+from repflow.files import writing
 
 Curve = list[dict[str, float]]
 """Points in the order of their steps; each has a `step`."""

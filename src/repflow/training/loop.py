@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from repflow.data.batches import Batches, Stream
-from repflow.data.rows import Rows
-from repflow.draw import Draw
+from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.rows import Rows
 from repflow.errors import Diverged, Interrupted, ParameterError
-from repflow.method import Losses, Method
+from repflow.randomness.draws import Draw
+from repflow.training.best_weights import Keeper, Observe, Trained, Validate
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
+from repflow.training.compilation import make_fast
 from repflow.training.config import TrainingConfig
+from repflow.training.contract import Losses, Method
 from repflow.training.cost import Meter
-from repflow.training.fast import make_fast
 from repflow.training.interruption import Interruption
-from repflow.training.keeper import Keeper, Observe, Trained, Validate
-from repflow.training.learners import Learners
 from repflow.training.optimisation import averaged, rate_factor
+from repflow.training.player_optimizers import Learners
 from repflow.training.progress import Progress
 from repflow.training.ranks import check_shares, synchronise_batch_norm
 

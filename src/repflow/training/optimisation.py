@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from repflow.method import Method
 from repflow.training.config import OptimizerConfig, ScheduleConfig
+from repflow.training.contract import Method
 
 
 def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = False) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ from torch import Tensor
 from repflow.augment.operation import Fractions, Numbers, Operation, Shape
 from repflow.augment.rows import beside
 from repflow.augment.strength import Name, Names, Reach, apply_by_name
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 
 WITHOUT_COLOUR: tuple[Name, ...] = (

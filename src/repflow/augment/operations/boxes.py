@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 
 TRIES = 10
 """Boxes that are drawn for each image; the first that fits is taken."""

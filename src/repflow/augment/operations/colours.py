@@ -8,7 +8,7 @@ from torch import Tensor
 
 from repflow.augment import colour
 from repflow.augment.operation import Bits, Factors, Fractions, Numbers, Operation, Shape
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, NonNegative, parameters
 
 HalfTurn = Annotated[float, Field(ge=0, le=0.5)]

@@ -9,8 +9,8 @@ from torch import Tensor
 from repflow.augment import geometry
 from repflow.augment.operation import Fractions, Numbers, Operation, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
-from repflow.draw import Draw
 from repflow.errors import ParameterError
+from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegative, parameters
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repflow.augment.operation import Fractions, Numbers, Operation, Shape
 from repflow.augment.strength import CHANGES, Names, Reach, apply_by_name
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 
 

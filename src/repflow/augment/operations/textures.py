@@ -7,7 +7,7 @@ from torch import Tensor
 from repflow.augment import texture
 from repflow.augment.operation import Factors, Fractions, Numbers, Operation, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
-from repflow.draw import Draw
+from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, parameters
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from repflow.augment import Policy, PolicyConfig
-from repflow.data.rows import TRAINING, Side
-from repflow.randomness import numpy_generator
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.rows import TRAINING, Side
+from repflow.randomness.seeds import numpy_generator
 from repflow.schema import build
 from repflow.stages import paths
 from repflow.stages.parameters import read_raw

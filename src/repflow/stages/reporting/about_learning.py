@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from repflow.data.rows import Side
+from repflow.data.read.rows import Side
 from repflow.encoders.model_files import load_encoder
 from repflow.evaluation.features import encode
-from repflow.randomness import derive, numpy_generator
+from repflow.randomness.seeds import derive, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read_raw
-from repflow.stages.reporting.about_pictures import pretraining_pictures
+from repflow.stages.reporting.about_image_grids import pretraining_pictures
 from repflow.stages.reporting.charts import gain_chart, search_chart
 from repflow.stages.reporting.content import (
     Block,

@@ -4,7 +4,7 @@ from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.about_adaptation import adaptation_section
 from repflow.stages.reporting.about_cost import cost_section
 from repflow.stages.reporting.about_data import augmentation_section, images_section
-from repflow.stages.reporting.about_judgement import errors_section, headlines, test_section
+from repflow.stages.reporting.about_evaluation import errors_section, headlines, test_section
 from repflow.stages.reporting.about_learning import finetuning_section, pretraining_section
 from repflow.stages.reporting.about_methods import methods_section
 from repflow.stages.reporting.content import Block, Figures, Report, Section, Table

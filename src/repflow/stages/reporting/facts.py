@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repflow.data.rows import Domain
+from repflow.data.read.rows import Domain
 from repflow.encoders.model_files import was_skipped
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from repflow.augment import Policy
-from repflow.data.batches import as_float
-from repflow.draw import Draw
+from repflow.augment.policy import Policy
+from repflow.data.read.batches import as_float
+from repflow.randomness.draws import Draw
+from repflow.stages.image_grids import as_png, side_by_side
 from repflow.stages.reporting.style import Picture
-from repflow.stages.sheets import as_png, side_by_side
 
 
 def grid_picture(name: str, alt: str, images: np.ndarray, columns: int) -> Picture:

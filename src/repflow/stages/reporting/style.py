@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repflow.atomic import writing
+from repflow.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from repflow.errors import RepflowError
-from repflow.randomness import derive
+from repflow.randomness.seeds import derive
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.journal import open_storage
 from repflow.stages.searching.objectives import accuracy, best_trial, directions

@@ -7,11 +7,11 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from repflow.data.rows import Rows
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier
 from repflow.errors import Diverged
+from repflow.evaluation.classification import scores
 from repflow.evaluation.features import probabilities
-from repflow.evaluation.judgement import scores
 from repflow.stages.finetune import finetuning_rows
 from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
 from repflow.stages.project import open_project_domain

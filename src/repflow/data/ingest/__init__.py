@@ -1,0 +1,1 @@
+"""Ingesting data: sources, decoding, resizing and image facts, up to the store."""

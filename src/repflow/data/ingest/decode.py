@@ -1,0 +1,174 @@
+"""From the bytes of an image file to the pixels that a person would expect to see.
+
+Upright as its EXIF block says; the first frame of an animation; transparent parts on white; 16 bits scaled to 8; CMYK
+and palettes as colours. Colour profiles are not applied.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from repflow.data.ingest.resizing import FILTER, Form, placement
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF")
+"""What Pillow may open, by its own names. What runs another program to be read, such as EPS, is not among them."""
+
+Image.init()  # loads the readers, before threads would do it side by side
+
+MAX_PIXELS = 89_478_485
+"""An image of more pixels (Pillow's own measure of a decompression bomb) is not decoded."""
+
+MAX_BYTES = 2**29
+"""A file of more bytes is not read."""
+
+_ORIENTATION = 0x0112
+
+
+class Undecodable(Exception):
+    """A file is no image that can be shown. The text says why, without paths of the machine."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image in the form of the store.
+
+    Attributes:
+        pixels: uint8 [channels, size, size].
+        width, height: of the original as a person sees it, in pixels.
+        mode: of the original, as Pillow names it.
+        frames: how many it has.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    mode: str
+    frames: int
+
+
+def decode(content: bytes | Image.Image, form: Form) -> Decoded:
+    """Bring one image file, or an image that Pillow has opened, into the form of the store.
+
+    Raises:
+        Undecodable: it cannot be decoded.
+    """
+    with _opened(content) as image:
+        mode, frames, size = image.mode, _frames(image), image.size
+        _draft(image, form)
+        orientation = _load(image)
+        upright = ImageOps.exif_transpose(image) if orientation > 1 else image
+        pixels = _resized(_plain(upright, form.channels), form)
+    width, height = size[::-1] if orientation >= 5 else size
+    return Decoded(pixels, width, height, mode, frames)
+
+
+def decode_whole(content: bytes, longest: int) -> np.ndarray:
+    """Decode one image in colour at its own size, or shrunk to `longest` pixels along its longer side.
+
+    Returns:
+        uint8 [3, height, width].
+
+    Raises:
+        Undecodable: it cannot be decoded.
+    """
+    with _opened(content) as image:
+        upright = ImageOps.exif_transpose(image) if _load(image) > 1 else image
+        plain = _plain(upright, 3)
+        plain.thumbnail((longest, longest), FILTER)
+        return np.asarray(plain).transpose(2, 0, 1)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence Pillow's warnings about files that are odd but readable. Not for use inside threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _opened(content: bytes | Image.Image) -> Iterator[Image.Image]:
+    if content == b"":
+        raise Undecodable("the file is empty")
+    try:
+        with content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Undecodable(_too_large(f"{image.width}x{image.height} pixels"))
+            yield image
+    except (Undecodable, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise Undecodable(_too_large("a decompression bomb")) from None
+    except UnidentifiedImageError:
+        raise Undecodable("not an image of a kind that can be read") from None
+    except Exception as error:  # readers of damaged files raise whatever comes
+        text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", str(error)) or type(error).__name__
+        raise Undecodable(f"damaged: {text}") from None
+
+
+def _too_large(what: str) -> str:
+    return f"{what}, more than the {MAX_PIXELS:,} pixels that are allowed"
+
+
+def _frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the later frames are damaged, which does not hurt the first
+        return 1
+
+
+def _draft(image: Image.Image, form: Form) -> None:
+    """Have a JPEG decoded at a fraction of its size, yet at twice what is needed, in a fraction of the time."""
+    (left, top, right, bottom), (width, height) = placement(*image.size, form.size, form.resize)
+    needed = (2 * width * image.width / (right - left), 2 * height * image.height / (bottom - top))
+    image.draft(None, (int(needed[0]) + 1, int(needed[1]) + 1))
+
+
+def _load(image: Image.Image) -> int:
+    """Decode, and tell the orientation from 1 (upright) to 8; 5 and above lie on their side."""
+    image.load()
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block does not hurt the image
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """The image as 8-bit grey or colour."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    elif image.has_transparency_data:
+        image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit or floating-point grey, scaled to 8 bits."""
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if not np.isfinite(values).all() or low < 0 or high > 255:
+            raise Undecodable("floating-point values outside 0 to 1 and 0 to 255")
+        return Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))
+    if low < 0 or high > 65535:
+        raise Undecodable("32-bit values outside 0 to 65535")
+    return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _resized(image: Image.Image, form: Form) -> np.ndarray:
+    box, (width, height) = placement(*image.size, form.size, form.resize)
+    pixels = np.asarray(image.resize((width, height), FILTER, box=box)).reshape(height, width, form.channels)
+    if (height, width) != (form.size, form.size):
+        top, left = (form.size - height) // 2, (form.size - width) // 2
+        canvas = np.zeros((form.size, form.size, form.channels), np.uint8)
+        canvas[top : top + height, left : left + width] = pixels
+        pixels = canvas
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))

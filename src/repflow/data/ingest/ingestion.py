@@ -1,0 +1,147 @@
+"""From a source to a store: every image in one form, with its facts beside it."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from repflow.data.ingest.facts import grey, image_facts
+from repflow.data.ingest.resizing import Form, Resize, resize_batch
+from repflow.data.ingest.sources import SourceConfig
+from repflow.data.ingest.sources.contract import Request, in_order
+from repflow.data.store import NO_LABEL, write_store
+from repflow.errors import DataError
+from repflow.schema import parameters
+
+_UNKNOWN = {"sha256": None, "phash": 0, "dhash": 0}
+"""What stands in the place of a fact about an unreadable image, where it is not -1."""
+
+log = logging.getLogger("repflow")
+
+
+@parameters
+class Reads:
+    """What DVC looks at to tell whether the images of a domain have changed: a file or folder, relative to the project.
+
+    No code reads this but dvc.yaml, which makes each a dependency of `ingest`.
+    """
+
+    source: str
+    target: str
+
+
+@parameters
+class DataConfig:
+    """Where the images of both domains come from, and the form that they take.
+
+    Attributes:
+        size: side of every stored image, in pixels.
+        channels: 3 (red, green, blue) or 1 (grey).
+        resize: what becomes of an image that is not square: "crop" keeps the middle, "pad" keeps all of it on black,
+            "stretch" distorts it.
+        reads: what the images depend on outside of the parameters.
+        root: the folder where the relative paths of the sources start; relative to the project, or absolute.
+        source: the domain with labels.
+        target: the domain to adapt to; `{kind: none}` where there is none.
+    """
+
+    size: Annotated[int, Field(ge=8, le=512)]
+    channels: Literal[1, 3]
+    resize: Resize
+    source: SourceConfig
+    target: SourceConfig
+    root: str = "."
+    reads: Reads | None = None
+
+    @property
+    def form(self) -> Form:
+        return Form(self.size, self.channels, self.resize)
+
+
+def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path) -> None:
+    """Read one domain and write its store.
+
+    Args:
+        config: what to read.
+        domain: "source" or "target".
+        seed: of whatever the source draws at random.
+        root: where the relative paths of the source start.
+        folder: where the store goes.
+
+    Raises:
+        DataError: the source cannot be read, or no image of it can.
+        StorageError: the store cannot be written.
+    """
+    started = time.perf_counter()
+    source = getattr(config, domain)
+    collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}"))
+    images = in_form(collected.images, config.form)
+    manifest, classes = describe(collected.listing, images)
+    _check_readable(manifest, domain)
+    write_store(folder, images, manifest, classes, {"seed": seed, "source": without_places(dataclasses.asdict(source))})
+    _report(domain, manifest, len(images), time.perf_counter() - started)
+
+
+def in_form(images: np.ndarray, form: Form) -> np.ndarray:
+    """Bring images uint8 [N, 1 or 3, height, width] to the form of the store."""
+    images = resize_batch(images, form.size, form.resize)
+    if images.shape[1] == form.channels:
+        return np.ascontiguousarray(images)
+    return grey(images)[:, None] if form.channels == 1 else np.repeat(images, 3, axis=1)
+
+
+def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The manifest of a listing and its images, and the classes in their order."""
+    classes = tuple(in_order(listing["given_class"].dropna()))
+    position = {name: number for number, name in enumerate(classes)}
+    label = listing["given_class"].map(position).fillna(NO_LABEL).astype("int64")
+    rows = listing["index"].to_numpy(np.int64)
+    readable = rows >= 0
+    manifest = listing.assign(label=label)
+    for name, facts in image_facts(images).items():
+        column = np.full(len(listing), _UNKNOWN.get(name, -1), object if facts.dtype.kind == "U" else facts.dtype)
+        column[readable] = facts[rows[readable]]
+        manifest[name] = column
+    return manifest, classes
+
+
+def without_places(values: Any) -> Any:
+    """Plain values with every path cut to its last part, so that a store does not tell where it was made."""
+    if isinstance(values, Mapping):
+        return {key: without_places(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [without_places(value) for value in values]
+    return PurePath(values).name if isinstance(values, str) and "/" in values else values
+
+
+def _check_readable(manifest: pd.DataFrame, domain: str) -> None:
+    if domain == "source" and manifest.empty:
+        raise DataError("data.source: has no images; only the target may be `kind: none`")
+    bad = manifest[manifest["index"] < 0]
+    if len(manifest) and len(bad) == len(manifest):
+        first = bad.iloc[0]
+        message = (
+            f"data.{domain}: none of {len(bad):,} files can be read; the first, {first['path']}: {first['reason']}"
+        )
+        raise DataError(message)
+
+
+def _report(domain: str, manifest: pd.DataFrame, count: int, seconds: float) -> None:
+    bad = manifest[manifest["index"] < 0]
+    rate = count / max(seconds, 1e-9)
+    log.info(
+        "ingest@%s: %s images in %.1f s (%s images/s), %d unreadable",
+        domain,
+        f"{count:,}",
+        seconds,
+        f"{rate:,.0f}",
+        len(bad),
+    )
+    for row in bad.head(5).itertuples():
+        log.warning("ingest@%s: %s: %s", domain, row.path, row.reason)

@@ -1,0 +1,19 @@
+"""Where images come from: one module per kind, each with the class that its parameters become."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from repflow.data.ingest.sources.archive import Archive
+from repflow.data.ingest.sources.blended import Blended
+from repflow.data.ingest.sources.digits import Digits
+from repflow.data.ingest.sources.folder import Folder
+from repflow.data.ingest.sources.idx import Idx
+from repflow.data.ingest.sources.nothing import Nothing
+from repflow.data.ingest.sources.table import Table
+from repflow.data.ingest.sources.torchvision import Torchvision
+
+SourceConfig = Annotated[
+    Digits | Blended | Folder | Archive | Table | Idx | Torchvision | Nothing, Field(discriminator="kind")
+]
+"""Any kind of source, told apart by `kind`."""

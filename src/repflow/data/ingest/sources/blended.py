@@ -1,0 +1,114 @@
+"""Digits on photos: the recipe of MNIST-M, for any foreground and any photos.
+
+Ganin et al. Domain-Adversarial Training of Neural Networks. JMLR 2016, section 5.2.4.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from repflow.data.ingest.sources.archive import Archive
+from repflow.data.ingest.sources.contract import Collected, Request
+from repflow.data.ingest.sources.digits import Digits
+from repflow.data.ingest.sources.folder import Folder
+from repflow.data.ingest.sources.idx import Idx
+from repflow.data.ingest.sources.photos import Photos
+from repflow.data.ingest.sources.table import Table
+from repflow.data.ingest.sources.torchvision import Torchvision
+from repflow.errors import DataError
+from repflow.randomness.seeds import numpy_generator
+from repflow.schema import Count, parameters
+
+Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
+"""Any source but a blend itself."""
+
+
+@parameters
+class Blended:
+    """Every image of the foreground as |crop - image|, channel by channel, on a random crop of a random photo.
+
+    Crops have the foreground's own size (28x28 for MNIST), before anything is resized to the store's. Each depends on
+    the seed and on the image's place only.
+
+    Attributes:
+        foreground: where the images come from.
+        photos: what they are blended with.
+        copies: blends of every image, each with a crop of its own. They form one group: a split keeps them together,
+            and an interval does not take them for independent.
+    """
+
+    kind: Literal["blended"]
+    foreground: Foreground
+    photos: Photos
+    copies: Count = 1
+
+    def collect(self, request: Request) -> Collected:
+        """The foreground's images blended, uint8 [N, 3, height, width], with its listing. See `Source`."""
+        front = self.foreground.collect(request)
+        height, width = front.images.shape[2:]
+        photos = [
+            photo for photo in self.photos.photos(request) if photo.shape[1] >= height and photo.shape[2] >= width
+        ]
+        if not photos:
+            raise DataError(
+                f"blended: no photo is as large as the foreground's {width}x{height} pixels; give larger ones"
+            )
+        rows = np.repeat(np.arange(len(front.images)), self.copies)
+        crops = random_crops(photos, len(rows), (height, width), request)
+        return Collected(blend(crops, front.images[rows]), copied(front.listing, self.copies).assign(mode="RGB"))
+
+
+def copied(listing: pd.DataFrame, copies: int) -> pd.DataFrame:
+    """The listing of images of which there are `copies` below one another; unreadable files stand in it once.
+
+    The copies' paths end in "#1", "#2" and so on. They form the group that the image had, else one named by its path.
+    """
+    if copies == 1:
+        return listing
+    times = np.where(listing["index"] >= 0, copies, 1)
+    rows = listing.loc[listing.index.repeat(times)]
+    number = rows.groupby(level=0).cumcount()
+    readable = rows["index"] >= 0
+    return rows.assign(
+        path=rows["path"].where(~readable, rows["path"] + "#" + (number + 1).astype(str)),
+        group=rows["group"].fillna(rows["path"]),
+        index=rows["index"].where(~readable, rows["index"] * copies + number),
+    ).reset_index(drop=True)
+
+
+def random_crops(photos: list[np.ndarray], count: int, shape: tuple[int, int], request: Request) -> np.ndarray:
+    """Cut `count` crops: a photo is drawn, then a place in it, both uniformly.
+
+    Args:
+        photos: uint8 [3, h, w] each, none smaller than a crop.
+        count: how many crops.
+        shape: height and width of a crop.
+        request: gives the seed and the stream of the draws.
+
+    Returns:
+        uint8 [count, 3, height, width].
+    """
+    drawn = numpy_generator(request.seed, f"{request.stream}/crops").random((count, 3))
+    chosen = (drawn[:, 0] * len(photos)).astype(int)
+    crops = np.empty((count, 3, *shape), np.uint8)
+    for number, photo in enumerate(photos):
+        wanted = np.flatnonzero(chosen == number)
+        places = np.lib.stride_tricks.sliding_window_view(photo, shape, axis=(1, 2))
+        rows = (drawn[wanted, 1] * places.shape[1]).astype(int)
+        columns = (drawn[wanted, 2] * places.shape[2]).astype(int)
+        crops[wanted] = places[:, rows, columns].transpose(1, 0, 2, 3)
+    return crops
+
+
+def blend(crops: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """|crop - image|, channel by channel.
+
+    Args:
+        crops: uint8 [N, 3, height, width].
+        images: uint8 [N, 1 or 3, height, width].
+    """
+    brighter: np.ndarray = np.maximum(crops, images)
+    brighter -= np.minimum(crops, images)  # what is taken away is never more, so that nothing wraps around
+    return brighter

@@ -1,0 +1,1 @@
+"""Reading a store: the rows of a split, memory-mapped images, batches."""

@@ -1,0 +1,1 @@
+"""Hardware: devices and precision, the CPU's instructions and threads, launchers."""

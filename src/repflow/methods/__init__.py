@@ -1,0 +1,1 @@
+"""Methods: one module a method, one folder a family; what several of them share is in `parts`."""

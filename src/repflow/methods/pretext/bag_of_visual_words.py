@@ -1,0 +1,141 @@
+"""Bag of visual words: tell from a perturbed image which visual words the clean one is made of.
+
+Gidaris, Bursuc, Komodakis, Pérez, Cord. Learning Representations by Predicting Bags of Visual Words. CVPR 2020; words
+are counted softly as in Gidaris et al. OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning.
+CVPR 2021.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches, Stream
+from repflow.encoders import Encoder
+from repflow.encoders.encoder import Pooled
+from repflow.errors import ParameterError
+from repflow.methods.parts.shared_encoder import on_shared
+from repflow.methods.pretext import rotation
+from repflow.randomness.draws import Draw
+from repflow.randomness.seeds import derive
+from repflow.schema import Count, Fraction, Positive, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """The parameters of the bag of visual words.
+
+    Attributes:
+        augment: the policy that makes the clean image, and the one that is turned in the first phase.
+        perturb: the policy that the clean image goes through before the encoder sees it.
+        bootstrap: share of training that foretells rotations, before the words are made.
+        words: in the vocabulary.
+        images: whose feature maps the words are sought in.
+        softness: temperature of a place's choice of words, in mean squared distances to the nearest word.
+    """
+
+    perturb: PolicyConfig
+    augment: PolicyConfig = ()
+    bootstrap: Fraction = 0.4
+    words: Count = 2048
+    images: Count = 4096
+    softness: Positive = 0.1
+
+
+class BagOfVisualWords(EncoderMethod):
+    """The encoder below a head for rotations, then, as the frozen bootstrap network, below one for words.
+
+    The encoder goes on from the bootstrap network's weights, where the paper begins anew.
+    """
+
+    streams = ("unlabelled",)
+    vocabulary: Tensor
+    spread: Tensor
+    progress: Tensor
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        if not isinstance(encoder.body, Pooled):
+            raise ParameterError("encoder: bag_of_visual_words needs feature maps: small, resnet18 or resnet50")
+        self.config = config
+        self.augment, self.perturb = Policy(config.augment), Policy(config.perturb)
+        self.rotation = on_shared(rotation.Rotation, rotation.Config(config.augment), encoder)
+        self.bootstrap = copy.deepcopy(encoder).requires_grad_(False)
+        self.head = nn.Linear(encoder.width, config.words, bias=False)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))  # the paper's γ
+        self.register_buffer("vocabulary", torch.zeros(config.words, encoder.width))
+        self.register_buffer("spread", torch.zeros(()))  # mean squared distance to the nearest word; 0 before words
+        self.register_buffer("progress", torch.zeros(()))  # of training, at the last step
+        self._let_learn()
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the first phase is over."""
+        return bool(self.spread > 0)
+
+    def _let_learn(self) -> None:
+        """The heads learn in their own phase alone."""
+        self.rotation.requires_grad_(not self.has_words)
+        self.head.requires_grad_(self.has_words)
+        self.sharpness.requires_grad_(self.has_words)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take up the state, and its phase."""
+        keys = super().load_state_dict(state_dict, strict, assign)
+        self._let_learn()
+        return keys
+
+    def train(self, mode: bool = True) -> Self:
+        """The bootstrap network stays in evaluation mode."""
+        super().train(mode)
+        self.bootstrap.eval()
+        return self
+
+    def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Once the first phase is over, freeze the encoder as the bootstrap network and make its words."""
+        if not self.has_words and self.progress >= self.config.bootstrap:
+            self.bootstrap.load_state_dict(self.encoder.state_dict())
+            self.make_words(streams["unlabelled"], draw)
+            self._let_learn()
+
+    def make_words(self, stream: Stream, draw: Draw) -> None:
+        """The words are the centres of k-means on the feature maps of some images, place by place."""
+        from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits
+
+        rows = draw.order(len(stream))[: self.config.images].cpu()
+        places = torch.cat([self.places(stream.take(part).images).flatten(0, 1) for part in rows.split(512)])
+        if len(places) < self.config.words:
+            raise ParameterError(f"settings.words: {self.config.words} are too many; there are {len(places)} places")
+        seed = derive(draw.seed, draw.name, draw.step) % 2**32
+        with threadpool_limits(1):  # threads add up their sums in any order, which can turn a tie
+            found = KMeans(self.config.words, n_init=1, max_iter=50, random_state=seed).fit(places.cpu().numpy())
+        self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
+        self.spread.fill_(max(found.inertia_ / len(places), 1e-12))
+
+    def places(self, images: Tensor) -> Tensor:
+        """The bootstrap network's features of each place [B, h x w, width]."""
+        return self.bootstrap.maps(images).flatten(2).transpose(1, 2)
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Cross-entropy of the rotation first, then with the histogram of words."""
+        self.progress.fill_(batch.progress)
+        if not self.has_words:
+            return self.rotation.losses(batch, draw)
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
+        with torch.no_grad():
+            histogram = self.histogram(self.places(images))  # [B, words]
+        features = self.encoder(self.perturb(images, draw.stream("perturb")))  # [B, width]
+        logits = self.sharpness * F.linear(F.normalize(features), F.normalize(self.head.weight))  # [B, words]
+        right = (logits.argmax(1) == histogram.argmax(1)).float().mean()  # under the name that rotations are told by
+        return Losses(F.cross_entropy(logits, histogram), {"accuracy": right})
+
+    def histogram(self, places: Tensor) -> Tensor:
+        """How much of each word is in the places [B, P, width] of an image: [B, words], every row sums to 1."""
+        far = torch.cdist(places.to(self.vocabulary), self.vocabulary).square()  # [B, P, words]
+        return (-far / (self.config.softness * self.spread)).softmax(dim=2).mean(dim=1)

@@ -1,0 +1,64 @@
+"""Barlow Twins: the features of two views agree one by one, and no two features say the same.
+
+Zbontar, Jing, Misra, LeCun, Deny. Barlow Twins: Self-Supervised Learning via Redundancy Reduction. ICML 2021.
+"""
+
+import torch
+from lightly.loss import BarlowTwinsLoss
+from lightly.models.modules.heads import ProjectionHead
+from lightly.utils.dist import gather, world_size
+from torch import nn
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, Positive, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """The parameters of Barlow Twins.
+
+    Attributes:
+        augment: the policy of the first view.
+        second: the policy of the second.
+        redundancy: weight of the correlations between different features, the paper's lambda.
+        hidden: width of the projection head's two hidden layers.
+        projection: width of the projections.
+    """
+
+    augment: PolicyConfig
+    second: PolicyConfig
+    redundancy: Positive = 0.005
+    hidden: Count = 512
+    projection: Count = 512
+
+
+class BarlowTwins(EncoderMethod):
+    """The encoder below a projection head, whose last layer has no bias, as the batch's mean is taken away after it."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.policies = Policy(config.augment), Policy(config.second)
+        self.projection_head = ProjectionHead(
+            [
+                (encoder.width, config.hidden, nn.BatchNorm1d(config.hidden), nn.ReLU()),
+                (config.hidden, config.hidden, nn.BatchNorm1d(config.hidden), nn.ReLU()),
+                (config.hidden, config.projection, None, None, False),
+            ]
+        )
+        self.correlation = BarlowTwinsLoss(config.redundancy)
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """How far the correlations between the two views' features are from the identity matrix."""
+        images = batch["unlabelled"].images  # [B, C, H, W]
+        views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
+        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
+        projections = [self.projection_head(each) for each in features]  # [B, projection] each
+        if world_size() > 1:  # lightly's own gathering takes each process's mean and variance for the whole batch's
+            projections = [torch.cat(gather(each)) for each in projections]
+        return Losses(self.correlation(*projections))

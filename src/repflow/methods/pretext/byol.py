@@ -1,0 +1,67 @@
+"""BYOL: foretell what a slowly moving encoder makes of another view of the image; there are no negatives.
+
+Grill et al. Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning. NeurIPS 2020.
+"""
+
+import torch
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.methods.parts.momentum import MomentumNetwork, cosine_momentum
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, Fraction, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """BYOL's parameters.
+
+    Attributes:
+        augment: the policy of the first view.
+        second: the policy of the second.
+        hidden: width of the heads' hidden layers.
+        projection: width of the projections.
+        momentum: of the target network at the start of training; it rises to 1 along a cosine.
+    """
+
+    augment: PolicyConfig
+    second: PolicyConfig
+    hidden: Count = 256
+    projection: Count = 64
+    momentum: Fraction = 0.99
+
+
+class BYOL(EncoderMethod):
+    """The online network, of encoder, projection head and prediction head; and the target network, without the last."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.config = config
+        self.policies = Policy(config.augment), Policy(config.second)
+        self.projection_head = BYOLProjectionHead(encoder.width, config.hidden, config.projection)
+        self.prediction_head = BYOLPredictionHead(config.projection, config.hidden, config.projection)
+        self.target = MomentumNetwork(encoder, self.projection_head)
+        self.similarity = NegativeCosineSimilarity()
+        self._progress = 0.0
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Squared distance between unit vectors, 2 - 2 cos: each view's prediction to the other view's target."""
+        images = batch["unlabelled"].images  # [B, C, H, W]
+        views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
+        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
+        first, second = (self.prediction_head(self.projection_head(each)) for each in features)  # [B, projection]
+        target_of_first, target_of_second = (self.target(view) for view in views)
+        self._progress = batch.progress
+        opposed = self.similarity(first, target_of_second) + self.similarity(second, target_of_first)
+        return Losses(4 + 2 * opposed)
+
+    def after_step(self) -> None:
+        """Move the target network."""
+        momentum = cosine_momentum(self.config.momentum, self._progress)
+        self.target.follow(self.encoder, self.projection_head, momentum=momentum)

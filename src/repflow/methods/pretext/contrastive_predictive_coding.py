@@ -1,0 +1,113 @@
+"""Contrastive predictive coding: what the patches above say of those below, told from the patches of other images.
+
+van den Oord, Li, Vinyals. Representation Learning with Contrastive Predictive Coding. arXiv 2018.
+"""
+
+import torch
+import torch.nn.functional as F
+from lightly.utils import dist
+from torch import Tensor, nn
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.errors import ParameterError
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, Fraction, NonNegativeCount, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """The parameters of contrastive predictive coding.
+
+    Attributes:
+        augment: the policy that makes the image.
+        augment_patches: the policy that each patch goes through on its own, so that no colour gives its image away.
+        grid: patches in a row and in a column.
+        patch: side of a patch as a share of the image's; patches overlap where it exceeds 1 / `grid`.
+        layers: of the context network, each of which looks one row further up.
+        skip: rows below the context's that are not foretold, for they overlap it.
+        steps: rows below those that are foretold.
+    """
+
+    augment: PolicyConfig = ()
+    augment_patches: PolicyConfig = ()
+    grid: Count = 7
+    patch: Fraction = 0.25
+    layers: Count = 3
+    skip: NonNegativeCount = 1
+    steps: Count = 3
+
+
+class Context(nn.Module):
+    """Masked convolutions: what comes out at a row depends on this row and those above it alone."""
+
+    def __init__(self, width: int, layers: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(width, width, (2, 3)) for _ in range(layers))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, width, rows, columns] to the same shape."""
+        for convolution in self.convolutions:
+            features = features + convolution(F.pad(F.relu(features), (1, 1, 1, 0)))
+        return features
+
+
+class ContrastivePredictiveCoding(EncoderMethod):
+    """The encoder of patches below the context network, and a linear prediction for each row to come."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        if config.skip + config.steps >= config.grid:
+            raise ParameterError(
+                f"settings.steps: a grid of {config.grid} rows has no row {config.skip + config.steps} below its first;"
+                f" `skip` + `steps` may be at most {config.grid - 1}"
+            )
+        self.config = config
+        self.augment, self.augment_patches = Policy(config.augment), Policy(config.augment_patches)
+        self.context = Context(encoder.width, config.layers)
+        self.predictions = nn.ModuleList(nn.Linear(encoder.width, encoder.width) for _ in range(config.steps))
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """InfoNCE of each row that is foretold, averaged."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("image"))  # [B, C, H, W]
+        patches = patches_of(images, self.config.grid, self.config.patch)  # [G, G, B, C, s, s]
+        changed = self.augment_patches(patches.flatten(0, 2), draw.stream("patches"))
+        features = self.encoder(changed).unflatten(0, patches.shape[:3])  # z [G, G, B, width]
+        context = self.context(features.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)  # c [G, G, B, width]
+        found = []
+        for ahead, prediction in enumerate(self.predictions, start=1 + self.config.skip):
+            found.append(info_nce(prediction(context[:-ahead]), features[ahead:]))
+        loss, accuracy = (torch.stack(each).mean() for each in zip(*found, strict=True))
+        return Losses(loss, {"accuracy": accuracy})
+
+
+def patches_of(images: Tensor, grid: int, share: float) -> Tensor:
+    """Overlapping patches of images [B, C, H, W], evenly spread: [grid, grid, B, C, side, side]."""
+    size = images.shape[2]
+    side = max(1, round(share * size))
+    stride = max(1, (size - side) // max(1, grid - 1))
+    parts = images.unfold(2, side, stride)[:, :, :grid].unfold(3, side, stride)[:, :, :, :grid]
+    return parts.permute(2, 3, 0, 1, 4, 5)
+
+
+def info_nce(foretold: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of all patches in its row, of all images, each prediction is of.
+
+    Args:
+        foretold: [R, G, B, width].
+        features: what was to be foretold, of the same shape.
+
+    Returns:
+        The cross-entropy, and the share that is right.
+    """
+    rows, columns, count = features.shape[:3]
+    every = torch.cat(dist.gather(features), dim=2) if dist.world_size() > 1 else features  # [R, G, ranks x B, width]
+    logits = foretold.flatten(1, 2) @ every.flatten(1, 2).transpose(1, 2)  # [R, G x B, G x ranks x B]
+    image = torch.arange(count, device=logits.device) + dist.rank() * count
+    column = torch.arange(columns, device=logits.device)[:, None]
+    right = (column * every.shape[2] + image).flatten().expand(rows, -1)  # [R, G x B]
+    return F.cross_entropy(logits.flatten(0, 1), right.flatten()), (logits.argmax(2) == right).float().mean()

@@ -1,0 +1,115 @@
+"""Damaged jigsaw: solve a grey puzzle that lacks a tile, paint the tile, and give the others their colours.
+
+Kim, Cho, Yoo, Kweon. Learning Image Representations by Completing Damaged Jigsaw Puzzles. WACV 2018.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repflow.augment.color_spaces import lab_to_rgb, rgb_to_lab, without_colour
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.errors import ParameterError
+from repflow.methods.parts.decoder import Decoder
+from repflow.methods.parts.gamut import Gamut
+from repflow.methods.parts.tiles import TILES, rearranged, together
+from repflow.methods.parts.upsampler import Upsampler
+from repflow.methods.pretext import jigsaw
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, NonNegative, Positive, parameters
+from repflow.training.contract import Losses
+
+
+@parameters
+class Config(jigsaw.Config):
+    """The parameters of the damaged jigsaw, beside those of the jigsaw.
+
+    Attributes:
+        solving: weight of the permutation's cross-entropy.
+        painting: weight of the missing tile's squared error.
+        colouring: weight of the colours' cross-entropy.
+        decoder: channels of the stages of what paints and what colours, each of twice the height and width of the one
+            before.
+        grid: side of a bin of colours, in units of a and b.
+        places: height and width of a tile's foretold colours.
+        temperature: of the annealed mean by which pictures are decoded.
+    """
+
+    solving: NonNegative = 1.0
+    painting: NonNegative = 10.0
+    colouring: NonNegative = 0.5
+    decoder: tuple[Count, ...] = (64, 32)
+    grid: Positive = 20.0
+    places: Count = 4
+    temperature: Positive = 0.38
+
+
+class DamagedJigsaw(jigsaw.Jigsaw):
+    """The jigsaw's network, with a painter above all tiles and one that colours above each."""
+
+    columns = ("image", "shuffled tiles, grey and one missing", "painted, coloured and put together again")
+
+    config: Config
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(config, encoder)
+        if len(encoder.mean) != 3:
+            raise ParameterError("pretrain.name: damaged_jigsaw takes images with colours; set data.channels to 3")
+        self.painter = Decoder(TILES * config.tile_width, config.decoder, channels=3)
+        self.gamut = Gamut(config.grid)
+        self.colourist = Upsampler(encoder.width, config.decoder, channels=len(self.gamut))
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """The three losses, weighted."""
+        config = self.config
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
+        tiles, which = self.puzzle(images, draw)  # [B, 9, 3, side, side] and [B]
+        missing = self.missing(tiles, draw)  # [B, 9]
+        logits, painted, colours = self.complete(self.damaged(tiles, missing, draw))
+        solving = F.cross_entropy(logits, which)
+        painting = F.mse_loss(painted, tiles[missing])
+        true = F.adaptive_avg_pool2d(rgb_to_lab(tiles[~missing])[:, 1:], config.places)  # [8B, 2, places, places]
+        colouring = F.cross_entropy(colours[~missing], self.gamut.shares(true))
+        total = config.solving * solving + config.painting * painting + config.colouring * colouring
+        right = (logits.argmax(1) == which).float().mean()
+        return Losses(total, {"accuracy": right, "painting": painting, "colouring": colouring})
+
+    def missing(self, tiles: Tensor, draw: Draw) -> Tensor:
+        """Which tile of each puzzle is missing: bool [B, 9], one a row."""
+        gone = draw.stream("missing").integers(len(tiles), 1, high=TILES)
+        return (gone == torch.arange(TILES, device=draw.device)).to(tiles.device)
+
+    def damaged(self, tiles: Tensor, missing: Tensor, draw: Draw) -> Tensor:
+        """The tiles as the encoder takes them: grey, and noise for the missing one."""
+        noise = draw.stream("noise").normal(*tiles.shape).to(tiles) * self.encoder.std + self.encoder.mean
+        grey = without_colour(tiles.flatten(0, 1)).view_as(tiles)
+        return torch.where(missing[..., None, None, None], noise, self.seen(grey))
+
+    def complete(self, damaged: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the permutations [B, P], the missing tile [B, 3, side, side], logits of the colours of all tiles.
+
+        The last are [B, 9, Q, places, places].
+        """
+        config = self.config
+        maps = self.encoder.maps(damaged.flatten(0, 1))  # [9B, width, h, w]
+        features = self.tile_head(maps.mean(dim=(2, 3))).unflatten(0, (-1, TILES)).flatten(1)  # [B, 9 tile_width]
+        colours = self.colourist(maps, (config.places, config.places)).unflatten(0, (-1, TILES))
+        return self.head(features), self.painter(features, (config.side, config.side)), colours
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], their damaged puzzles, and these completed: [B, 3, 3, H, W]."""
+        draw = Draw(0, "pictures", device=images.device)
+        tiles, _ = self.puzzle(images, draw)
+        missing = self.missing(tiles, draw)
+        logits, painted, colours = self.complete(self.damaged(tiles, missing, draw))
+        mean = self.gamut.annealed_mean(colours.flatten(0, 1), self.config.temperature)
+        spread = F.interpolate(mean, tiles.shape[3:], mode="bilinear")
+        lightness = rgb_to_lab(tiles.flatten(0, 1))[:, :1]
+        made = lab_to_rgb(torch.cat([lightness, spread], dim=1)).view_as(tiles)
+        made[missing] = painted.clamp(0, 1)
+        puzzle = without_colour(tiles.flatten(0, 1)).view_as(tiles).masked_fill(missing[..., None, None, None], 0.5)
+        solved = rearranged(made, self.permutations[logits.argmax(1)].argsort(dim=1))
+        size = images.shape[2:]
+        return torch.stack([images, together(puzzle, size), together(solved, size)], dim=1)

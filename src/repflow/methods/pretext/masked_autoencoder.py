@@ -1,0 +1,142 @@
+"""Masked autoencoder: give back the patches that were taken away, from the few that were left.
+
+He, Chen, Xie, Li, Dollár, Girshick. Masked Autoencoders Are Scalable Vision Learners. CVPR 2022.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.encoders.transformer import Tokens
+from repflow.errors import ParameterError
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, Fraction, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """The masked autoencoder's parameters.
+
+    Attributes:
+        augment: the policy that makes the image.
+        removed: share of the patches that the encoder does not see.
+        width: of the decoder's tokens.
+        layers: of the decoder.
+        heads: of its attention.
+        normalise: let the targets be patches of mean 0 and variance 1, each by its own statistics.
+    """
+
+    augment: PolicyConfig = ()
+    removed: Fraction = 0.75
+    width: Count = 96
+    layers: Count = 2
+    heads: Count = 3
+    normalise: bool = True
+
+
+class MaskedAutoencoder(EncoderMethod):
+    """A vision transformer that sees some of the patches, and a light decoder that gets its tokens and blanks."""
+
+    streams = ("unlabelled",)
+    columns = ("image", "patches seen", "the others restored")
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        if not isinstance(encoder.body, Tokens):
+            raise ParameterError("encoder: masked_autoencoder needs one of patches, as in `encoder: {name: vit_tiny}`")
+        self.config = config
+        self.augment = Policy(config.augment)
+        channels, patches = len(encoder.mean), encoder.body.patches
+        self.enter = nn.Linear(encoder.width, config.width)
+        self.blank = nn.Parameter(0.02 * torch.randn(1, 1, config.width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + patches, config.width))
+        layer = nn.TransformerEncoderLayer(
+            config.width, config.heads, 4 * config.width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        norm = nn.LayerNorm(config.width)
+        self.decoder = nn.TransformerEncoder(layer, config.layers, norm, enable_nested_tensor=False)
+        self.leave = nn.Linear(config.width, channels * encoder.body.patch**2)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The encoder's body."""
+        assert isinstance(self.encoder.body, Tokens)
+        return self.encoder.body
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Mean squared error of the patches that were taken away."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
+        restored, removed = self.guess(images, draw.stream("mask"))  # [B, N, pixels] and [B, removed]
+        wanted = patches_of(images, self.tokens.patch)  # [B, N, pixels]
+        mean, deviation = self.scale(wanted)
+        errors = (_picked(restored, removed) - _picked((wanted - mean) / deviation, removed)).square()
+        return Losses(errors.mean())
+
+    def guess(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """All patches of images [B, C, H, W] as they seem from some, [B, N, pixels], and which were taken away."""
+        tokens = self.tokens.embed(self.encoder.normalise(images))  # [B, N, width]
+        count = tokens.shape[1]
+        order = draw.uniform(len(images), count).argsort(dim=1)  # [B, N], the first ones stay
+        kept, removed = order.tensor_split([count - round(self.config.removed * count)], dim=1)
+        seen = self.tokens.attend(_picked(tokens, kept))  # [B, 1 + kept, width]
+        return self.restore(seen, order), removed
+
+    def scale(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [B, N, 1] of patches [B, N, pixels], or 0 and 1 if they stay as they are."""
+        if not self.config.normalise:
+            return torch.zeros_like(patches[..., :1]), torch.ones_like(patches[..., :1])
+        return patches.mean(2, keepdim=True), (patches.var(2, keepdim=True) + 1e-6).sqrt()
+
+    def restore(self, seen: Tensor, order: Tensor) -> Tensor:
+        """All patches of the image, in their places.
+
+        Args:
+            seen: the encoder's tokens, the class's first: [B, 1 + kept, width].
+            order: of all patches, the kept ones first: int64 [B, N].
+
+        Returns:
+            [B, N, pixels of a patch].
+        """
+        entered = self.enter(seen)
+        blanks = self.blank.to(entered).expand(len(seen), order.shape[1] - seen.shape[1] + 1, -1)
+        shuffled = torch.cat([entered[:, 1:], blanks], dim=1)
+        tokens = torch.cat([entered[:, :1], _picked(shuffled, order.argsort(dim=1))], dim=1)
+        restored: Tensor = self.leave(self.decoder(tokens + self.positions)[:, 1:])
+        return restored
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], what is seen of them, and this with the patches that were taken away: [B, 3, C, H, W].
+
+        What was learned of patches is their pattern where `normalise` is set; mean and contrast are then the true ones.
+        """
+        restored, removed = self.guess(images, Draw(0, "pictures", device=images.device))
+        patches = patches_of(images, self.tokens.patch)
+        mean, deviation = self.scale(patches)
+        places = removed[..., None].expand(-1, -1, patches.shape[2])
+        seen = patches.scatter(1, places, 0.5)
+        whole = patches.scatter(1, places, _picked(mean + deviation * restored, removed).clamp(0, 1))
+        return torch.stack([images, *(image_of(each, images.shape[2:]) for each in (seen, whole))], dim=1)
+
+
+def patches_of(images: Tensor, side: int) -> Tensor:
+    """Images [B, C, H, W] as patches of side x side pixels, row by row: [B, N, C x side x side]."""
+    parts = images.unfold(2, side, side).unfold(3, side, side)  # [B, C, rows, columns, side, side]
+    return parts.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+
+
+def image_of(patches: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The images [B, C, *size] of which these are the patches [B, N, C x side x side]."""
+    side = math.isqrt(size[0] * size[1] // patches.shape[1])
+    return F.fold(patches.transpose(1, 2), (size[0], size[1]), side, stride=side)
+
+
+def _picked(rows: Tensor, places: Tensor) -> Tensor:
+    """Of [B, N, D] those at `places` [B, n]: [B, n, D]."""
+    return rows.gather(1, places[..., None].expand(-1, -1, rows.shape[2]))

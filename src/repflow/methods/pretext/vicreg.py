@@ -1,0 +1,70 @@
+"""VICReg: two views' features are near; each feature varies over the batch, and no two vary together.
+
+Bardes, Ponce, LeCun. VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning. ICLR 2022.
+"""
+
+import torch
+from lightly.loss import VICRegLoss
+from lightly.models.modules.heads import ProjectionHead
+from torch import nn
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Encoder
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, NonNegative, parameters
+from repflow.training.contract import EncoderMethod, Losses
+
+
+@parameters
+class Config:
+    """VICReg's parameters.
+
+    Attributes:
+        augment: the policy of the first view.
+        second: the policy of the second.
+        invariance: weight of the squared distance between two views, the paper's lambda.
+        variance: weight of what a feature's deviation lacks to 1, the paper's mu.
+        covariance: weight of the squared covariances, the paper's nu.
+        hidden: width of the projection head's two hidden layers.
+        projection: width of the projections.
+    """
+
+    augment: PolicyConfig
+    second: PolicyConfig
+    invariance: NonNegative = 25.0
+    variance: NonNegative = 25.0
+    covariance: NonNegative = 1.0
+    hidden: Count = 512
+    projection: Count = 512
+
+
+class VICReg(EncoderMethod):
+    """The encoder below a projection head, whose last layer has no bias, as no term of the loss would see it."""
+
+    streams = ("unlabelled",)
+
+    def __init__(self, config: Config, encoder: Encoder):
+        super().__init__(encoder)
+        self.policies = Policy(config.augment), Policy(config.second)
+        self.projection_head = ProjectionHead(
+            [
+                (encoder.width, config.hidden, nn.BatchNorm1d(config.hidden), nn.ReLU()),
+                (config.hidden, config.hidden, nn.BatchNorm1d(config.hidden), nn.ReLU()),
+                (config.hidden, config.projection, None, None, False),
+            ]
+        )
+        self.regularised = VICRegLoss(
+            config.invariance,
+            config.variance,
+            config.covariance,
+            gather_distributed=torch.distributed.is_available(),
+        )
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """The weighted sum of the three terms."""
+        images = batch["unlabelled"].images  # [B, C, H, W]
+        views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
+        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
+        first, second = (self.projection_head(each) for each in features)  # [B, projection]
+        return Losses(self.regularised(first, second))

@@ -1,0 +1,66 @@
+"""FixMatch: what the classifier is sure of in a weak view is the label of a strong view of the same image.
+
+Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel. FixMatch: Simplifying Semi-Supervised Learning with
+Consistency and Confidence. NeurIPS 2020.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Classifier
+from repflow.randomness.draws import Draw
+from repflow.schema import Count, Fraction, NonNegative, parameters
+from repflow.training.contract import ClassifierMethod, Losses
+
+
+@parameters
+class Config:
+    """FixMatch's parameters. Its average of the weights is `training.ema`.
+
+    Attributes:
+        weak: the policy for labelled images, and for the guess.
+        strong: the policy for what has to live up to the guess.
+        threshold: the probability from which a guess counts (the paper's τ).
+        weight: of the unlabelled loss (λ).
+        unlabelled_ratio: unlabelled images for each labelled one in a batch (μ; the paper takes 7).
+    """
+
+    weak: PolicyConfig
+    strong: PolicyConfig
+    threshold: Fraction = 0.95
+    weight: NonNegative = 1.0
+    unlabelled_ratio: Count = 3
+
+
+class FixMatch(ClassifierMethod):
+    """Cross-entropy with the labels, and with confident guesses."""
+
+    streams = ("labelled", "unlabelled")
+
+    def __init__(self, config: Config, classifier: Classifier):
+        super().__init__(classifier)
+        self.config = config
+        self.weak, self.strong = Policy(config.weak), Policy(config.strong)
+
+    def batch_size(self, stream: str, size: int) -> int:
+        """More unlabelled images than labelled ones."""
+        return size * self.config.unlabelled_ratio if stream == "unlabelled" else size
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Cross-entropy with labels plus cross-entropy of strong views with confident pseudo-labels."""
+        labelled, unlabelled = batch["labelled"], batch["unlabelled"]
+        logits = self.classifier(self.weak(labelled.images, draw.stream("labelled")))  # [B, classes]
+        supervised = F.cross_entropy(logits, labelled.labels)
+
+        with torch.no_grad():
+            guesses = self.classifier(self.weak(unlabelled.images, draw.stream("weak")))  # [μB, classes]
+            confidence, pseudo_labels = guesses.softmax(1).max(1)
+            confident = (confidence >= self.config.threshold).float()
+        strong = self.classifier(self.strong(unlabelled.images, draw.stream("strong")))  # [μB, classes]
+        unsupervised = (confident * F.cross_entropy(strong, pseudo_labels, reduction="none")).mean()
+
+        total = supervised + self.config.weight * unsupervised
+        metrics = {"supervised": supervised, "unsupervised": unsupervised, "confident": confident.mean()}
+        return Losses(total, metrics)

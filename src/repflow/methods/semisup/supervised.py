@@ -1,0 +1,48 @@
+"""Supervised learning: the labelled images alone, what every semi-supervised method has to beat."""
+
+import torch.nn.functional as F
+
+from repflow.augment.mixing import Mixing
+from repflow.augment.policy import Policy, PolicyConfig
+from repflow.data.read.batches import Batches
+from repflow.encoders import Classifier
+from repflow.randomness.draws import Draw
+from repflow.schema import Fraction, parameters
+from repflow.training.contract import ClassifierMethod, Losses
+
+
+@parameters
+class Config:
+    """The parameters of supervised learning.
+
+    Attributes:
+        augment: the policy applied to the labelled images.
+        mix: mixup or CutMix of the augmented images and of their labels, none by default.
+        label_smoothing: share of the target that is spread evenly over all classes.
+    """
+
+    augment: PolicyConfig = ()
+    mix: Mixing | None = None
+    label_smoothing: Fraction = 0.0
+
+
+class Supervised(ClassifierMethod):
+    """Cross-entropy on labelled images."""
+
+    streams = ("labelled",)
+
+    def __init__(self, config: Config, classifier: Classifier):
+        super().__init__(classifier)
+        self.config = config
+        self.augment = Policy(config.augment)
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        """Cross-entropy with the labels; the accuracy is that of each image's own label, mixed or not."""
+        labelled = batch["labelled"]
+        images, targets = self.augment(labelled.images, draw), labelled.labels
+        if self.config.mix:
+            shares = F.one_hot(targets, self.classifier.classes).to(images)  # [B, classes]
+            images, targets = self.config.mix(images, shares, draw.stream("mix"))
+        logits = self.classifier(images)  # [B, classes]
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
+        return Losses(loss, {"accuracy": (logits.argmax(1) == labelled.labels).float().mean()})

@@ -1,0 +1,1 @@
+"""Random numbers: every draw is a function of (seed, stream, step)."""

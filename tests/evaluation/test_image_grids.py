@@ -1,0 +1,294 @@
+"""What is seen of every method that has a YAML, and what each kind of sheet shows, on cases that are known."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from repflow.augment.color_spaces import rgb_to_lab
+from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.rows import Rows
+from repflow.encoders import Encoder, EncoderConfig, build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.split import SplitConfig, SplitEncoder
+from repflow.encoders.transformer import ViTConfig
+from repflow.errors import ParameterError
+from repflow.evaluation.image_grids import Sheet, Shows, first_filters, nearest_members, sheets
+from repflow.methods.pretext.jigsaw import Config as JigsawConfig
+from repflow.methods.pretext.jigsaw import Jigsaw
+from repflow.randomness.draws import Draw, seeded
+from repflow.schema import build
+from repflow.stages.compose import composed
+from repflow.stages.learning import check_method
+from repflow.training.contract import EncoderMethod, Losses
+
+CONF = Path(__file__).parents[2] / "conf"
+SIZE = 16
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, SIZE, SIZE), np.uint8)
+SHOWN = {
+    "adversarial_colorization": 3,
+    "autoencoder": 2,
+    "bigan": 2,
+    "bigbigan": 2,
+    "colorization": 3,
+    "damaged_jigsaw": 3,
+    "deep_dpm": 3,
+    "denoising_autoencoder": 3,
+    "inpainting": 3,
+    "jigsaw": 3,
+    "masked_autoencoder": 3,
+    "mixture_of_autoencoders": 2,
+    "split_brain": 3,
+    "variational_autoencoder": 2,
+}
+"""Methods whose work is seen on images, and in how many pictures."""
+MADE_UP = {"bigan", "bigbigan", "gan", "self_supervised_gan", "variational_autoencoder"}
+CLUSTERED = {"deep_dpm", "deepcluster", "mixture_of_autoencoders"}
+
+
+class Plain(EncoderMethod):
+    """Learns nothing."""
+
+    streams = ("unlabelled",)
+
+    def losses(self, batch: Batches, draw: Draw) -> Losses:
+        raise NotImplementedError
+
+
+def named(found: Sequence[Sheet]) -> dict[str, Sheet]:
+    assert len({sheet.name for sheet in found}) == len(found)
+    return {sheet.name: sheet for sheet in found}
+
+
+def bytes_of(found: Sequence[Sheet]) -> list[bytes]:
+    return [line.tobytes() for sheet in found for line in sheet.lines]
+
+
+def each_of(images: np.ndarray) -> set[bytes]:
+    return set(map(np.ndarray.tobytes, images))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "pretrain").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_method_is_seen_by_what_it_has(path: Path) -> None:
+    name = path.stem
+    whole = yaml.safe_load(composed(CONF, [f"pretrain={name}", "encoder=small"]))
+    kind, settings, section = check_method(whole["pretrain"], path.name)
+    if name == "deep_dpm":
+        settings = dataclasses.replace(settings, embedding=0.0)  # clusters from the first step on
+    rows = Rows(IMAGES, np.full(40, -1), np.arange(40), ("a",))
+    with seeded(0, "weights"):
+        encoder = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+        method = kind(settings, build_encoder(encoder, 3, SIZE))
+    streams = {"unlabelled": Stream("unlabelled", rows)}
+    method.begin(streams, Draw(0, "begin"))
+    with torch.no_grad():
+        method.refresh(0, streams, Draw(0, "refresh"))
+    assert hasattr(kind, "pictures") == isinstance(method, Shows), "what shows pictures names its columns"
+    method.eval()
+    found = named(sheets(method, IMAGES, seed=0))
+    assert ("pictures" in found) == (name in SHOWN)
+    assert ("samples" in found) == (name in MADE_UP)
+    assert ("clusters" in found) == (name in CLUSTERED)
+    assert "filters" in found
+    for line in (line for sheet in found.values() for line in sheet.lines):
+        assert line.dtype == np.uint8
+        assert line.ndim == 4
+    if name in SHOWN:
+        columns = method.columns
+        assert len(columns) == SHOWN[name] == found["pictures"].group
+        assert ", ".join(columns) in found["pictures"].caption
+        lines = found["pictures"].lines
+        assert all(line.shape[1:] == (3, SIZE, SIZE) and len(line) % len(columns) == 0 for line in lines)
+        together = np.concatenate(lines)
+        assert each_of(together[:: len(columns)]) <= each_of(IMAGES)
+        for number in range(1, len(columns)):
+            assert not np.array_equal(together[:: len(columns)], together[number :: len(columns)])
+    again = sheets(method, IMAGES, seed=0)
+    assert bytes_of(again) == bytes_of(list(found.values()))
+    without = named(sheets(method, IMAGES[:0], seed=0))
+    assert set(without) == set(found) & {"samples", "filters"}
+
+
+def small(channels: int = 3) -> Encoder:
+    with seeded(0, "weights"):
+        return build_encoder(SmallConfig(widths=(8, 16)), channels, SIZE).eval()
+
+
+class Identity(Plain):
+    """Gives every image back, and says in which mode it did."""
+
+    columns = ("image", "the same")
+
+    def pictures(self, images: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        return torch.stack([images, images], dim=1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_gives_its_input_back_shows_it_twice(channels: int) -> None:
+    images = IMAGES[:, :channels]
+    sheet = named(sheets(Identity(small(channels)).eval(), images, seed=0))["pictures"]
+    assert len(sheet.lines) == 8
+    pairs = np.concatenate(sheet.lines).reshape(24, 2, channels, SIZE, SIZE)
+    assert np.array_equal(pairs[:, 0], pairs[:, 1])
+    assert len(each_of(pairs[:, 0])) == 24, "no image stands there twice"
+    assert each_of(pairs[:, 0]) <= each_of(images)
+    other = named(sheets(Identity(small(channels)).eval(), images, seed=1))["pictures"]
+    assert bytes_of([other]) != bytes_of([sheet]), "other images"
+
+
+def test_few_images_make_a_short_sheet() -> None:
+    sheet = named(sheets(Identity(small()).eval(), IMAGES[:4], seed=0))["pictures"]
+    assert [len(line) for line in sheet.lines] == [6, 2]
+    assert np.array_equal(np.concatenate(sheet.lines)[::2], IMAGES[:4]), "in their order"
+
+
+def test_parts_of_a_mixture_are_shown_under_their_names() -> None:
+    class Mixture(Plain):
+        def __init__(self) -> None:
+            super().__init__(small())
+            self.tasks = nn.ModuleDict({"one": Identity(small()), "plain": Plain(small()), "two": Identity(small())})
+
+    found = sheets(Mixture().eval(), IMAGES, seed=0)
+    assert [sheet.name for sheet in found] == ["pictures.one", "pictures.two", "filters"]
+
+
+class PerfectSolver(Jigsaw):
+    """Knows by which permutation its tiles were shuffled, for every tile carries its place in its first pixel."""
+
+    def solve(self, tiles: Tensor) -> Tensor:
+        places = (tiles[:, :, 0, 0, 0] * 10).round().long()  # [B, 9]
+        return (places[:, None] == self.permutations).all(dim=2).float()  # [B, P]
+
+
+def test_a_perfect_solver_shows_the_image_again() -> None:
+    side, tile = 24, 8
+    images = np.random.default_rng(1).integers(0, 256, (12, 3, side, side), np.uint8)
+    for place in range(9):
+        images[:, 0, tile * (place // 3), tile * (place % 3)] = round(place / 10 * 255)
+    config = JigsawConfig(permutations=30, tile=1.0, side=tile)
+    with seeded(0, "weights"):
+        method = PerfectSolver(config, build_encoder(SmallConfig(widths=(8, 16)), 3, side)).eval()
+    lines = named(sheets(method, images, seed=0))["pictures"].lines
+    shown = np.concatenate(lines).reshape(12, 3, 3, side, side)
+    assert np.array_equal(shown[:, 2], shown[:, 0])
+    shuffled = [not np.array_equal(puzzle, image) for image, puzzle, _ in shown]
+    assert sum(shuffled) >= 10, "one of thirty permutations leaves the tiles where they are"
+    for image, puzzle, _ in shown:
+        assert np.array_equal(np.sort(puzzle.ravel()), np.sort(image.ravel())), "the puzzle has the image's tiles"
+
+
+class ByBrightness(Plain):
+    """Clusters by brightness: dark, grey and bright."""
+
+    def assign(self, images: Tensor) -> Tensor:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        assert len(images) <= 256
+        return (images.mean(dim=(1, 2, 3)) * 3).long().clamp(max=2)
+
+
+class Brightness(nn.Module):
+    """A body whose one feature is the brightness."""
+
+    def forward(self, normal: Tensor) -> Tensor:
+        return normal.mean(dim=(1, 2, 3))[:, None]
+
+
+def test_a_line_of_clusters_shows_members_of_one_the_nearest_to_its_mean_first() -> None:
+    levels = np.concatenate([np.arange(5, 30), np.arange(100, 150), np.arange(230, 233)]).astype(np.uint8)
+    order = np.random.default_rng(2).permutation(len(levels))
+    images = np.broadcast_to(levels[order][:, None, None, None], (len(levels), 1, 8, 8)).copy()
+    method = ByBrightness(Encoder(Brightness(), 1, 1)).eval()
+    found = named(sheets(method, images, seed=0))
+    assert "filters" not in found, "there is no convolution"
+    lines = [line[:, 0, 0, 0].astype(int) for line in found["clusters"].lines]
+    assert [len(line) for line in lines] == [8, 8, 3], "the largest first"
+    for line, members in zip(lines, (np.arange(100, 150), np.arange(5, 30), np.arange(230, 233)), strict=True):
+        assert set(line) <= set(members)
+        distances = np.abs(line - members.mean())
+        assert (np.diff(distances) >= 0).all()
+        assert set(distances) == set(np.sort(np.abs(members - members.mean()))[: len(line)])
+    assert "the 3 largest of 3 among 78 images that it did not learn from" in found["clusters"].caption
+
+
+def test_only_the_largest_clusters_are_shown_and_the_mean_is_that_of_all_members() -> None:
+    found = np.array([4, 4, 4, 9, 9, 7, 7, 7, 7])
+    features = np.array([0.0, 10.0, 11.0, 0.0, 1.0, 3.0, 0.0, 2.0, 100.0])[:, None]
+    nearest = [rows.tolist() for rows in nearest_members(found, features, clusters=2, each=2)]
+    assert nearest == [[5, 7], [1, 2]], "of 7 the mean is 26.25, of 4 it is 7"
+
+
+def test_clusters_that_were_not_found_are_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    class Nothing(Plain):
+        def assign(self, images: Tensor) -> Tensor:
+            raise ParameterError("there are none")
+
+    caplog.set_level("INFO", logger="repflow")
+    assert [sheet.name for sheet in sheets(Nothing(small()).eval(), IMAGES, seed=0)] == ["filters"]
+    assert "there are none" in caplog.text
+
+
+def test_nothing_is_compiled_for_pictures() -> None:
+    def refuse(graph: object, inputs: object) -> None:
+        raise AssertionError("compiled")
+
+    method = ByBrightness(small()).eval()
+    expected = sheets(method, IMAGES, seed=0)
+    method.encoder.compile(backend=refuse)
+    assert bytes_of(sheets(method, IMAGES, seed=0)) == bytes_of(expected)
+    with pytest.raises(Exception, match="compiled"):
+        method.encoder(torch.zeros(1, 3, SIZE, SIZE))
+
+
+def with_first_layer(weight: Tensor) -> Encoder:
+    encoder = small(weight.shape[1])
+    layer = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2], bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    encoder.body = nn.Sequential(layer, nn.BatchNorm2d(len(weight)), nn.Conv2d(len(weight), 4, 7))
+    return encoder
+
+
+def test_filters_are_drawn_about_grey_each_to_its_own_contrast() -> None:
+    weight = torch.zeros(20, 3, 3, 3)
+    weight[0, 0, 0, 0], weight[0, 1, 1, 1] = 2.0, -1.0
+    weight[1, 2, 2, 2] = -0.01
+    weight[17] = 1.0
+    (sheet,) = first_filters(with_first_layer(weight))
+    assert [len(line) for line in sheet.lines] == [16, 4]
+    first, second, third = sheet.lines[0][:3]
+    assert (first[0, 0, 0], first[1, 1, 1], second[2, 2, 2]) == (255, 64, 0)
+    assert np.sum(first != 128) == 2
+    assert np.sum(second != 128) == 1
+    assert (third == 128).all()
+    assert (sheet.lines[1][1] == 255).all()
+    assert "20 filters of the first layer, 3 × 3 pixels" in sheet.caption
+
+
+def test_a_first_layer_that_is_no_convolution_is_not_shown() -> None:
+    encoder = small()
+    encoder.body = nn.Sequential(nn.Flatten(), nn.Linear(12, 9), nn.Unflatten(1, (1, 3, 3)), nn.Conv2d(1, 2, 3))
+    assert first_filters(encoder) == []
+
+
+def test_patches_and_halves_have_filters_too() -> None:
+    (sheet,) = first_filters(build_encoder(ViTConfig(patch=4, layers=1), 1, SIZE))
+    assert sum(map(len, sheet.lines)) == 192
+    assert sheet.lines[0].shape[1:] == (1, 4, 4)
+    encoder = SplitEncoder(SplitConfig(half=SmallConfig(widths=(8, 16))), 3, SIZE)
+    with torch.no_grad():
+        layer = next(each for each in encoder.body["colour"].modules() if isinstance(each, nn.Conv2d))
+        layer.weight.zero_()
+        layer.weight[0, 0] = 1.0  # answers to a, which is red rather than green
+    lightness, colour = first_filters(encoder)[0].lines
+    assert lightness.shape == (8, 1, 5, 5)
+    assert colour.shape == (8, 3, 5, 5)
+    a, b = rgb_to_lab(torch.from_numpy(colour[:1]).float() / 255)[0, 1:, 0, 0].tolist()
+    assert a > 50 > abs(b)
+    assert (np.ptp(colour[1:], axis=1) <= 1).all(), "grey"

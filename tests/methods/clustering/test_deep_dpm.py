@@ -1,0 +1,179 @@
+"""DeepDPM: its losses against naive ones, and clusters that come and go until they are those of the data."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from torch import Tensor, nn
+
+from repflow.data.read.batches import Batch, Batches, Stream
+from repflow.data.read.rows import Rows
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.encoder import Encoder
+from repflow.errors import ParameterError
+from repflow.evaluation.clustering import clustering_accuracy
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.clustering.deep_dpm import Config, DeepDPM
+from repflow.randomness.draws import Draw, seeded
+from repflow.schema import build
+from repflow.training import Trained, TrainingConfig, train
+from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place
+
+FIVE = np.array([[60, 60], [200, 60], [60, 200], [200, 200], [130, 130]])
+LABELS = np.arange(600) % 5
+BLOBS = np.clip(FIVE[LABELS] + Draw(0, "blobs").normal(600, 2).numpy() * 9, 0, 255).astype(np.uint8)
+ROWS = Rows(BLOBS.reshape(600, 1, 1, 2), np.full(600, -1), np.arange(600), ("any",))
+"""Images of two pixels, which are their own features."""
+IMAGES = torch.from_numpy(ROWS.images) / 255
+
+
+def method(kind: type[DeepDPM] = DeepDPM, seed: int = 0, **settings: Any) -> DeepDPM:
+    values = {"embedding": 0.0, "batch": 256, "hidden": 32, "decoder": [4], **settings}
+    with seeded(seed, "weights"):
+        return kind(build(Config, values, "settings"), Encoder(nn.Flatten(), 2, 1))
+
+
+def run(made: DeepDPM, steps: int, seed: int = 0, rows: Rows = ROWS, **given: Any) -> Trained:
+    optimizer = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}
+    values = {"steps": steps, "batch_size": 8, "log_every": 1, "optimizer": optimizer}
+    config = build(TrainingConfig, {**values, "schedule": {"name": "constant"}}, "training")
+    return train(made, {"unlabelled": rows}, config, prepare(HardwareConfig(threads=1)), seed=seed, **given)
+
+
+def clustered(labels: np.ndarray) -> tuple[DeepDPM, Tensor]:
+    """A method whose clusters and their Gaussians are those of `labels`, and its codes."""
+    made = method()
+    features = made.encoder(IMAGES)
+    made._look_along(features)
+    codes = (features - made.centre) @ made.directions
+    given = torch.from_numpy(labels)
+    with torch.no_grad(), seeded(0, "clusters"):
+        made.network._have(made.network._new(codes, given == each) for each in given.unique())
+    made._codes = codes
+    return made, codes
+
+
+def test_the_number_of_clusters_is_found() -> None:
+    for seed in range(2):
+        made = method(seed=seed)
+        curve = run(made, steps=400, seed=seed).curve
+        assert curve[0]["clusters"] == 1
+        found = made.assign(IMAGES)
+        assert found.dtype == torch.int64
+        assert len(found.unique()) == len(made.network) == 5
+        assert clustering_accuracy(LABELS, found.numpy()) > 0.97
+
+
+def test_the_loss_is_that_of_single_codes() -> None:
+    made, codes = clustered(LABELS // 2)
+    found = made.cluster(Draw(0, "step")).item()
+    rows = Draw(0, "step").stream("codes").integers(256, high=600)
+    divergence = apart = 0.0
+    for code in codes[rows]:
+        with torch.no_grad():
+            shares = made.network(code[None])[0].double().softmax(0).numpy()
+        point = code.double().numpy()
+        joint = [
+            float(each.share) * multivariate_normal.pdf(point, each.mean.double(), each.covariance.double())
+            for each in made.network.each()
+        ]
+        expected = np.array(joint) / sum(joint)
+        divergence += float((expected * np.log(np.maximum(expected, 1e-300) / shares)).sum())
+        own = made.network.each()[int(shares.argmax())]
+        sides = own.sides(code[None])[0].detach().double().softmax(0).numpy()
+        apart += float(
+            sum(s * ((point - h.double().numpy()) ** 2).sum() for s, h in zip(sides, own.halves, strict=True))
+        )
+    assert found == pytest.approx(divergence / 256 + apart / 256 / 2, rel=1e-4)
+
+
+def test_two_clusters_of_one_heap_merge_and_two_heaps_do_not() -> None:
+    halves = np.where(LABELS == 4, 4 + (np.arange(600) % 2), LABELS)
+    made, codes = clustered(halves)
+    logits = torch.full((600, 6), -9.0).scatter(1, torch.from_numpy(halves)[:, None], 9.0)
+    made.network.forward = lambda codes: logits  # type: ignore[method-assign]
+    with torch.no_grad():
+        made.network.merge(codes, Draw(0, "merge"))
+    assert len(made.network) == 5
+    centres = np.sort([float(each.share) for each in made.network.each()])
+    assert centres == pytest.approx(np.full(5, 121 / 600))
+
+
+def test_the_embedding_sees_some_of_the_pixels_and_gives_back_all() -> None:
+    made = method(embedding=0.5, lost=0.5)
+    made.encoder = build_encoder(SmallConfig(widths=(8, 2)), 1, 8)
+    seen: list[Tensor] = []
+    made.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    images = Draw(0, "images").uniform(4, 1, 8, 8, low=0.2, high=0.8)
+    batch = Batch(images, torch.full((4,), -1), torch.arange(4))
+    loss = made.losses(Batches({"unlabelled": batch}, 0.0), Draw(0, "step")).total
+    kept = seen[0] != 0
+    assert 0.3 < kept.float().mean() < 0.7
+    assert torch.equal(seen[0][kept], images[kept])
+    restored = made.decoder(made.encoder(seen[0]), (8, 8))
+    naive = sum(((a - b) ** 2).double().sum().item() for a, b in zip(restored, images, strict=True)) / 256
+    assert loss.item() == pytest.approx(naive, rel=1e-5)
+
+
+def test_the_encoder_learns_first_and_then_stands_still() -> None:
+    made = method(embedding=0.5, every=2)
+    with seeded(0, "weights"):
+        made.encoder = build_encoder(SmallConfig(widths=(4, 2)), 1, 8)
+    images = Draw(0, "images").integers(40, 1, 8, 8, high=256).to(torch.uint8).numpy()
+    rows = Rows(images, np.full(40, -1), np.arange(40), ("any",))
+    states: list[dict[str, Tensor]] = []
+    made.after_step = lambda: states.append({k: v.clone() for k, v in made.encoder.state_dict().items()})  # type: ignore[method-assign]
+    curve = run(made, steps=12, rows=rows).curve
+    moved = [any(not torch.equal(one[name], two[name]) for name in one) for one, two in itertools.pairwise(states)]
+    clusters = [point["clusters"] for point in curve]
+    first = next(number for number, count in enumerate(clusters) if count)
+    assert 6 <= first <= 8
+    assert moved == [number + 1 < first for number in range(11)]
+
+
+class Stopping(DeepDPM):
+    """One that is interrupted."""
+
+    stop_at: int | None = None
+
+    def refresh(self, step: int, streams: Any, draw: Draw) -> None:
+        if step == self.stop_at:
+            raise KeyboardInterrupt
+        super().refresh(step, streams, draw)
+
+
+def test_a_training_goes_on_from_its_checkpoint_with_the_clusters_it_had(tmp_path: Path) -> None:
+    settings = {"every": 5, "moves": 1}
+    undisturbed, stopped, again = (method(Stopping, **settings) for _ in range(3))
+    expected = run(undisturbed, steps=40)
+    assert len({point["clusters"] for point in expected.curve}) >= 3
+
+    def checkpoints() -> Checkpoints:
+        return Checkpoints(Place(tmp_path / "train", "key"), CheckpointConfig(every_steps=1))
+
+    assert isinstance(stopped, Stopping)
+    stopped.stop_at = 23
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped, steps=40, checkpoints=checkpoints())
+    assert run(again, steps=40, checkpoints=checkpoints()) == expected
+    assert again.state_dict().keys() == undisturbed.state_dict().keys()
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in undisturbed.state_dict().items())
+
+
+def test_without_clusters_there_is_nothing_to_assign_to() -> None:
+    with pytest.raises(ParameterError, match="all of the training went into the embedding"):
+        method().assign(IMAGES)
+
+
+def test_the_codes_of_a_stream_are_those_of_its_images() -> None:
+    made = method()
+    with torch.no_grad():
+        made.refresh(0, {"unlabelled": Stream("unlabelled", ROWS)}, Draw(0, "refresh"))
+        assert made._codes is not None
+        assert torch.allclose(made.encode(IMAGES), made._codes, atol=1e-5)
+        assert made._codes.var(dim=0).mean().item() == pytest.approx(1, rel=0.01)

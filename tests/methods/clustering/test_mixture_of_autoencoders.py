@@ -1,0 +1,83 @@
+"""The mixture of autoencoders: its three losses, and what two processes make of them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.clustering import mixture_of_autoencoders
+from repflow.methods.clustering.mixture_of_autoencoders import Config, MixtureOfAutoencoders, entropy, mean_of_all
+from repflow.randomness.draws import Draw, seeded
+
+IMAGES = Draw(0, "images").uniform(6, 1, 8, 8)
+SETTINGS = Config(clusters=3, codes=4, hidden=8, decoder=(4, 4), sample_entropy=0.3, batch_entropy=0.7)
+
+
+def method() -> MixtureOfAutoencoders:
+    with seeded(0, "weights"):
+        return MixtureOfAutoencoders(SETTINGS, build_encoder(SmallConfig(widths=(8, 16)), 1, 8))
+
+
+def batches(images: Tensor) -> Batches:
+    return Batches({"unlabelled": Batch(images, torch.full((len(images),), -1), torch.arange(len(images)))}, 0.0)
+
+
+def test_the_loss_is_that_of_single_images_and_single_autoencoders() -> None:
+    mixture = method()
+    found = mixture.losses(batches(IMAGES), Draw(0, "step"))
+    error, sample, mean = 0.0, 0.0, [0.0] * 3
+    with torch.no_grad():
+        for image in IMAGES:
+            codes = mixture.codes(mixture.encoder(image[None]))
+            shares = mixture.assignment(codes)[0].double().softmax(0).tolist()
+            for number, share in enumerate(shares):
+                restored = mixture.decoders[number](codes[:, 4 * number : 4 * number + 4], (8, 8))[0]
+                error += share * ((restored - image).double() ** 2).sum().item() / 64 / 6
+                sample -= share * math.log(share) / 6
+                mean[number] += share / 6
+    whole = -sum(share * math.log(share) for share in mean)
+    assert found.metrics["error"].item() == pytest.approx(error, rel=1e-5)
+    assert found.total.item() == pytest.approx(error + 0.3 * sample - 0.7 * whole, rel=1e-5)
+
+
+def test_entropies_are_finite_and_right_at_the_corners() -> None:
+    shares = torch.tensor([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    assert entropy(shares).tolist() == pytest.approx([0.0, math.log(3)])
+    logits = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)  # shares that rounding makes 0
+    (slope,) = torch.autograd.grad(entropy(logits.softmax(1)).sum(), logits)
+    assert slope.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_two_processes_have_the_gradients_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = Draw(0, "logits").normal(6, 3).requires_grad_()
+    (alone,) = torch.autograd.grad(entropy(mean_of_all(logits.softmax(1))), logits)
+    monkeypatch.setattr(mixture_of_autoencoders, "gathered", lambda _: logits.softmax(1).detach())
+    shared = torch.zeros_like(logits)
+    for rank in range(2):  # each holds every second row; their gradients are averaged
+        value = entropy(mean_of_all(logits[rank::2].softmax(1)))
+        shared += torch.autograd.grad(value, logits)[0] / 2
+    assert torch.allclose(shared, alone, atol=1e-7)
+
+
+def test_images_go_to_the_autoencoder_with_the_largest_share() -> None:
+    mixture = method()
+    with torch.no_grad():
+        mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
+    assert torch.equal(mixture.assign(IMAGES), torch.ones(6, dtype=torch.int64))
+
+
+def test_pictures_come_from_the_autoencoder_of_the_image_s_cluster() -> None:
+    mixture = method().eval()
+    with torch.no_grad():
+        mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
+        for number, decoder in enumerate(mixture.decoders):
+            decoder.last.bias.fill_(0.3 * (number + 1))
+        own = mixture.decoders[1](mixture.codes(mixture.encoder(IMAGES))[:, 4:8], (8, 8)).clamp(0, 1)
+    pictures = mixture.pictures(IMAGES)
+    assert torch.equal(pictures[:, 0], IMAGES)
+    assert torch.allclose(pictures[:, 1], own, atol=1e-6)
+    assert own.mean().item() == pytest.approx(0.6, abs=0.15)

@@ -1,0 +1,49 @@
+"""Tiles: where they are cut, and that nothing is lost on the way back."""
+
+import pytest
+import torch
+
+from repflow.methods.parts.tiles import cut, rearranged, standardised, tiles_of, together
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
+
+
+def test_windows_lie_where_they_are_asked_for() -> None:
+    places = Draw(0, "places").integers(4, 5, 2, high=23)
+    windows = cut(IMAGES, places, 8)
+    assert windows.shape == (4, 5, 3, 8, 8)
+    for image, corners, found in zip(IMAGES, places.tolist(), windows, strict=True):
+        for (row, column), window in zip(corners, found, strict=True):
+            assert torch.equal(window, image[:, row : row + 8, column : column + 8])
+
+
+def test_tiles_that_fill_their_cells_make_the_image_again() -> None:
+    tiles = tiles_of(IMAGES, 1.0, 1.0, 10, Draw(0, "tiles"))
+    assert torch.allclose(together(tiles, (30, 30)), IMAGES, atol=1e-6)
+    assert torch.allclose(tiles[:, 5], IMAGES[:, :, 10:20, 20:30], atol=1e-6)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_a_tile_stays_in_its_cell_and_goes_where_jitter_lets_it(jitter: float) -> None:
+    rows = torch.arange(32.0).view(1, 1, 32, 1).expand(2000, 1, 32, 32)  # the value of a pixel is its row
+    tops = tiles_of(rows, 0.6, jitter, 6, Draw(0, "tiles"))[:, :, 0, 0, 0]  # cells of 10 pixels begin at row 1
+    slack = round(jitter * 4)
+    for tile in range(9):
+        first = 1 + 10 * (tile // 3) + (4 - slack) // 2
+        assert tops[:, tile].unique().tolist() == pytest.approx(list(range(first, first + slack + 1)))
+
+
+def test_a_standardised_tile_has_mean_0_and_contrast_1_and_a_flat_one_stays_flat() -> None:
+    tiles = standardised(torch.stack([IMAGES[:, :, :10, :10], torch.full((4, 3, 10, 10), 0.7)], dim=1))
+    assert tiles[:, 0].mean((-2, -1)).abs().max() < 1e-5
+    assert tiles[:, 0].std((-2, -1), correction=0).min() > 0.95
+    assert tiles[:, 1].abs().max() < 1e-4
+
+
+def test_a_rearrangement_is_undone_by_its_inverse() -> None:
+    tiles = tiles_of(IMAGES, 0.8, 1.0, 8, Draw(0, "tiles"))
+    order = Draw(0, "order").uniform(4, 9).argsort(dim=1)
+    shuffled = rearranged(tiles, order)
+    assert torch.equal(shuffled[2, 3], tiles[2, order[2, 3]])
+    assert torch.equal(rearranged(shuffled, order.argsort(dim=1)), tiles)

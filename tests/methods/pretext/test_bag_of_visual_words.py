@@ -1,0 +1,132 @@
+"""The bag of visual words: its two phases, its histogram and its loss, beside loops over places and words."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from repflow.augment.operations import HorizontalFlip
+from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.rows import Rows
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.errors import ParameterError
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.pretext.bag_of_visual_words import BagOfVisualWords, Config
+from repflow.methods.pretext.rotation import Rotation
+from repflow.randomness.draws import Draw
+from repflow.training import TrainingConfig, train
+
+DIGITS = (load_digits().images[:60, None] * 255 / 16).astype(np.uint8).repeat(2, axis=2).repeat(2, axis=3)
+ROWS = Rows(DIGITS, np.full(60, -1), np.arange(60), ())
+STREAMS = {"unlabelled": Stream("unlabelled", ROWS)}
+
+
+def made(words: int = 7) -> BagOfVisualWords:
+    torch.manual_seed(0)
+    config = Config(perturb=(HorizontalFlip(probability=1.0),), bootstrap=0.5, words=words, images=40, softness=0.5)
+    return BagOfVisualWords(config, build_encoder(SmallConfig(widths=(8, 16)), 1, 16)).train()
+
+
+def batch(progress: float) -> Batches:
+    return Batches({"unlabelled": STREAMS["unlabelled"].at(0, 4, seed=0)}, progress)
+
+
+def grown() -> BagOfVisualWords:
+    """A method at the beginning of its second phase."""
+    method = made()
+    method.losses(batch(0.5), Draw(0, "step"))
+    with torch.no_grad():
+        method.refresh(1, STREAMS, Draw(0, "refresh", 1))
+        for weight in method.encoder.parameters():  # the encoder goes its own way from here on
+            weight += 0.01
+    return method
+
+
+def learning(method: BagOfVisualWords) -> set[str]:
+    return {name.split(".")[0] for name, each in method.named_parameters() if each.requires_grad}
+
+
+def test_rotations_come_first_and_words_when_their_time_has_come() -> None:
+    method = made()
+    method.losses(batch(0.4), Draw(0, "step"))
+    method.refresh(1, STREAMS, Draw(0, "refresh", 1))
+    assert learning(method) == {"encoder", "rotation"}
+    assert isinstance(method.rotation, Rotation)
+    loss = method.losses(batch(0.5), Draw(0, "step"))
+    assert loss.total.item() == pytest.approx(method.rotation.losses(batch(0.5), Draw(0, "step")).total.item())
+    before = {name: weight.clone() for name, weight in method.encoder.state_dict().items()}
+    with torch.no_grad():
+        method.refresh(2, STREAMS, Draw(0, "refresh", 2))
+    assert learning(method) == {"encoder", "head", "sharpness"}
+    for name, weight in method.bootstrap.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    words = method.vocabulary.clone()
+    method.losses(batch(0.6), Draw(0, "step"))
+    method.refresh(3, STREAMS, Draw(0, "refresh", 3))
+    assert torch.equal(words, method.vocabulary), "words are made once"
+
+
+def test_the_loss_is_cross_entropy_of_the_clean_image_s_words_and_the_perturbed_one_s_features() -> None:
+    method = grown()
+    images = batch(0.6)["unlabelled"].images
+    total = 0.0
+    with torch.no_grad():
+        words = method.vocabulary.double().numpy()
+        for image in images:
+            maps = method.bootstrap.maps(image[None])[0].double().numpy()
+            histogram = np.zeros(7)
+            for row in range(maps.shape[1]):
+                for column in range(maps.shape[2]):
+                    far = [((maps[:, row, column] - word) ** 2).sum() for word in words]
+                    votes = np.exp(-(np.array(far) - min(far)) / (0.5 * method.spread.item()))
+                    histogram += votes / votes.sum() / (maps.shape[1] * maps.shape[2])
+            feature = method.encoder(image[None].flip(3))[0].double()
+            cosines = torch.cosine_similarity(feature, method.head.weight.double()).numpy() * 10
+            total -= (histogram * (cosines - math.log(np.exp(cosines).sum()))).sum()
+    found = method.losses(batch(0.6), Draw(0, "step")).total
+    assert found.item() == pytest.approx(total / 4, rel=1e-4)
+
+
+def test_words_are_centres_of_the_places_that_are_nearest_to_them() -> None:
+    method = grown()
+    rows = Draw(0, "refresh", 1).order(60)[:40]
+    places = method.places(STREAMS["unlabelled"].take(rows).images).flatten(0, 1)
+    far = torch.cdist(places, method.vocabulary)
+    for word in range(7):
+        assert torch.allclose(places[far.argmin(1) == word].mean(0), method.vocabulary[word], atol=1e-3)
+    assert method.spread.item() == pytest.approx(far.min(1).values.square().mean().item(), rel=1e-3)
+
+
+def test_gradients_reach_what_learns_from_words_and_nothing_else() -> None:
+    method = grown()
+    loss = method.losses(batch(0.6), Draw(0, "step")).total
+    loss.backward()
+    for name, weight in method.named_parameters():
+        assert (weight.grad is not None and bool(weight.grad.abs().sum() > 0)) == weight.requires_grad, name
+
+
+def test_the_state_brings_its_phase() -> None:
+    method, other = grown(), made()
+    other.load_state_dict(method.state_dict())
+    assert learning(other) == learning(method)
+    one, two = (each.losses(batch(0.6), Draw(0, "step")).total for each in (method, other))
+    assert torch.equal(one, two)
+    assert not other.bootstrap.training
+
+
+def test_the_loop_goes_through_both_phases() -> None:
+    method = made()
+    config = TrainingConfig(steps=6, batch_size=8, log_every=3)  # the second point is of both phases
+    curve = train(method, {"unlabelled": ROWS}, config, prepare(HardwareConfig(threads=1)), seed=0).curve
+    assert method.has_words
+    assert [math.isfinite(point["accuracy"]) for point in curve] == [True, True]
+
+
+def test_more_words_than_places_are_refused() -> None:
+    method = made(words=1000)
+    method.losses(batch(0.5), Draw(0, "step"))
+    with pytest.raises(ParameterError, match="1000 are too many; there are 640 places"), torch.no_grad():
+        method.refresh(1, STREAMS, Draw(0, "refresh", 1))

@@ -1,0 +1,61 @@
+"""BiGAN's losses, beside a loop over pairs, and which pair teaches whom."""
+
+import math
+
+import pytest
+import torch
+
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.pretext.bigan import BiGAN, Config
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)
+BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(6))}, 0.0)
+
+
+@pytest.fixture
+def method() -> BiGAN:
+    torch.manual_seed(0)
+    config = Config(codes=5, generator=(16, 8), discriminator=(8, 16), hidden=12)
+    found = BiGAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    with torch.no_grad():
+        found.discriminator.together[-1].weight *= 10
+    return found
+
+
+def test_the_losses_are_the_paper_s(method: BiGAN) -> None:
+    codes = Draw(0, "step").stream("codes").uniform(6, 5, low=-1.0, high=1.0)
+
+    def chance(image: torch.Tensor, code: torch.Tensor) -> float:
+        """That the pair is of the encoder."""
+        together = torch.cat([method.discriminator.image(image[None]), code[None]], dim=1)
+        return 1 / (1 + math.exp(-method.discriminator.together(together).double().item()))
+
+    with torch.no_grad():
+        made = method.generator(codes, (16, 16))
+        encoded = [chance(image, method.to_codes(method.encoder(image[None]))[0]) for image in IMAGES]
+        decoded = [chance(image, code) for image, code in zip(made, codes, strict=True)]
+    value = (sum(math.log(each) for each in encoded) + sum(math.log(1 - each) for each in decoded)) / 6
+    exchanged = (sum(math.log(1 - each) for each in encoded) + sum(math.log(each) for each in decoded)) / 6
+    found = method.discriminate(BATCH, Draw(0, "step"))
+    assert found.total.item() == pytest.approx(-value, rel=1e-4)
+    assert method.agree(BATCH, Draw(0, "step")).total.item() == pytest.approx(-exchanged, rel=1e-4)
+
+
+def test_a_code_belongs_to_its_own_image(method: BiGAN) -> None:
+    """The discriminator sees pairs: another order of the codes is another score."""
+    with torch.no_grad():
+        codes = method.to_codes(method.encoder(IMAGES))
+        right, wrong = (method.discriminator(IMAGES, each) for each in (codes, codes.roll(1, 0)))
+    assert (right - wrong).abs().min() > 0
+
+
+def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BiGAN) -> None:
+    first, second = (set(turn.learns) for turn in method.turns)
+    assert first == {method.discriminator}
+    assert second == {method.encoder, method.to_codes, method.generator}
+    method.agree(BATCH, Draw(0, "step")).total.backward()
+    for module in second:
+        assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in module.parameters())

@@ -1,0 +1,66 @@
+"""BigBiGAN's losses, beside a loop over pairs and scores."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.pretext.bigbigan import BigBiGAN, Config
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)
+BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(6))}, 0.0)
+
+
+@pytest.fixture
+def method() -> BigBiGAN:
+    torch.manual_seed(0)
+    config = Config(codes=5, generator=(16, 8), discriminator=(8, 16), hidden=12)
+    found = BigBiGAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    with torch.no_grad():
+        for layer in (found.discriminator.score_image, found.discriminator.score_code, found.discriminator.score_pair):
+            layer.weight *= 10  # so that some scores lie beyond the hinge
+    return found
+
+
+def test_the_losses_are_the_paper_s(method: BigBiGAN) -> None:
+    draw, judge = Draw(0, "step"), method.discriminator
+    codes = draw.stream("codes").normal(6, 5)
+    noise = draw.stream("encoded").normal(6, 5)
+
+    def scores(image: torch.Tensor, code: torch.Tensor) -> list[float]:
+        """s_x, s_z and s_xz of one pair."""
+        seen, read = judge.image(image[None]), judge.code(code[None])
+        pair = judge.pair(torch.cat([seen, read], dim=1))
+        return [judge.score_image(seen).item(), judge.score_code(read).item(), judge.score_pair(pair).item()]
+
+    discriminator = joint = 0.0
+    with torch.no_grad():
+        made = method.generator(codes, (16, 16))
+        for number in range(6):
+            mean, spread = method.to_codes(method.encoder(IMAGES[number : number + 1]))[0].split(5)
+            code = mean + torch.log(1 + spread.exp()) * noise[number]
+            for y, found in ((1, scores(IMAGES[number], code)), (-1, scores(made[number], codes[number]))):
+                discriminator += sum(max(0.0, 1 - y * score) for score in found) / 6
+                joint += y * sum(found) / 6
+    assert method.discriminate(BATCH, Draw(0, "step")).total.item() == pytest.approx(discriminator, rel=1e-4)
+    assert method.agree(BATCH, Draw(0, "step")).total.item() == pytest.approx(joint, rel=1e-4, abs=1e-5)
+
+
+def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method: BigBiGAN) -> None:
+    with torch.no_grad():
+        many = torch.cat([method.encode(IMAGES, Draw(0, "step", step)) for step in range(400)]).view(400, 6, 5)
+        mean, spread = method.to_codes(method.encoder(IMAGES)).chunk(2, dim=1)
+    assert torch.allclose(many.mean(0), mean, atol=0.2)
+    assert torch.allclose(many.std(0), F.softplus(spread), rtol=0.15)
+    method.agree(BATCH, Draw(0, "step")).total.backward()
+    assert method.to_codes.weight.grad is not None
+    assert (method.to_codes.weight.grad.abs().sum(1) > 0).all()
+
+
+def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BigBiGAN) -> None:
+    first, second = (set(turn.learns) for turn in method.turns)
+    assert first == {method.discriminator}
+    assert second == {method.encoder, method.to_codes, method.generator}

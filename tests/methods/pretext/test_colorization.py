@@ -1,0 +1,72 @@
+"""Colorization: its loss beside a loop over places, its weights beside a count, and that no colour is seen."""
+
+import pytest
+import torch
+from scipy.special import log_softmax
+from torch import Tensor
+
+from repflow.augment.color_spaces import without_colour
+from repflow.data.read.batches import Batch, Batches, Stream
+from repflow.data.read.rows import Rows
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.encoder import Pooled
+from repflow.errors import ParameterError
+from repflow.methods.pretext.colorization import Colorization, Config
+from repflow.randomness.draws import Draw
+
+IMAGES = (Draw(0, "images").integers(5, 3, 16, 16, high=256) / 255).float()
+BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((5,), -1), torch.arange(5))}, 0.0)
+
+
+@pytest.fixture
+def method() -> Colorization:
+    torch.manual_seed(0)
+    found = Colorization(Config(grid=20.0, side=4, decoder=(8,)), build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    numbers = torch.arange(5).numpy()
+    rows = Rows((IMAGES * 255).round().byte().numpy(), 0 * numbers - 1, numbers, ())
+    found.begin({"unlabelled": Stream("unlabelled", rows)}, Draw(0, "begin"))
+    return found
+
+
+def test_the_loss_is_the_weighted_cross_entropy_of_every_place(method: Colorization) -> None:
+    found = method.losses(BATCH, Draw(0, "step"))
+    wanted = method.wanted(IMAGES).double()
+    with torch.no_grad():
+        logits = method.logits(without_colour(IMAGES)).double().numpy()
+    total = 0.0
+    for image in range(5):
+        for row in range(4):
+            for column in range(4):
+                shares = wanted[image, :, row, column]
+                weight = method.weights[shares.argmax()].item()
+                total -= weight * (shares.numpy() * log_softmax(logits[image, :, row, column])).sum()
+    assert found.total.item() == pytest.approx(total / 80, rel=1e-4)
+
+
+def test_the_encoder_sees_no_colour(method: Colorization) -> None:
+    seen: list[Tensor] = []
+    assert isinstance(method.encoder.body, Pooled)
+    method.encoder.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    method.losses(BATCH, Draw(0, "step"))
+    assert (seen[0].amax(1) - seen[0].amin(1)).max() < 1e-3
+
+
+def test_the_weights_are_those_of_the_colours_that_are_there(method: Colorization) -> None:
+    shares = method.wanted(IMAGES).mean((0, 2, 3))
+    assert torch.allclose(method.weights, method.gamut.rebalancing(shares, 0.5), rtol=1e-3)
+    assert method.weights.min() < 1 < method.weights.max()
+
+
+def test_pictures_keep_the_lightness(method: Colorization) -> None:
+    pictures = method.eval().pictures(IMAGES)
+    assert pictures.shape == (5, 3, 3, 16, 16)
+    assert torch.equal(pictures[:, 0], IMAGES)
+    assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-3
+    assert pictures.min() >= 0
+    assert pictures.max() <= 1
+
+
+def test_grey_images_are_refused() -> None:
+    with pytest.raises(ParameterError, match=r"set data.channels to 3"):
+        Colorization(Config(), build_encoder(SmallConfig(), 1, 16))

@@ -1,0 +1,80 @@
+"""The damaged jigsaw: each of its three losses beside a loop over puzzles, and what the encoder is not shown."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.special import log_softmax
+
+from repflow.augment.color_spaces import rgb_to_lab, without_colour
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.pretext.damaged_jigsaw import Config, DamagedJigsaw
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(4, 3, 32, 32)
+BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((4,), -1), torch.arange(4))}, 0.0)
+
+
+@pytest.fixture
+def method() -> DamagedJigsaw:
+    torch.manual_seed(0)
+    config = Config(
+        permutations=20,
+        side=12,
+        normalise=False,
+        tile_width=8,
+        hidden=16,
+        solving=0.5,
+        painting=3.0,
+        colouring=0.7,
+        decoder=(8,),
+        grid=40.0,
+        places=2,
+    )
+    return DamagedJigsaw(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
+
+
+def test_the_encoder_sees_grey_tiles_and_noise(method: DamagedJigsaw) -> None:
+    draw = Draw(0, "step")
+    tiles, _ = method.puzzle(IMAGES, draw)
+    missing = method.missing(tiles, draw)
+    assert missing.sum(dim=1).tolist() == [1] * 4
+    seen = method.damaged(tiles, missing, draw)
+    assert torch.allclose(seen[~missing], without_colour(tiles[~missing]))
+    other = tiles.clone()
+    other[missing] = 0
+    assert torch.equal(method.damaged(other, missing, draw), seen), "nothing of the missing tile is seen"
+    assert not torch.equal(seen[missing][0], seen[missing][1])
+
+
+def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> None:
+    found = method.losses(BATCH, Draw(0, "step"))
+    draw = Draw(0, "step")
+    tiles, which = method.puzzle(IMAGES, draw)
+    missing = method.missing(tiles, draw)
+    damaged = method.damaged(tiles, missing, draw)
+    solving = painting = colouring = 0.0
+    with torch.no_grad():
+        for puzzle, seen, gone, answer in zip(tiles, damaged, missing, which.tolist(), strict=True):
+            features = torch.cat([method.tile_head(method.encoder(tile[None]))[0] for tile in seen])
+            solving -= log_softmax(method.head(features).double().numpy())[answer] / 4
+            painted = method.painter(features[None], (12, 12))[0]
+            painting += F.mse_loss(painted, puzzle[gone][0]).item() / 4
+            for tile, grey, lost in zip(puzzle, seen, gone, strict=True):
+                if lost:
+                    continue
+                logits = method.colourist(method.encoder.maps(grey[None]), (2, 2))[0].double().numpy()
+                true = F.adaptive_avg_pool2d(rgb_to_lab(tile[None])[:, 1:], 2)
+                shares = method.gamut.shares(true)[0].double().numpy()
+                colouring -= (shares * log_softmax(logits, axis=0)).sum() / (4 * 8 * 4)
+    assert found.metrics["painting"].item() == pytest.approx(painting, rel=1e-5)
+    assert found.metrics["colouring"].item() == pytest.approx(colouring, rel=1e-4)
+    assert found.total.item() == pytest.approx(0.5 * solving + 3 * painting + 0.7 * colouring, rel=1e-4)
+
+
+def test_pictures_show_the_image_the_damage_and_the_completion(method: DamagedJigsaw) -> None:
+    pictures = method.eval().pictures(IMAGES)
+    assert pictures.shape == (4, 3, 3, 32, 32)
+    assert torch.equal(pictures[:, 0], IMAGES)
+    assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-2

@@ -1,0 +1,72 @@
+"""The denoising autoencoder: what is corrupted, and what it is measured against."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.parts.decoder import Decoder
+from repflow.methods.pretext.denoising_autoencoder import Config, DenoisingAutoencoder, corrupt
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(8, 3, 32, 32, low=0.2, high=0.8)
+
+
+def test_masking_loses_a_share_of_each_image_s_pixels_in_all_channels() -> None:
+    corrupted = corrupt(IMAGES, "masking", 0.3, Draw(0, "noise"))
+    lost = corrupted == 0
+    assert torch.equal(lost.all(1), lost.any(1))
+    assert torch.equal(corrupted[~lost], IMAGES[~lost])
+    shares = lost.float().mean((1, 2, 3))
+    assert shares.min() > 0.25
+    assert shares.max() < 0.35
+    assert not torch.equal(lost[0], lost[1])
+
+
+def test_salt_and_pepper_makes_half_of_the_lost_pixels_white() -> None:
+    corrupted = corrupt(IMAGES, "salt_and_pepper", 0.4, Draw(0, "noise"))
+    black, white = (corrupted == 0).all(1), (corrupted == 1).all(1)
+    assert black.float().mean() == pytest.approx(0.2, abs=0.02)
+    assert white.float().mean() == pytest.approx(0.2, abs=0.02)
+    stayed = ~(black | white)[:, None].expand_as(IMAGES)
+    assert torch.equal(corrupted[stayed], IMAGES[stayed])
+
+
+def test_gaussian_noise_has_the_asked_strength() -> None:
+    noise = corrupt(IMAGES, "gaussian", 0.2, Draw(0, "noise")) - IMAGES
+    assert noise.mean().item() == pytest.approx(0, abs=0.01)
+    assert noise.std().item() == pytest.approx(0.2, abs=0.01)
+
+
+def batches(images: Tensor) -> Batches:
+    return Batches({"unlabelled": Batch(images, torch.full((len(images),), -1), torch.arange(len(images)))}, 0.0)
+
+
+def test_the_loss_is_the_mean_squared_error_to_the_clean_image() -> None:
+    torch.manual_seed(0)
+    method = DenoisingAutoencoder(Config(strength=0.5), build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
+    seen: list[Tensor] = []
+    method.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    loss = method.losses(batches(IMAGES), Draw(0, "step")).total
+    with torch.no_grad():
+        restored = method.decoder(method.encoder(seen[0]), (32, 32))
+    assert (seen[0] == 0).float().mean() > 0.4, "the encoder sees the corrupted image"
+    naive = sum(((a - b) ** 2).double().sum().item() for a, b in zip(restored, IMAGES, strict=True)) / IMAGES.numel()
+    assert loss.item() == pytest.approx(naive, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])
+def test_the_decoder_makes_images_of_any_size(size: tuple[int, int]) -> None:
+    assert Decoder(16, (8, 4), channels=1)(torch.zeros(2, 16), size).shape == (2, 1, *size)
+
+
+def test_pictures_show_the_image_its_corruption_and_what_is_made_of_it() -> None:
+    torch.manual_seed(0)
+    config = Config(strength=0.3, decoder=(8,))
+    method = DenoisingAutoencoder(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32)).eval()
+    image, corrupted, restored = method.pictures(IMAGES).unbind(1)
+    assert torch.equal(image, IMAGES)
+    assert (corrupted == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert torch.allclose(restored, method.restore(corrupted).clamp(0, 1))

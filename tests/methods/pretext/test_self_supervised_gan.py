@@ -1,0 +1,58 @@
+"""The rotations that a self-supervised GAN's players tell, beside a loop over images and turns."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from repflow.data.read.batches import Batch, Batches
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.methods.pretext.gan import GAN
+from repflow.methods.pretext.self_supervised_gan import Config, SelfSupervisedGAN
+from repflow.randomness.draws import Draw
+
+IMAGES = Draw(0, "images").uniform(8, 3, 16, 16)
+BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((8,), -1), torch.arange(8))}, 0.0)
+
+
+@pytest.fixture
+def method() -> SelfSupervisedGAN:
+    torch.manual_seed(0)
+    config = Config(loss="hinge", codes=8, generator=(16, 8), turned=0.25, discriminator_weight=1.5)
+    return SelfSupervisedGAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+
+
+def cross_entropy_of_turns(method: SelfSupervisedGAN, images: torch.Tensor) -> float:
+    total = 0.0
+    for image in images.numpy():
+        for turns in range(4):
+            turned = torch.from_numpy(np.rot90(image, turns, axes=(1, 2)).copy())
+            with torch.no_grad():
+                logits = method.rotation_head(method.encoder(turned[None]))[0].double().numpy()
+            total -= log_softmax(logits)[turns]
+    return total / (4 * len(images))
+
+
+def test_each_player_adds_the_rotations_of_its_own_images(method: SelfSupervisedGAN) -> None:
+    with torch.no_grad():
+        made = method.sample(8, (16, 16), Draw(0, "step"))
+    real, fake = (cross_entropy_of_turns(method, images[:2]) for images in (IMAGES, made))
+    discriminator, generator = (GAN.tell_apart(method, IMAGES, made), GAN.deceive(method, made))
+    found = method.discriminate(BATCH, Draw(0, "step"))
+    assert found.total.item() == pytest.approx(discriminator.total.item() + 1.5 * real, rel=1e-4)
+    found = method.generate(BATCH, Draw(0, "step"))
+    assert found.total.item() == pytest.approx(generator.total.item() + 0.2 * fake, rel=1e-4)
+
+
+def test_rotations_teach_the_generator_in_its_turn_alone(method: SelfSupervisedGAN) -> None:
+    method.head.weight.data.zero_()  # nothing to gain from the game
+    weights = list(method.generator.parameters())
+    method.discriminate(BATCH, Draw(0, "step")).total.backward()
+    assert all(each.grad is None for each in weights)
+    method.generate(BATCH, Draw(0, "step")).total.backward()
+    assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in weights)
+    assert [set(turn.learns) for turn in method.turns] == [
+        {method.encoder, method.head, method.rotation_head},
+        {method.generator},
+    ]

@@ -1,0 +1,148 @@
+"""The losses of the semi-supervised methods, each beside a loop over single images."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from repflow.augment.mixing import CutMix, Mixing, Mixup
+from repflow.augment.operations import Affine, GaussianNoise
+from repflow.data.read.batches import Batches
+from repflow.encoders import Classifier
+from repflow.methods.semisup import fixmatch, pseudo_label, supervised
+from repflow.randomness.draws import Draw
+
+WEAK = (Affine(degrees=10.0),)
+STRONG = (Affine(degrees=45.0), GaussianNoise(sigma=(0.2, 0.3)))
+
+
+def probabilities(classifier: Callable[[Tensor], Tensor], image: Tensor) -> list[float]:
+    with torch.no_grad():
+        logits = classifier(image[None])[0].double()
+    scores = [math.exp(each - logits.max().item()) for each in logits.tolist()]
+    return [score / sum(scores) for score in scores]
+
+
+def cross_entropy(classifier: Classifier, images: Tensor, labels: list[int]) -> list[float]:
+    pairs = zip(images, labels, strict=True)
+    return [-math.log(probabilities(classifier, image)[label]) for image, label in pairs]
+
+
+def mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def test_supervised_is_cross_entropy(classifier: Classifier, batches: Batches) -> None:
+    labelled = batches["labelled"]
+    found = supervised.Supervised(supervised.Config(), classifier).losses(batches, Draw(0, "step"))
+    expected = mean(cross_entropy(classifier, labelled.images, labelled.labels.tolist()))
+    assert found.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_asks_for_a_little_of_every_class(classifier: Classifier, batches: Batches) -> None:
+    labelled = batches["labelled"]
+    config = supervised.Config(label_smoothing=0.2)
+    found = supervised.Supervised(config, classifier).losses(batches, Draw(0, "step"))
+    hard = mean(cross_entropy(classifier, labelled.images, labelled.labels.tolist()))
+    even = mean([mean(cross_entropy(classifier, labelled.images, [k] * 8)) for k in range(10)])
+    assert found.total.item() == pytest.approx(0.8 * hard + 0.2 * even, rel=1e-5)
+
+
+@pytest.mark.parametrize("mix", [Mixup(alpha=1.0), CutMix()], ids=lambda mix: mix.op)
+def test_mixed_images_are_asked_for_the_share_of_both_labels(
+    classifier: Classifier, batches: Batches, mix: Mixing
+) -> None:
+    labelled = batches["labelled"]
+    found = supervised.Supervised(supervised.Config(mix=mix), classifier).losses(batches, Draw(0, "step"))
+    one_hot = torch.eye(10)[labelled.labels]
+    images, shares = mix(labelled.images, one_hot, Draw(0, "step").stream("mix"))
+    assert not torch.equal(shares, one_hot)
+    each = torch.tensor([cross_entropy(classifier, images, [k] * 8) for k in range(10)])  # [classes, B]
+    assert found.total.item() == pytest.approx((shares.T * each).sum(0).mean().item(), rel=1e-5)
+
+
+def test_pseudo_label_adds_cross_entropy_with_its_guesses(classifier: Classifier, batches: Batches) -> None:
+    config = pseudo_label.Config(augment=WEAK, weight=3.0, ramp_begin=0.25, ramp_end=0.75)
+    found = pseudo_label.PseudoLabel(config, classifier).losses(batches, Draw(0, "step"))
+    method = pseudo_label.PseudoLabel(config, classifier)
+    labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+    draw = Draw(0, "step")
+    with_labels = cross_entropy(
+        classifier, method.augment(labelled.images, draw.stream("labelled")), labelled.labels.tolist()
+    )
+    views = method.augment(unlabelled.images, draw.stream("unlabelled"))
+    likeliest = [-math.log(max(probabilities(classifier, view))) for view in views]
+    assert found.total.item() == pytest.approx(mean(with_labels) + 3.0 * 0.5 * mean(likeliest), rel=1e-5)
+
+
+@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0), (0.1, 0), (0.35, 1.5), (0.6, 3), (0.99, 3)])
+def test_the_weight_of_pseudo_labels_is_ramped_up(classifier: Classifier, progress: float, weight: float) -> None:
+    method = pseudo_label.PseudoLabel(pseudo_label.Config(weight=3.0), classifier)
+    assert method.weight(progress) == pytest.approx(weight)
+
+
+def test_a_ramp_of_no_length_is_a_step(classifier: Classifier) -> None:
+    method = pseudo_label.PseudoLabel(pseudo_label.Config(weight=3.0, ramp_begin=0.5, ramp_end=0.5), classifier)
+    assert (method.weight(0.49), method.weight(0.5)) == (0.0, 3.0)
+
+
+def expected_fixmatch(config: fixmatch.Config, classifier: Classifier, batches: Batches) -> tuple[float, float]:
+    """FixMatch's loss and the share of confident guesses."""
+    method = fixmatch.FixMatch(config, classifier)
+    draw = Draw(0, "step")
+    labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+    with_labels = cross_entropy(
+        classifier, method.weak(labelled.images, draw.stream("labelled")), labelled.labels.tolist()
+    )
+    weak = method.weak(unlabelled.images, draw.stream("weak"))
+    strong = method.strong(unlabelled.images, draw.stream("strong"))
+    total, confident = 0.0, 0
+    for guessed, view in zip(weak, strong, strict=True):
+        guess = probabilities(classifier, guessed)
+        if max(guess) >= config.threshold:
+            confident += 1
+            total -= math.log(probabilities(classifier, view)[guess.index(max(guess))])
+    return mean(with_labels) + config.weight * total / len(weak), confident / len(weak)
+
+
+def test_fixmatch_adds_cross_entropy_of_strong_views_with_confident_guesses(
+    classifier: Classifier, batches: Batches
+) -> None:
+    config = fixmatch.Config(weak=WEAK, strong=STRONG, threshold=0.5, weight=0.7)
+    found = fixmatch.FixMatch(config, classifier).losses(batches, Draw(0, "step"))
+    expected, confident = expected_fixmatch(config, classifier, batches)
+    assert 0.1 < confident < 0.9, "the threshold must split the images for this test to say anything"
+    assert found.total.item() == pytest.approx(expected, rel=1e-5)
+    assert found.metrics["confident"].item() == pytest.approx(confident)
+
+
+def test_no_gradient_flows_through_fixmatch_s_guesses(classifier: Classifier, batches: Batches) -> None:
+    config = fixmatch.Config(weak=WEAK, strong=WEAK, threshold=0.0, weight=1.0)
+    method = fixmatch.FixMatch(config, classifier)
+    seen: list[tuple[bool, Tensor]] = []
+    classifier.register_forward_hook(lambda module, given, logits: seen.append((logits.requires_grad, given[0])))
+    method.losses(batches, Draw(0, "step"))
+    assert [(with_gradient, len(images)) for with_gradient, images in seen] == [(True, 8), (False, 24), (True, 24)]
+
+
+@pytest.mark.parametrize("family", [pseudo_label, fixmatch])
+def test_unlabelled_batches_are_larger(family: object, classifier: Classifier) -> None:
+    method: fixmatch.FixMatch | pseudo_label.PseudoLabel
+    if family is fixmatch:
+        method = fixmatch.FixMatch(fixmatch.Config(weak=(), strong=(), unlabelled_ratio=7), classifier)
+    else:
+        method = pseudo_label.PseudoLabel(pseudo_label.Config(unlabelled_ratio=7), classifier)
+    assert method.batch_size("unlabelled", 16) == 112
+    assert method.batch_size("labelled", 16) == 16
+
+
+def test_without_confident_guesses_fixmatch_is_supervised(classifier: Classifier, batches: Batches) -> None:
+    config = fixmatch.Config(weak=(), strong=STRONG, threshold=1.0)
+
+    with torch.no_grad():
+        classifier.head[-1].weight.mul_(0.01)
+    found = fixmatch.FixMatch(config, classifier).losses(batches, Draw(0, "step"))
+    alone = supervised.Supervised(supervised.Config(), classifier).losses(batches, Draw(0, "step"))
+    assert torch.equal(found.total, alone.total)

@@ -1,0 +1,231 @@
+"""What every method keeps, whatever it does: a method is tested by having a YAML file in conf/."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_digits
+from torch import nn
+
+from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.rows import Rows
+from repflow.encoders import Classifier, EncoderConfig, build_encoder
+from repflow.encoders.classifier import build_head
+from repflow.errors import ParameterError
+from repflow.hardware.devices import HardwareConfig, prepare
+from repflow.methods.registry import find_method
+from repflow.randomness.draws import Draw, seeded
+from repflow.schema import build
+from repflow.stages.compose import composed
+from repflow.stages.learning import MethodSection, check_method
+from repflow.training import TrainingConfig, train
+from repflow.training.contract import EncoderMethod, Losses, Method
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = ("pretrain", "finetune", "adapt")
+"""Groups of conf/ whose choices are methods."""
+LISTS = ("adapt",)
+"""Groups of which several can be chosen at once; each stands in the section under its own name."""
+SIZE = 16
+CLASSES = tuple(str(digit) for digit in range(10))
+
+METHODS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+@dataclass
+class Recipe:
+    """A method as its YAML file says."""
+
+    kind: type[Method]
+    settings: Any
+    section: MethodSection
+    encoder: Any
+
+    def new(self, seed: int = 0) -> Method:
+        """The method with random weights."""
+        with seeded(seed, "weights"):
+            encoder = build_encoder(self.encoder, channels=3, size=SIZE)
+            if issubclass(self.kind, EncoderMethod):
+                return self.kind(self.settings, encoder)
+            head = build_head(self.section.head, encoder.width, len(CLASSES))
+            return self.kind(self.settings, Classifier(encoder, head))
+
+
+@pytest.fixture(scope="module", params=METHODS, ids="/".join)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    """Every method after the other."""
+    group, name = request.param
+    choice = f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
+    whole = yaml.safe_load(composed(CONF, [choice, "encoder=small"]))
+    values = whole[group][name] if group in LISTS else whole[group]
+    kind, settings, section = check_method(values, f"conf/{group}/{name}.yaml")
+    encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+    return Recipe(kind, settings, section, encoder)
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, Rows]:
+    """Real digits for every stream, their labels shown; the target's are negatives."""
+    digits = load_digits()
+    grey = (digits.images * 255 / 16).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+    images = grey[:, None].repeat(3, axis=1)
+    labels = digits.target.astype(np.int64)
+
+    def rows(first: int, last: int, negative: bool = False) -> Rows:
+        part = images[first:last]
+        return Rows(255 - part if negative else part, labels[first:last], np.arange(last - first), CLASSES)
+
+    return {
+        "unlabelled": rows(0, 90),
+        "labelled": rows(0, 40),
+        "source": rows(100, 190),
+        "target": rows(200, 290, negative=True),
+    }
+
+
+@pytest.fixture
+def rows(recipe: Recipe, shown: dict[str, Rows]) -> dict[str, Rows]:
+    """The rows as a stage gives them: labels are shown only where the method may see them."""
+    seen = {"labelled", "source"} | ({"target"} if recipe.kind.reads_target_labels else set())
+    return {
+        name: each if name in seen else Rows(each.images, np.full_like(each.labels, -1), each.index, each.classes)
+        for name, each in shown.items()
+    }
+
+
+def batch(method: Method, rows: Mapping[str, Rows], progress: float = 0.0) -> Batches:
+    sizes = {name: method.batch_size(name, 8) for name in method.streams}
+    parts = {name: Stream(name, rows[name]).at(0, size, seed=0) for name, size in sizes.items() if size}
+    return Batches(parts, progress)
+
+
+def losses(method: Method, batches: Batches, turn: int = 0) -> Losses:
+    found: Losses = method(batches, Draw(0, "step"), turn)
+    return found
+
+
+def begun(recipe: Recipe, rows: Mapping[str, Rows], seed: int = 0) -> Method:
+    """The method at its first step."""
+    method = recipe.new(seed).train()
+    streams = {name: Stream(name, rows[name]) for name in method.streams}
+    method.begin(streams, Draw(seed, "begin"))
+    with torch.no_grad():
+        method.refresh(0, streams, Draw(seed, "refresh"))
+    return method
+
+
+def learning(modules: Iterable[nn.Module]) -> dict[str, nn.Parameter]:
+    found = {}
+    for number, module in enumerate(modules):
+        found |= {f"{number}.{name}": each for name, each in module.named_parameters() if each.requires_grad}
+    return found
+
+
+def test_every_turn_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    for number in range(len(recipe.new().turns)):
+        method = begun(recipe, rows)
+        fixed = batch(method, rows)
+        before = losses(method, fixed, number)
+        before.total.backward()
+        with torch.no_grad():
+            for weight in learning(method.turns[number].learns).values():
+                weight -= 1e-3 * weight.grad
+        after = losses(method, fixed, number)
+        assert torch.isfinite(before.total)
+        assert before.total.shape == ()
+        assert after.total < before.total
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+def test_gradients_reach_everything_that_learns(recipe: Recipe, rows: dict[str, Rows], progress: float) -> None:
+    method = begun(recipe, rows)
+    with torch.no_grad():
+        # As long as all scores lie within a hinge's margin, real and made images pull its bias by the same amount.
+        for weight in method.parameters():
+            if weight.shape == (1,):
+                weight += 1.5
+    everywhere = set()
+    for number, turn in enumerate(method.turns):
+        method.zero_grad()
+        losses(method, batch(method, rows, progress), number).total.backward()
+        for name, weight in learning(turn.learns).items():
+            assert weight.grad is not None, f"no gradient reaches {name}"
+            assert weight.grad.abs().sum() > 0, f"the gradient of {name} is zero"
+            everywhere.add(weight)
+    assert everywhere == {each for each in method.parameters() if each.requires_grad}
+    assert any(weight.requires_grad for weight in method.learned.parameters())
+
+
+def test_numbers_for_the_curves_are_numbers(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    method = begun(recipe, rows)
+    for name, value in losses(method, batch(method, rows, progress=0.5)).metrics.items():
+        assert value.shape == (), name
+        assert torch.isfinite(value), name
+
+
+def test_hidden_labels_make_no_difference(recipe: Recipe, rows: dict[str, Rows], shown: dict[str, Rows]) -> None:
+    method = begun(recipe, rows)
+    hidden, leaked = (losses(method, batch(method, each, progress=0.9)).total for each in (rows, shown))
+    assert torch.equal(hidden, leaked)
+
+
+def test_batches_stay_as_they_are(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    method = begun(recipe, rows)
+    fixed = batch(method, rows)
+    before = {name: each.images.clone() for name, each in fixed.streams.items()}
+    losses(method, fixed)
+    for name, each in fixed.streams.items():
+        assert torch.equal(each.images, before[name]), name
+
+
+def test_state_survives_a_file(recipe: Recipe, rows: dict[str, Rows], tmp_path: Path) -> None:
+    method = begun(recipe, rows)
+    fixed = batch(method, rows, progress=0.5)
+    losses(method, fixed)
+    save_file(method.state_dict(), tmp_path / "state.safetensors")
+    other = begun(recipe, rows, seed=1)
+    assert not torch.equal(losses(method, fixed).total, losses(other, fixed).total)
+    other = begun(recipe, rows, seed=1)
+    other.load_state_dict(load_file(tmp_path / "state.safetensors"))
+    method.load_state_dict(load_file(tmp_path / "state.safetensors"))
+    assert torch.equal(losses(method, fixed).total, losses(other, fixed).total)
+
+
+def trained(
+    recipe: Recipe, rows: Mapping[str, Rows], seed: int, steps: int = 3, precision: str = "32-true"
+) -> tuple[Method, list[Any]]:
+    hardware = build(HardwareConfig, {"precision": precision, "threads": 1}, "hardware")
+    values = {"steps": steps, "batch_size": 8, "log_every": 1}
+    method = recipe.new(seed)
+    curve = train(method, rows, build(TrainingConfig, values, "training"), prepare(hardware), seed=seed).curve
+    return method, curve
+
+
+def test_the_same_seed_trains_to_the_same_bytes(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    (one, curve), (two, again), (other, _) = (trained(recipe, rows, seed) for seed in (3, 3, 4))
+    assert curve == again
+    for name, tensor in one.learned.state_dict().items():
+        assert torch.equal(tensor, two.learned.state_dict()[name]), name
+    states = [torch.cat([each.flatten() for each in method.learned.parameters()]) for method in (one, other)]
+    assert not torch.equal(*states)
+    assert not one.training
+    width = len(CLASSES) if isinstance(one.learned, Classifier) else one.learned.width
+    with torch.no_grad():
+        assert one.learned(torch.zeros(1, 3, SIZE, SIZE)).shape == (1, width)
+
+
+def test_it_trains_in_mixed_precision(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    _, curve = trained(recipe, rows, seed=0, steps=1, precision="bf16-mixed")
+    _, exact = trained(recipe, rows, seed=0, steps=1)
+    assert curve[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.05, abs=0.02)
+
+
+def test_a_method_that_is_not_there_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"pretext.simcrl: there is no method of this name"):
+        find_method("pretext", "simcrl")
