@@ -28,7 +28,7 @@ from repflow.evaluation.own_clusters import Clusters, own_clusters
 from repflow.evaluation.probes import ProbeConfig
 from repflow.hardware.devices import HardwareConfig, prepare, use_threads
 from repflow.randomness.draws import seeded
-from repflow.randomness.seeds import derive, numpy_generator
+from repflow.randomness.seeds import derive_seed, numpy_generator
 from repflow.schema import build
 from repflow.stages.learning import MethodSection, check_method
 from repflow.training import train
@@ -77,7 +77,7 @@ def learn(
             start = Classifier(encoder, build_head(HeadConfig(), encoder.width, len(domain.classes)))
     with seeded(seed, "weights/method"):
         method = kind(settings, start)
-    fabric = prepare(HARDWARE, turns=len(method.turns))
+    fabric = prepare(HARDWARE, updates=len(method.updates))
     rows = dict.fromkeys(method.streams, training)
     train(method, rows, section.training, fabric, seed=seed, title=name, meter=meter)
     return encoder, method
@@ -96,7 +96,7 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
         "linear_few": fit_linear_probe(config.linear, training[few], train_rows.labels[few], *nothing),
     }
     found = {name: float(probe.score(test, test_rows.labels)) for name, probe in probes.items()}
-    means = fit_clusters(config.clustering, training, len(domain.classes), derive(seed, "zoo/clusters") % 2**32)
+    means = fit_clusters(config.clustering, training, len(domain.classes), derive_seed(seed, "zoo/clusters") % 2**32)
     scores = {"k_means": clustering_scores(test_rows.labels, assign(means, test))}
     if isinstance(method, Clusters):
         clusters = own_clusters(method, test_rows.images)

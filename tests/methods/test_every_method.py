@@ -134,7 +134,7 @@ def test_every_turn_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -
         before = losses(method, fixed, number)
         before.total.backward()
         with torch.no_grad():
-            for weight in learning(method.turns[number].learns).values():
+            for weight in learning(method.updates[number].modules).values():
                 weight -= 1e-3 * weight.grad
         after = losses(method, fixed, number)
         assert torch.isfinite(before.total)
@@ -151,10 +151,10 @@ def test_gradients_reach_everything_that_learns(recipe: Recipe, rows: dict[str, 
             if weight.shape == (1,):
                 weight += 1.5
     everywhere = set()
-    for number, turn in enumerate(method.turns):
+    for number, update in enumerate(method.updates):
         method.zero_grad()
         losses(method, batch(method, rows, progress), number).total.backward()
-        for name, weight in learning(turn.learns).items():
+        for name, weight in learning(update.modules).items():
             assert weight.grad is not None, f"no gradient reaches {name}"
             assert weight.grad.abs().sum() > 0, f"the gradient of {name} is zero"
             everywhere.add(weight)

@@ -1,4 +1,4 @@
-"""Every sample keeps its random numbers, whoever else is in the batch and however many processes share it."""
+"""A sample's random numbers do not depend on the rest of the batch or on the number of processes."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 from repflow.augment.operations import Affine, ColourJitter, GaussianNoise, HorizontalFlip, RandAugment
 from repflow.augment.policy import Policy
 from repflow.encoders.dropout import Dropout
-from repflow.randomness.draws import Draw, layers_draw, layers_draw_from
+from repflow.randomness.draws import Draw, layer_draw, use_layer_draw
 
 RANKS = 3
 
@@ -26,30 +26,30 @@ def shared(rank: int) -> Draw:
     return Draw(1, "test", 5, rank=rank, ranks=RANKS)
 
 
-def test_processes_share_what_one_draws() -> None:
+def test_each_process_draws_its_rows_of_the_global_batch() -> None:
     whole = numbers(Draw(1, "test", 5), 12)
     for rank in range(RANKS):
         for mine, all_of_it in zip(numbers(shared(rank), 4), whole, strict=True):
             assert torch.equal(mine, all_of_it[rank::RANKS])
 
 
-def test_some_samples_keep_their_numbers() -> None:
+def test_a_subset_of_samples_keeps_its_numbers() -> None:
     chosen = torch.tensor([1, 4, 5])
     whole, some = Draw(1, "test"), Draw(1, "test")
     assert torch.equal(whole.uniform(8), some.uniform(8))
-    among = some.among(chosen, 8)
+    among = some.subset(chosen, 8)
     assert torch.equal(among.uniform(3), whole.uniform(8)[chosen])
-    fewer = among.among(torch.tensor([0, 2]), 3)
+    fewer = among.subset(torch.tensor([0, 2]), 3)
     assert torch.equal(fewer.normal(2), whole.normal(8)[[1, 5]])
 
 
-def test_some_of_a_share() -> None:
+def test_a_subset_on_one_process() -> None:
     chosen = torch.tensor([0, 3])
     whole = Draw(1, "test", 5).uniform(12)
-    assert torch.equal(shared(2).among(chosen, 4).uniform(2), whole[2::RANKS][chosen])
+    assert torch.equal(shared(2).subset(chosen, 4).uniform(2), whole[2::RANKS][chosen])
 
 
-def test_a_policy_on_a_share_of_two_views() -> None:
+def test_a_policy_on_one_process_with_two_views() -> None:
     images = Draw(0, "images").uniform(6, 3, 32, 32)
     policy = Policy(
         (
@@ -67,24 +67,24 @@ def test_a_policy_on_a_share_of_two_views() -> None:
         assert torch.allclose(mine, whole[rank::RANKS], atol=1e-6)
 
 
-def test_the_order_is_common() -> None:
-    assert torch.equal(shared(0).order(50), shared(2).order(50))
+def test_the_permutation_is_the_same_on_all_processes() -> None:
+    assert torch.equal(shared(0).permutation(50), shared(2).permutation(50))
 
 
 def test_dropout_is_a_function_of_the_draw() -> None:
     dropout, features = Dropout(0.5), torch.ones(6, 40)
-    with layers_draw_from(Draw(1, "test", 5)):
+    with use_layer_draw(Draw(1, "test", 5)):
         whole = dropout(features)
     assert set(whole.unique().tolist()) == {0.0, 2.0}
     assert 0.3 < (whole > 0).float().mean() < 0.7
     for rank in range(RANKS):
-        with layers_draw_from(shared(rank)):
+        with use_layer_draw(shared(rank)):
             assert torch.equal(dropout(features[:2]), whole[rank::RANKS])
     assert torch.equal(dropout.eval()(features), features)
 
 
-def test_layers_must_be_told_where_to_draw() -> None:
+def test_layers_need_a_draw() -> None:
     with pytest.raises(LookupError):
-        layers_draw()
+        layer_draw()
     with pytest.raises(LookupError):
         Dropout(0.5)(torch.ones(1))

@@ -90,7 +90,7 @@ def test_an_adaptation_has_a_record_of_its_own_and_none_where_it_was_skipped(tra
 def test_a_stage_that_fails_leaves_the_record_of_the_last_run(project: Path) -> None:
     def train(images: int) -> None:
         with recorded("stage") as meter:
-            meter.stepped(images)
+            meter.count_step(images)
             assert images < 8
 
     train(7)

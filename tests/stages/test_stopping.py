@@ -106,7 +106,7 @@ def test_three_kills_change_nothing(stage: str) -> None:
     last = start(stage)
     said = last.communicate()[1]
     assert last.returncode == 0, said
-    assert f"{STAGES[stage][1]}: goes on after step " in said
+    assert f"{STAGES[stage][1]}: resumed after step " in said
     assert outputs(stage) == undisturbed
     assert not Path(".repflow/checkpoints", STAGES[stage][1]).exists()
 
@@ -117,7 +117,7 @@ def test_asked_to_stop_a_stage_saves_and_says_so() -> None:
     process.send_signal(signal.SIGTERM)
     said = process.communicate()[1]
     assert process.returncode == 75, said
-    assert f"pretrain: stopped after step {saved('pretrain')} of {STEPS} and saved; the same command goes on" in said
+    assert f"pretrain: stopped after step {saved('pretrain')} of {STEPS} and saved; run the same command again" in said
     assert "Traceback" not in said
 
 
@@ -130,7 +130,7 @@ def test_other_parameters_start_anew() -> None:
     again = start("pretrain")
     said = again.communicate()[1]
     assert again.returncode == 0
-    assert "goes on" not in said
+    assert "resumed" not in said
 
 
 # A stand-in for SLURM's srun on one machine: it starts as many tasks as were asked for, each told which one it is.

@@ -1,4 +1,4 @@
-"""A tiny problem of real digits for the trainer, and methods that show what it does."""
+"""Fixtures for the training loop: a small dataset of real digits, and a small classifier method."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from repflow.encoders.convolutional import SmallConfig
 from repflow.hardware.devices import HardwareConfig, prepare
 from repflow.methods.semisup.supervised import Config, Supervised
 from repflow.schema import build
-from repflow.training import Trained, TrainingConfig, train
+from repflow.training import TrainingConfig, TrainingResult, train
 from repflow.training.contract import Method
 
 CLASSES = tuple(str(digit) for digit in range(10))
@@ -50,10 +50,10 @@ def new_method(kind: Callable[[Config, Classifier], Any] = Supervised, dropout: 
 
 
 @pytest.fixture
-def run(rows: dict[str, Rows], fabric: Fabric) -> Callable[..., Trained]:
+def run(rows: dict[str, Rows], fabric: Fabric) -> Callable[..., TrainingResult]:
     """`run(method, steps=..., seed=0, **training)` trains the method; what `train` takes by name may be given too."""
 
-    def training(method: Method, seed: int = 0, **values: Any) -> Trained:
+    def training(method: Method, seed: int = 0, **values: Any) -> TrainingResult:
         named = ("validate", "observe", "checkpoints", "meter", "compile")
         given = {name: values.pop(name) for name in named if name in values}
         config = build(TrainingConfig, {"batch_size": 16, "log_every": 1, **values}, "training")

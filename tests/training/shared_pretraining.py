@@ -1,8 +1,10 @@
-"""A program for test_pretraining_on_ranks.py: `python shared_pretraining.py DEVICES FILE` writes every method's losses.
+"""Trains every pretraining method and writes the losses, for test_pretraining_on_ranks.py.
+
+Usage: `python shared_pretraining.py DEVICES FILE`.
 
 Each method is what its YAML in conf/pretrain makes, trained for a few steps in double precision, so that what differs
 between one process and several is more than rounding. Lightning Fabric starts the other processes by running the same
-program again. A method that fails has its error in place of a curve.
+program again. A method that fails has its error in location of a curve.
 """
 
 import json
@@ -31,7 +33,7 @@ from repflow.training.contract import Method
 CONF = Path(__file__).parents[2] / "conf"
 SIZE = 16
 STEPS = 5
-ROWS = 64  # an epoch is four steps: what is remembered of an image is used, too
+ROWS = 64  # an epoch is four steps: entries of memory banks are read again
 
 
 def rows() -> Rows:
@@ -60,12 +62,12 @@ def main() -> None:
     values = {"steps": STEPS, "batch_size": 16, "log_every": 1, "optimizer": optimizer}
     config = build(TrainingConfig, values, "training")
     hardware = build(HardwareConfig, {"threads": 1, "devices": devices, "precision": "64-true"}, "hardware")
-    fabric = cache(lambda turns: prepare(hardware, turns))
+    fabric = cache(lambda updates: prepare(hardware, updates))
     found: dict[str, Any] = {}
     for name, method in methods(names or sorted(path.stem for path in (CONF / "pretrain").glob("*.yaml"))):
         streams = dict.fromkeys(method.streams, rows())
         try:
-            found[name] = train(method, streams, config, fabric(len(method.turns)), seed=0).curve
+            found[name] = train(method, streams, config, fabric(len(method.updates)), seed=0).curve
         except Exception:
             found[name] = traceback.format_exc()
     if fabric(1).is_global_zero:

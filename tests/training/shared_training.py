@@ -1,4 +1,6 @@
-"""A program for test_ranks.py: `python shared_training.py DEVICES PRECISION FILE` writes the losses of three methods.
+"""Trains three methods and writes their losses, for test_distributed.py.
+
+Usage: `python shared_training.py DEVICES PRECISION FILE`.
 
 Lightning Fabric starts the other processes by running the same program again.
 """

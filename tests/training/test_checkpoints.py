@@ -1,4 +1,4 @@
-"""A training that is stopped goes on, and ends with the bytes of one that was not."""
+"""A resumed training ends with the same bytes as an uninterrupted one."""
 
 import copy
 import os
@@ -15,13 +15,13 @@ from torch import Tensor
 from repflow.errors import Interrupted, StorageError
 from repflow.methods.semisup.supervised import Supervised
 from repflow.randomness.draws import Draw
-from repflow.training.best_weights import Trained
-from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.best_weights import TrainingResult
+from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Losses
 from repflow.training.interruption import Interruption
 
 EVERY_STEP = CheckpointConfig(every_steps=1, every_seconds=None)
-# All that a step can change: an average, momentum, early stopping, points over several steps.
+# All state that a step can change: weight average, momentum, early stopping, metrics averaged over several steps.
 FULL = {
     "steps": 14,
     "ema": 0.9,
@@ -33,11 +33,11 @@ FULL = {
 
 
 class Stop(Exception):
-    """What a test stops a training with: nothing is saved on the way out, as after SIGKILL."""
+    """Raised to stop a training without saving a checkpoint, as SIGKILL does."""
 
 
 class Stopping(Supervised):
-    """Stops, or calls something, before the step of a given number."""
+    """Stops the training, or calls a function, before a given step."""
 
     at: int | None = None
     call: Any = None
@@ -51,8 +51,8 @@ class Stopping(Supervised):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "checkpoints" / "train", "key")
+def location(tmp_path: Path) -> CheckpointLocation:
+    return CheckpointLocation(tmp_path / "checkpoints" / "train", "key")
 
 
 def validation(model: torch.nn.Module) -> float:
@@ -67,7 +67,7 @@ def stopped_at(method: Supervised, step: int, call: Any = None) -> Stopping:
     return method
 
 
-def outcome(method: Supervised, trained: Trained) -> tuple[dict[str, Tensor], Any]:
+def outcome(method: Supervised, trained: TrainingResult) -> tuple[dict[str, Tensor], Any]:
     return {name: value.clone() for name, value in method.state_dict().items()}, trained
 
 
@@ -75,51 +75,59 @@ def same(one: tuple[dict[str, Tensor], Any], other: tuple[dict[str, Tensor], Any
     return one[1] == other[1] and all(torch.equal(one[0][name], other[0][name]) for name in one[0])
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(method: Supervised, run: Any, place: Place) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    method: Supervised, run: Any, location: CheckpointLocation
+) -> None:
     whole = copy.deepcopy(method)
     expected = outcome(whole, run(whole, validate=validation, **FULL))
     for step in (2, 7, 8, 13):
         with pytest.raises(Stop):
-            run(stopped_at(method, step), validate=validation, checkpoints=Checkpoints(place, EVERY_STEP), **FULL)
-    resumed = stopped_at(method, 12, pytest.fail)  # what was done is not done again
-    trained = run(resumed, validate=validation, checkpoints=Checkpoints(place, EVERY_STEP), **FULL)
+            run(stopped_at(method, step), validate=validation, checkpoints=Checkpoints(location, EVERY_STEP), **FULL)
+    resumed = stopped_at(method, 12, pytest.fail)  # fails if steps before the checkpoint are repeated
+    trained = run(resumed, validate=validation, checkpoints=Checkpoints(location, EVERY_STEP), **FULL)
     assert same(outcome(resumed, trained), expected)
-    assert not place.folder.exists(), "nothing is left where all went well"
+    assert not location.folder.exists(), "nothing is left where all went well"
 
 
-def test_a_checkpoint_between_two_points_keeps_their_losses(method: Supervised, run: Any, place: Place) -> None:
+def test_a_checkpoint_between_two_logged_points_keeps_the_losses(
+    method: Supervised, run: Any, location: CheckpointLocation
+) -> None:
     whole = copy.deepcopy(method)
     expected = outcome(whole, run(whole, steps=9, log_every=4))
     sometimes = CheckpointConfig(every_steps=3, every_seconds=None)
     with pytest.raises(Stop):
-        run(stopped_at(method, 7), steps=9, log_every=4, checkpoints=Checkpoints(place, sometimes))
+        run(stopped_at(method, 7), steps=9, log_every=4, checkpoints=Checkpoints(location, sometimes))
     again = copy.deepcopy(method)
-    assert same(outcome(again, run(again, steps=9, log_every=4, checkpoints=Checkpoints(place, sometimes))), expected)
+    assert same(
+        outcome(again, run(again, steps=9, log_every=4, checkpoints=Checkpoints(location, sometimes))), expected
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_step_and_saves(method: Supervised, run: Any, place: Place, number: signal.Signals) -> None:
+def test_a_signal_finishes_the_step_and_saves_a_checkpoint(
+    method: Supervised, run: Any, location: CheckpointLocation, number: signal.Signals
+) -> None:
     before = signal.getsignal(number)
     rarely = CheckpointConfig(every_steps=1000, every_seconds=None)
     interrupted = stopped_at(method, 4, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match="stopped after step 5 of 8 and saved") as caught:
-        run(interrupted, steps=8, checkpoints=Checkpoints(place, rarely))
+        run(interrupted, steps=8, checkpoints=Checkpoints(location, rarely))
     assert caught.value.exit_code == 75
     assert signal.getsignal(number) is before
     again, whole = stopped_at(method, 4, pytest.fail), copy.deepcopy(method)
     expected = outcome(whole, run(whole, steps=8))
-    assert same(outcome(again, run(again, steps=8, checkpoints=Checkpoints(place, rarely))), expected)
+    assert same(outcome(again, run(again, steps=8, checkpoints=Checkpoints(location, rarely))), expected)
 
 
-def test_the_second_signal_is_obeyed_at_once() -> None:
+def test_the_second_signal_interrupts_at_once() -> None:
     with Interruption(active=True) as interruption:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interruption.heard
+        assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_other_threads_and_trainings_without_checkpoints_leave_signals_alone() -> None:
+def test_signal_handlers_are_kept_in_other_threads_and_without_checkpoints() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Interruption(active=False):
         assert signal.getsignal(signal.SIGTERM) is before
@@ -139,8 +147,8 @@ def state(step: int) -> dict[str, Any]:
     return {"weights": torch.full((3,), float(step)), "group": [{0: torch.tensor(step), "rate": 0.1}], "none": None}
 
 
-def test_states_come_back_as_they_were(place: Place) -> None:
-    checkpoints = Checkpoints(place, CheckpointConfig())
+def test_states_are_restored_exactly(location: CheckpointLocation) -> None:
+    checkpoints = Checkpoints(location, CheckpointConfig())
     assert checkpoints.load() is None
     checkpoints.save(3, state(3))
     loaded = checkpoints.load()
@@ -152,20 +160,22 @@ def test_states_come_back_as_they_were(place: Place) -> None:
         checkpoints.save(4, {"a": {1}})
 
 
-def test_the_number_of_files_is_bounded(place: Place) -> None:
-    checkpoints = Checkpoints(place, CheckpointConfig(keep=2))
+def test_the_number_of_files_is_bounded(location: CheckpointLocation) -> None:
+    checkpoints = Checkpoints(location, CheckpointConfig(keep=2))
     for step in range(1, 6):
         checkpoints.save(step, state(step))
-    files = sorted(file.name for file in (place.folder / place.key).iterdir())
+    files = sorted(file.name for file in (location.folder / location.key).iterdir())
     assert files == ["000000004.json", "000000004.safetensors", "000000005.json", "000000005.safetensors"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no checksum"])
-def test_a_damaged_checkpoint_is_passed_over(place: Place, damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    checkpoints = Checkpoints(place, CheckpointConfig())
+def test_a_damaged_checkpoint_is_skipped(
+    location: CheckpointLocation, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(location, CheckpointConfig())
     for step in (1, 2):
         checkpoints.save(step, state(step))
-    last = place.folder / place.key / "000000002.safetensors"
+    last = location.folder / location.key / "000000002.safetensors"
     content = bytearray(last.read_bytes())
     if damage == "cut":
         last.write_bytes(content[:-4])
@@ -175,23 +185,25 @@ def test_a_damaged_checkpoint_is_passed_over(place: Place, damage: str, caplog: 
     else:
         last.with_suffix(".json").unlink()
     assert checkpoints.load()["weights"][0] == 1
-    assert "000000002.safetensors: passed over" in caplog.text
+    assert "000000002.safetensors: checkpoint skipped" in caplog.text
 
 
-def test_another_key_starts_anew_and_removes_what_nobody_takes_up(place: Place) -> None:
-    Checkpoints(place, CheckpointConfig()).save(5, state(5))
-    other = Checkpoints(Place(place.folder, "another"), CheckpointConfig())
+def test_another_key_starts_from_scratch_and_outdated_checkpoints_are_removed(location: CheckpointLocation) -> None:
+    Checkpoints(location, CheckpointConfig()).save(5, state(5))
+    other = Checkpoints(CheckpointLocation(location.folder, "another"), CheckpointConfig())
     assert other.load() is None
     other.remove()
-    assert not place.folder.exists()
+    assert not location.folder.exists()
 
 
-def test_steps_and_time_say_when(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_steps = Checkpoints(place, CheckpointConfig(every_steps=4, every_seconds=None))
+def test_checkpoints_are_due_by_steps_and_by_seconds(
+    location: CheckpointLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_steps = Checkpoints(location, CheckpointConfig(every_steps=4, every_seconds=None))
     assert [step for step in range(1, 13) if by_steps.due(step)] == [4, 8, 12]
     now = [100.0]
     monkeypatch.setattr("repflow.training.checkpoints.time.monotonic", lambda: now[0])
-    by_time = Checkpoints(place, CheckpointConfig(every_seconds=20))
+    by_time = Checkpoints(location, CheckpointConfig(every_seconds=20))
     assert not by_time.due(1)
     now[0] += 21
     assert by_time.due(2)
@@ -199,8 +211,10 @@ def test_steps_and_time_say_when(place: Place, monkeypatch: pytest.MonkeyPatch) 
     assert not by_time.due(3)
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(place, CheckpointConfig())
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    location: CheckpointLocation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(location, CheckpointConfig())
     checkpoints.save(1, state(1))
 
     def full(tensors: Any, path: Path, metadata: Any) -> None:
@@ -211,11 +225,11 @@ def test_a_full_disk_keeps_the_checkpoint_before(place: Place, monkeypatch: pyte
     with pytest.raises(StorageError):
         checkpoints.save(2, state(2))
     assert checkpoints.load()["weights"][0] == 1
-    assert len(list((place.folder / place.key).iterdir())) == 2
-    shutil.rmtree(place.folder)
+    assert len(list((location.folder / location.key).iterdir())) == 2
+    shutil.rmtree(location.folder)
 
 
-def test_a_fingerprint_tells_all_that_differs() -> None:
+def test_fingerprints_differ_with_their_input() -> None:
     weights = torch.arange(6.0).view(2, 3)
     one = fingerprint({"rate": 0.1}, weights, weights.numpy().astype("uint8"), "x")
     assert one == fingerprint({"rate": 0.1}, weights.clone(), weights.numpy().astype("uint8"), "x")

@@ -1,4 +1,4 @@
-"""The meter of a training: it counts all, adds up over kills, and changes nothing."""
+"""The cost meter: FLOPs, waiting time and memory, summed over interrupted processes, without changing the result."""
 
 import copy
 import json
@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 from repflow.data.read.batches import Stream
 from repflow.methods.semisup.supervised import Supervised
-from repflow.training import Trained, cost
+from repflow.training import TrainingResult, cost
 from repflow.training.cost import Cost, Meter
 
-Run = Callable[..., Trained]
+Run = Callable[..., TrainingResult]
 
 
 class Uncounted(Meter):
-    """Counts no operations."""
+    """A meter that does not count FLOPs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.restore({"step_flops": 0})
 
 
-def test_it_counts_what_a_step_multiplies(method: Supervised, run: Run) -> None:
-    """Forward, then the gradients of weights and inputs, each as dear; the first layer's input needs no gradient."""
+def test_flops_of_a_step(method: Supervised, run: Run) -> None:
+    """Forward, and backward for weights and for inputs at the same cost; the first layer needs no input gradient."""
     layers: list[int] = []
 
     def note(layer: nn.Conv2d | nn.Linear, given: Any, made: Tensor) -> None:
@@ -48,7 +48,7 @@ def test_it_counts_what_a_step_multiplies(method: Supervised, run: Run) -> None:
     assert trained.flops == spent.flops
 
 
-def test_counting_changes_no_bit(method: Supervised, run: Run) -> None:
+def test_counting_flops_does_not_change_the_result(method: Supervised, run: Run) -> None:
     uncounted = copy.deepcopy(method)
     counted = run(method, steps=5, meter=Meter())
     without = run(uncounted, steps=5, meter=Uncounted())
@@ -58,7 +58,7 @@ def test_counting_changes_no_bit(method: Supervised, run: Run) -> None:
         assert one.numpy().tobytes() == other.numpy().tobytes(), name
 
 
-def test_the_count_depends_on_no_kernel_and_no_thread(
+def test_flops_do_not_depend_on_kernels_or_threads(
     method: Supervised, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run(copy.deepcopy(method), steps=1).flops
@@ -71,10 +71,10 @@ def test_the_count_depends_on_no_kernel_and_no_thread(
         torch.set_num_threads(threads)
 
 
-def test_waiting_is_the_time_until_batches_are_there(
+def test_waiting_time_is_the_time_to_load_batches(
     method: Supervised, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that goes on by 3 for a batch, by 5 for the losses, and else stands still."""
+    """With a fake clock that advances by 3 per batch and by 5 per forward pass."""
     now = 0.0
 
     def passing(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +96,7 @@ def test_waiting_is_the_time_until_batches_are_there(
     assert (spent.waiting_seconds, spent.training_seconds, spent.seconds) == (4 * 3, 4 * (3 + 5), 100 + 32 + 10)
 
 
-def test_a_resumed_training_adds_to_what_was_spent(method: Supervised, run: Run) -> None:
+def test_a_resumed_training_adds_to_the_cost(method: Supervised, run: Run) -> None:
     class Ended(Exception):
         pass
 
@@ -124,7 +124,7 @@ def test_a_resumed_training_adds_to_what_was_spent(method: Supervised, run: Run)
     assert after.memory >= before["memory"]
 
 
-def test_trainings_beside_each_other_add_their_work_but_not_the_clock() -> None:
+def test_parallel_trainings_add_work_but_not_wall_clock_time() -> None:
     search = Meter(lambda: 1.0)
     one = Cost(2, 20, 200, 100, seconds=500.0, training_seconds=3.0, waiting_seconds=1.0, memory=7, energy=None)
     two = Cost(1, 10, 300, 300, seconds=900.0, training_seconds=4.0, memory=2**60, gpu_memory=5)
@@ -137,19 +137,19 @@ def test_trainings_beside_each_other_add_their_work_but_not_the_clock() -> None:
     assert (spent.memory, spent.gpu_memory, spent.energy) == (2**60, 5, 1.0)
 
 
-def test_every_process_works_as_much() -> None:
+def test_flops_are_multiplied_by_the_number_of_processes() -> None:
     meter = Meter()
     meter.restore({"step_flops": 10})
-    meter.stepped(16, processes=2)
+    meter.count_step(16, processes=2)
     assert (meter.cost().steps, meter.cost().images, meter.cost().flops) == (1, 16, 20)
 
 
-def test_nobody_measures_energy_in_the_library() -> None:
+def test_energy_is_none_by_default() -> None:
     assert Meter().cost().energy is None
 
 
-def test_peak_memory_is_this_processs_own() -> None:
-    """A process that once was large says so, and the small one that it starts does not inherit it."""
+def test_peak_memory_is_per_process() -> None:
+    """The peak is reported after memory was freed, and a child process does not inherit it."""
     measure = f"import runpy; print(runpy.run_path({cost.__file__!r})['peak_memory']())"
     large = f"import subprocess, sys; held = b'x' * (256 << 20); del held; {measure}\n"
     large += f"subprocess.run([sys.executable, '-c', {measure!r}])"

@@ -1,4 +1,4 @@
-"""What a training shows: curves for `dvc plots`, and lines while it runs."""
+"""Training curves as TSV, and progress lines in the log."""
 
 import logging
 from pathlib import Path
@@ -9,21 +9,19 @@ from repflow.training.curves import write_curve
 from repflow.training.progress import Progress
 
 
-def test_a_curve_is_a_table_with_all_its_columns(tmp_path: Path) -> None:
+def test_a_curve_has_a_column_for_every_metric(tmp_path: Path) -> None:
     path = tmp_path / "plots" / "curve.tsv"
     write_curve(path, [{"step": 1.0, "loss": 0.123456789}, {"step": 20000.0, "loss": 1e-7, "validation": 0.5}])
     assert path.read_text() == "step\tloss\tvalidation\n1\t0.123457\t\n20000\t1e-07\t0.5\n"
 
 
-def test_an_empty_curve_is_a_table_too(tmp_path: Path) -> None:
+def test_an_empty_curve_has_a_header(tmp_path: Path) -> None:
     write_curve(tmp_path / "curve.tsv", [])
     assert (tmp_path / "curve.tsv").read_text() == "step\n"
 
 
 @pytest.mark.parametrize(("steps", "every"), [(200, 20), (150, 20), (7, 1), (1, 1), (1000, 1)])
-def test_a_training_that_is_not_on_a_terminal_says_a_few_lines(
-    steps: int, every: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_progress_lines_without_a_terminal(steps: int, every: int, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="repflow"):
         progress = Progress("pretrain", steps)
         for step in range(1, steps + 1):

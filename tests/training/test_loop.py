@@ -1,4 +1,4 @@
-"""The one loop: what it promises to every method and to every reader of its results."""
+"""The training loop."""
 
 import copy
 import shutil
@@ -14,10 +14,10 @@ from repflow.encoders.dropout import Dropout
 from repflow.errors import DataError, ParameterError, RepflowError
 from repflow.methods.semisup.supervised import Config, Supervised
 from repflow.randomness.draws import Draw
-from repflow.training import Trained
+from repflow.training import TrainingResult
 from repflow.training.contract import Losses
 
-Run = Callable[..., Trained]
+Run = Callable[..., TrainingResult]
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
 
 
@@ -49,7 +49,7 @@ def test_training_leaves_the_global_generator_alone(method: Supervised, run: Run
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_it_learns_and_says_so(method: Supervised, run: Run) -> None:
+def test_losses_fall_and_are_logged(method: Supervised, run: Run) -> None:
     trained = run(method, steps=150, log_every=10, optimizer={"learning_rate": 0.01})
     assert trained.steps == trained.best_step == 150
     assert trained.images == 150 * 16
@@ -60,7 +60,7 @@ def test_it_learns_and_says_so(method: Supervised, run: Run) -> None:
     assert not method.training
 
 
-def test_a_point_is_the_mean_since_the_last_one(method: Supervised, run: Run) -> None:
+def test_a_logged_point_is_the_mean_since_the_last_one(method: Supervised, run: Run) -> None:
     fine = run(copy.deepcopy(method), steps=6).curve
     coarse = run(method, steps=6, log_every=4).curve
     assert [point["step"] for point in coarse] == [4, 6]
@@ -68,7 +68,7 @@ def test_a_point_is_the_mean_since_the_last_one(method: Supervised, run: Run) ->
     assert coarse[1]["accuracy"] == pytest.approx(sum(point["accuracy"] for point in fine[4:]) / 2, rel=1e-5)
 
 
-def test_the_rate_follows_the_schedule(method: Supervised, run: Run) -> None:
+def test_the_learning_rate_follows_the_schedule(method: Supervised, run: Run) -> None:
     schedule = {"name": "cosine", "warmup": 0.2}
     trained = run(method, steps=10, optimizer=SGD, schedule=schedule)
     rates = [point["learning_rate"] for point in trained.curve]
@@ -86,10 +86,10 @@ def test_a_step_is_gradient_descent(run: Run, rows: dict[str, Any], method: Supe
         assert torch.allclose(weight, expected - 0.1 * expected.grad, atol=1e-7)
 
 
-def test_layers_that_draw_draw_anew_in_every_step(method: Supervised, run: Run) -> None:
+def test_dropout_masks_differ_between_steps(method: Supervised, run: Run) -> None:
     kept: list[Tensor] = []
     dropout = next(module for module in method.modules() if isinstance(module, Dropout))
-    # Where what goes in is 1, what comes out is the mask.
+    # With inputs of 1 the output is the dropout mask.
     dropout.register_forward_pre_hook(lambda module, given: torch.ones_like(given[0]))
     dropout.register_forward_hook(lambda module, given, dropped: kept.append(dropped > 0))
     run(method, steps=2)
@@ -98,7 +98,7 @@ def test_layers_that_draw_draw_anew_in_every_step(method: Supervised, run: Run) 
     assert torch.equal(torch.stack(kept[:2]), torch.stack(kept[2:])), "and the same in every run"
 
 
-def test_an_average_of_the_weights_is_kept(method: Supervised, run: Run) -> None:
+def test_the_moving_average_of_the_weights_is_kept(method: Supervised, run: Run) -> None:
     path = []
     for steps in (1, 2, 3):
         walker = copy.deepcopy(method)
@@ -122,7 +122,7 @@ def test_the_norm_of_the_gradient_is_clipped(method: Supervised, run: Run) -> No
     assert distance(clip=1e6) == pytest.approx(distance())
 
 
-def test_a_factor_of_0_freezes_the_encoder(method: Supervised, run: Run) -> None:
+def test_encoder_factor_0_freezes_the_encoder(method: Supervised, run: Run) -> None:
     before = state(method.classifier)
     run(method, steps=3, optimizer={"encoder_factor": 0.0})
     for name, tensor in state(method.classifier).items():
@@ -130,7 +130,7 @@ def test_a_factor_of_0_freezes_the_encoder(method: Supervised, run: Run) -> None
 
 
 class Script:
-    """A validation that gives one score after the other, and remembers what it was shown."""
+    """A validation with given scores, which records the weights it is called with."""
 
     def __init__(self, *scores: float):
         self.scores = scores
@@ -152,13 +152,13 @@ def test_early_stopping_keeps_the_best_weights(method: Supervised, run: Run, ema
     assert [point["validation"] for point in trained.curve if "validation" in point] == [0.3, 0.7, 0.6, 0.7, 0.5]
 
 
-def test_the_last_weights_are_judged_too(method: Supervised, run: Run) -> None:
+def test_the_last_weights_are_validated(method: Supervised, run: Run) -> None:
     script = Script(0.1, 0.2, 0.3)
     trained = run(method, steps=12, validate=script, early_stopping={"every": 5, "patience": 3})
     assert (trained.steps, trained.best_step, trained.best_score) == (12, 12, 0.3)
 
 
-def test_validation_changes_nothing_but_what_is_kept(method: Supervised, run: Run) -> None:
+def test_validation_does_not_change_the_training(method: Supervised, run: Run) -> None:
     judged = copy.deepcopy(method)
     with_validation = run(judged, steps=6, validate=lambda model: 0.0, early_stopping={"every": 2, "patience": 10})
     without = run(method, steps=6)
@@ -179,21 +179,21 @@ def test_an_observer_can_end_a_training(method: Supervised, run: Run) -> None:
 
 
 class Exploding(Supervised):
-    """Its loss is no number from the third step on."""
+    """A method whose loss is NaN from the third step on."""
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         found = super().losses(batch, draw)
         return Losses(found.total * (float("nan") if draw.step >= 2 else 1.0))
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(run: Run, method: Supervised) -> None:
+def test_a_nan_loss_ends_the_training_with_advice(run: Run, method: Supervised) -> None:
     exploding = Exploding(Config(), method.classifier)
     with pytest.raises(RepflowError, match=r"the loss is nan at step 3; lower training\.optimizer\.learning_rate"):
         run(exploding, steps=10)
 
 
 class Watched(Supervised):
-    """Writes down when it is called."""
+    """Records the calls of its hooks."""
 
     def __init__(self, config: Config, classifier: Any):
         super().__init__(config, classifier)
@@ -213,13 +213,13 @@ class Watched(Supervised):
         self.calls.append(sorted(streams))
 
 
-def test_a_method_is_told_of_every_step_and_of_the_end(run: Run, method: Supervised) -> None:
+def test_hooks_are_called_every_step_and_at_the_end(run: Run, method: Supervised) -> None:
     watched = Watched(Config(), method.classifier)
     run(watched, steps=2)
     assert watched.calls == [(0, 0.0), "after", (1, 0.5), "after", ["labelled"]]
 
 
-def test_no_steps_leave_the_weights(run: Run, method: Supervised) -> None:
+def test_zero_steps_keep_the_weights(run: Run, method: Supervised) -> None:
     before = state(method)
     trained = run(method, steps=0)
     assert (trained.steps, trained.curve) == (0, [])
@@ -237,7 +237,7 @@ def test_a_stream_without_images_is_named(method: Supervised, fabric: Any, rows:
 
 
 class Heavy(Supervised):
-    """Needs more memory than there is for more than five images."""
+    """Raises an out-of-memory error for more than five images."""
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         if len(batch["labelled"].labels) > 5:
@@ -245,15 +245,15 @@ class Heavy(Supervised):
         return super().losses(batch, draw)
 
 
-def test_a_batch_that_does_not_fit_ends_with_one_that_would(method: Supervised, run: Run) -> None:
+def test_out_of_memory_names_a_batch_size_that_fits(method: Supervised, run: Run) -> None:
     method.__class__ = Heavy
     with pytest.raises(ParameterError, match="16 images do not fit into the memory of the device; 4 would, or set"):
         run(method, steps=2)
 
 
-def test_a_stream_may_wait_for_the_end(method: Supervised, run: Run) -> None:
+def test_a_stream_may_be_used_in_finish_only(method: Supervised, run: Run) -> None:
     class Last(Supervised):
-        """Looks at its stream of labels at the end alone."""
+        """Uses its stream of labels in `finish` only."""
 
         def batch_size(self, stream: str, size: int) -> int:
             return 0
@@ -271,7 +271,7 @@ def test_a_stream_may_wait_for_the_end(method: Supervised, run: Run) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-def test_a_compiled_encoder_learns_the_same(method: Supervised, run: Run) -> None:
+def test_a_compiled_encoder_has_the_same_losses(method: Supervised, run: Run) -> None:
     plain = run(copy.deepcopy(method), steps=3, optimizer=SGD).curve
     compiled = run(method, steps=3, optimizer=SGD, compile="default").curve
     assert [point["loss"] for point in compiled] == pytest.approx([point["loss"] for point in plain], rel=1e-4)

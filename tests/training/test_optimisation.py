@@ -1,4 +1,4 @@
-"""Optimisers and schedules: which weights learn how fast, and when."""
+"""Optimisers and learning-rate schedules."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_the_schedules(name: str, step: int, factor: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "annealed"])
-def test_the_rate_rises_evenly_in_the_warm_up_and_is_never_0(name: str) -> None:
+def test_the_warm_up_is_linear_and_never_0(name: str) -> None:
     config = ScheduleConfig(name=name, warmup=0.1)  # type: ignore[arg-type]
     factors = [rate_factor(config, step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
@@ -50,7 +50,7 @@ def test_every_weight_is_in_one_group_and_only_matrices_decay(name: str, method:
     assert {round(group["lr"], 6) for group in optimizer.param_groups} == {0.01, 0.1}
 
 
-def test_weights_that_do_not_learn_are_left_out(method: Supervised) -> None:
+def test_frozen_weights_are_left_out(method: Supervised) -> None:
     frozen = method.classifier.head[-1].weight
     frozen.requires_grad_(False)
     optimizer = build_optimizer(method, OptimizerConfig())

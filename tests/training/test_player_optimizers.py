@@ -1,4 +1,4 @@
-"""Who learns in a step: players that take turns, and parameters that come and go."""
+"""Alternating updates of several players, and parameters that are added during training."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Classifier
 from repflow.methods.semisup.supervised import Supervised
 from repflow.randomness.draws import Draw
-from repflow.training import Trained
-from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place
-from repflow.training.contract import ClassifierMethod, Losses, Turn
+from repflow.training import TrainingResult
+from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints
+from repflow.training.contract import ClassifierMethod, Losses, Update
 
-Run = Callable[..., Trained]
+Run = Callable[..., TrainingResult]
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
 
 
 class Game(ClassifierMethod):
-    """One player wants a product low, the other one high; each has a factor of its own."""
+    """A game on the product of two weights: one player minimises it, the other maximises it."""
 
     streams = ("labelled",)
 
@@ -34,8 +34,8 @@ class Game(ClassifierMethod):
         self.drawn: list[float] = []
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
-        return (Turn(self.lower, (self.low,)), Turn(self.lift, (self.high,)))
+    def updates(self) -> tuple[Update, ...]:
+        return (Update(self.lower, (self.low,)), Update(self.lift, (self.high,)))
 
     def product(self, draw: Draw) -> Tensor:
         self.drawn.append(draw.uniform(1).item())
@@ -52,7 +52,7 @@ class Game(ClassifierMethod):
         return Losses(-product, {"high": product})
 
 
-def test_players_take_turns_and_move_only_their_own(run: Run, method: Supervised) -> None:
+def test_players_alternate_and_update_only_their_own_weights(run: Run, method: Supervised) -> None:
     game = Game(method.classifier)
     before = copy.deepcopy(game.classifier.state_dict())
     trained = run(game, steps=2, optimizer=SGD, schedule={"name": "constant"})
@@ -69,11 +69,11 @@ def test_players_take_turns_and_move_only_their_own(run: Run, method: Supervised
         assert {name: point[name] for name in seen} == pytest.approx(seen)
         assert point["loss"] == pytest.approx(seen["low"] - seen["high"])
     assert all(torch.equal(value, before[name]) for name, value in game.classifier.state_dict().items())
-    assert len(set(game.drawn)) == 4  # each turn draws for itself
+    assert len(set(game.drawn)) == 4  # each update has its own random stream
 
 
 class Growing(Supervised):
-    """Factors of the loss; a second one joins before the fourth step."""
+    """A method whose loss is scaled by parameters; a second one is added before the fourth step."""
 
     stop_at: int | None = None
 
@@ -102,7 +102,7 @@ def growing(method: Supervised) -> Growing:
     return Growing(method.config, copy.deepcopy(method.classifier))
 
 
-def test_what_comes_later_learns_too_and_the_others_go_on(run: Run, method: Supervised) -> None:
+def test_added_parameters_are_trained_and_the_others_keep_their_momentum(run: Run, method: Supervised) -> None:
     optimizer = {"name": "sgd", "learning_rate": 1e-3, "momentum": 0.9, "weight_decay": 0.0}
 
     def factors(steps: int) -> list[float]:
@@ -117,14 +117,12 @@ def test_what_comes_later_learns_too_and_the_others_go_on(run: Run, method: Supe
 
 
 @pytest.mark.parametrize("stop", [2, 5])
-def test_a_training_that_grew_goes_on_from_its_checkpoint(
-    run: Run, method: Supervised, tmp_path: Path, stop: int
-) -> None:
+def test_a_training_with_added_parameters_is_resumed(run: Run, method: Supervised, tmp_path: Path, stop: int) -> None:
     undisturbed, stopped, again = growing(method), growing(method), growing(method)
     expected = run(undisturbed, steps=7)
 
     def checkpoints() -> Checkpoints:
-        return Checkpoints(Place(tmp_path / "train", "key"), CheckpointConfig(every_steps=1))
+        return Checkpoints(CheckpointLocation(tmp_path / "train", "key"), CheckpointConfig(every_steps=1))
 
     stopped.stop_at = stop
     with pytest.raises(KeyboardInterrupt):

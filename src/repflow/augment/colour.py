@@ -36,7 +36,7 @@ def greyscale(images: Tensor) -> Tensor:
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of the HSV colour circle by a share of it, `turns` [B] in [-0.5, 0.5]. Grey images stay."""
+    """Rotate the hue of the HSV colour circle by a share of it, `turns` [B] in [-0.5, 0.5]. Grey images stay."""
     if images.shape[1] == 1:
         return images
     # The circle in sixths: red lies at 0, green at 2, blue at 4. A channel is `value` up to one sixth from the hue,

@@ -85,7 +85,7 @@ def affine(
         fill: the value of what comes in from outside.
     """
     turn, shear_x, shear_y = torch.deg2rad(degrees), *torch.deg2rad(shear).unbind(1)
-    # Turn and shear as one 2x2 matrix [[a, b], [c, d]] of determinant 1; the image is sampled at its inverse.
+    # Rotation and shear as one 2x2 matrix [[a, b], [c, d]] of determinant 1; the image is sampled at its inverse.
     a = torch.cos(turn - shear_y) / torch.cos(shear_y)
     b = -a * torch.tan(shear_x) - torch.sin(turn)
     c = torch.sin(turn - shear_y) / torch.cos(shear_y)
@@ -145,7 +145,7 @@ def _sampled(images: Tensor, planes: Tensor, fill: float) -> Tensor:
 
 
 def rotate(images: Tensor, degrees: Tensor, fill: float = 0.0) -> Tensor:
-    """Turn each image counter-clockwise about its centre by `degrees` [B]."""
+    """Rotate each image counter-clockwise about its centre by `degrees` [B]."""
     still, ones = degrees.new_zeros(len(degrees), 2), torch.ones_like(degrees)
     return affine(images, -degrees, still, ones, still, fill)
 

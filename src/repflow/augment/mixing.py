@@ -16,6 +16,7 @@ from torch import Tensor
 
 from repflow.augment.rows import beside
 from repflow.augment.texture import erase
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, Positive, parameters
 
@@ -89,7 +90,7 @@ class Mixup:
             labels: probabilities [B, classes].
             draw: the step's random numbers.
         """
-        return mixup(images, labels, _shares(self, len(images), draw.on("cpu")), partners(len(images)))
+        return mixup(images, labels, _shares(self, len(images), draw.to("cpu")), partners(len(images)))
 
 
 @parameters
@@ -113,8 +114,8 @@ class CutMix:
             labels: probabilities [B, classes].
             draw: the step's random numbers.
         """
-        draw, count = draw.on("cpu"), len(images)
-        halves = 0.5 * (1 - _shares(self, count, draw)).sqrt()
+        draw, count = draw.to("cpu"), len(images)
+        halves = 0.5 * square_root(1 - _shares(self, count, draw))
         size = torch.tensor(images.shape[2:])
         centre = (draw.uniform(count, 2) * size).floor()
         reach = (halves[:, None] * size).floor()
@@ -132,4 +133,4 @@ def _shares(mixing: Mixup | CutMix, count: int, draw: Draw) -> Tensor:
     shares = draw.beta(count, mixing.alpha)
     if mixing.probability == 1:
         return shares
-    return shares.masked_fill(~draw.chance(count, mixing.probability), 1)
+    return shares.masked_fill(~draw.bernoulli(count, mixing.probability), 1)

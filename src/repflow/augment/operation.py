@@ -46,7 +46,7 @@ class Decisions:
     chosen: Tensor | None
     numbers: Numbers
 
-    def among(self, rows: slice) -> "Decisions":
+    def subset(self, rows: slice) -> "Decisions":
         """Those about some images."""
         chosen = None if self.chosen is None else self.chosen[rows]
         return Decisions(chosen, tuple(each[rows] for each in self.numbers))
@@ -72,8 +72,8 @@ class Operation:
 
     def decide(self, count: int, shape: Shape, draw: Draw) -> Decisions:
         """Let chance decide about `count` images of one shape."""
-        draw = draw.on("cpu")
-        chosen = None if self.probability == 1 else draw.chance(count, self.probability)
+        draw = draw.to("cpu")
+        chosen = None if self.probability == 1 else draw.bernoulli(count, self.probability)
         return Decisions(chosen, self.numbers(count, shape, draw))
 
     def apply(self, images: Tensor, decisions: Decisions) -> Tensor:

@@ -79,7 +79,7 @@ class Policy:
         for rows in _parts(images):
             part = images[rows].clone()  # from here on in place
             for operation, decided in zip(self.operations, decisions, strict=True):
-                part = operation.apply(part, decided.among(rows))
+                part = operation.apply(part, decided.subset(rows))
             parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 

@@ -38,7 +38,8 @@ def main(
 
     Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
     1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 6 a
-    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 75 stopped and saved (the same
+    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 8 code changed while a stage
+    ran, 75 stopped and saved (the same
     command goes on), 130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)

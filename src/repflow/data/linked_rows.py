@@ -1,4 +1,4 @@
-"""The rows of both domains below one another, with what links them and their place in every draw."""
+"""The rows of both domains concatenated, with the components that link them and their random order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ import pandas as pd
 
 from repflow.data.duplicates import components, equal_pairs, near_pairs
 from repflow.data.store import NO_LABEL
-from repflow.randomness.seeds import derive
+from repflow.randomness.seeds import derive_seed
 
-TRAIN, VALIDATION, TEST, EXCLUDED, OPEN = range(5)
-"""Places, before training is parted into labelled and unlabelled. OPEN is not decided yet."""
+TRAIN, VALIDATION, TEST, EXCLUDED, UNASSIGNED = range(5)
+"""Assignments of a row, before training is divided into labelled and unlabelled. UNASSIGNED is not decided yet."""
 
 GIVEN = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-"""What the manifest's column `split` says."""
+"""Assignments that the manifest's column `split` gives."""
 
 
 @dataclass(frozen=True)
 class LinkedRows:
-    """The rows of all domains below one another, one array [N] for each fact.
+    """The rows of all domains concatenated, one array [N] per attribute.
 
     Attributes:
         domain: 0 for the source, 1 for the target.
         label: position in the source's classes, -1 where there is none.
-        given: TRAIN, VALIDATION or TEST as the manifest says; where it is silent, OPEN in a domain without any given
-            split and TRAIN in a domain with some.
-        order: the place in every draw, a number that depends on the seed, the domain and the path alone.
-        component: rows with the same number belong together.
-        classes: how many classes there are.
+        given: TRAIN, VALIDATION or TEST as the manifest says; where it says nothing, UNASSIGNED in a domain without any
+            given split and TRAIN in a domain with some.
+        order: a random sort key that depends on the seed, the domain and the path alone.
+        component: rows with the same number are linked (copies, near-duplicates or one group).
+        classes: the number of classes.
     """
 
     domain: np.ndarray
@@ -48,37 +48,37 @@ class LinkedRows:
         return np.where(self.label == NO_LABEL, -1, self.domain * self.classes + self.label)
 
     @cached_property
-    def alone(self) -> np.ndarray:
-        """Whether a row is a component of its own: bool [N]."""
+    def is_single(self) -> np.ndarray:
+        """Whether a row is the only one of its component: bool [N]."""
         return np.asarray(np.bincount(self.component)[self.component] == 1)
 
     def count(self, chosen: np.ndarray) -> np.ndarray:
-        """Labelled rows of each stratum among the chosen, bool [N]: int64 [2 * classes]."""
+        """The number of labelled rows per stratum among `chosen`, bool [N]: int64 [2 * classes]."""
         return np.bincount(self.stratum[chosen & (self.stratum >= 0)], minlength=2 * self.classes)
 
-    def drawn(self, members: np.ndarray) -> np.ndarray:
-        """The rows `members`, in the order of the draw."""
+    def shuffled(self, members: np.ndarray) -> np.ndarray:
+        """The rows `members` in random order."""
         return np.asarray(members[np.argsort(self.order[members], kind="stable")])
 
     def by_component(self, members: np.ndarray) -> list[np.ndarray]:
-        """The rows `members` parted by component; components and the rows of each in the order of the draw."""
+        """The rows `members` grouped by component; components and the rows of each in random order."""
         if not len(members):
             return []
-        members = self.drawn(members)
-        codes, _ = pd.factorize(self.component[members])  # numbered as they come
+        members = self.shuffled(members)
+        codes, _ = pd.factorize(self.component[members])  # numbered by first appearance
         return np.split(members[np.argsort(codes, kind="stable")], np.cumsum(np.bincount(codes))[:-1])
 
 
-def gather(
+def link_manifests(
     manifests: Mapping[str, pd.DataFrame], classes: tuple[str, ...], distance: int | None, seed: int
 ) -> LinkedRows:
-    """Put the readable rows of all domains below one another and link them.
+    """Concatenate the readable rows of all domains and link them.
 
     Args:
         manifests: "source" and "target", in this order, to the readable rows of their stores.
         classes: names of the source's classes; a row of another class has no label.
         distance: as `near_duplicate_distance` of `SplitConfig`.
-        seed: the seed of the run.
+        seed: the random seed of the run.
     """
     position = {name: number for number, name in enumerate(classes)}
     domain, label, given, order = [], [], [], []
@@ -86,18 +86,18 @@ def gather(
         split = manifest["split"].map(GIVEN)
         domain.append(np.full(len(manifest), number))
         label.append(manifest["given_class"].map(position).fillna(NO_LABEL).to_numpy(np.int64))
-        given.append(split.fillna(TRAIN if split.notna().any() else OPEN).to_numpy(np.int64))
-        order.append(np.array([derive(seed, f"split/{name}/{path}") for path in manifest["path"]], np.int64))
+        given.append(split.fillna(TRAIN if split.notna().any() else UNASSIGNED).to_numpy(np.int64))
+        order.append(np.array([derive_seed(seed, f"split/{name}/{path}") for path in manifest["path"]], np.int64))
     component = link(pd.concat(list(manifests.values())), distance)
     parts = [np.concatenate(part) for part in (domain, label, given, order)]
     return LinkedRows(parts[0], parts[1], parts[2], parts[3], component, len(classes))
 
 
 def link(manifest: pd.DataFrame, distance: int | None) -> np.ndarray:
-    """Number the components of rows that belong together: int64 [N].
+    """The component of every row, as a number: int64 [N]. Copies, near-duplicates and rows of one group are linked.
 
     Args:
-        manifest: columns `sha256`, `phash`, `dhash` and `group` of a manifest, or of several below one another. The
+        manifest: columns `sha256`, `phash`, `dhash` and `group` of one manifest or of several concatenated ones. The
             name of a group means the same in both domains.
         distance: as `SplitConfig.near_duplicate_distance`.
     """
@@ -108,8 +108,8 @@ def link(manifest: pd.DataFrame, distance: int | None) -> np.ndarray:
     return components(len(manifest), *pairs)
 
 
-def rank(values: np.ndarray) -> np.ndarray:
-    """How many equal values stand before each one: int64 [N]."""
+def count_before(values: np.ndarray) -> np.ndarray:
+    """How many equal values precede each one: int64 [N]."""
     order = np.argsort(values, kind="stable")
     placed = values[order]
     ranks = np.empty(len(values), np.int64)

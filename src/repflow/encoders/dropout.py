@@ -6,7 +6,7 @@ Overfitting. JMLR 2014.
 
 from torch import Tensor, nn
 
-from repflow.randomness.draws import layers_draw
+from repflow.randomness.draws import layer_draw
 
 
 class Dropout(nn.Module):
@@ -24,9 +24,9 @@ class Dropout(nn.Module):
         """Features [B, ...] to the same shape.
 
         Raises:
-            LookupError: in training, outside `draw.layers_draw_from`, which `Method.forward` opens.
+            LookupError: in training, outside `draw.use_layer_draw`, which `Method.forward` opens.
         """
         if not self.training:
             return features
-        keep = layers_draw().uniform(*features.shape) >= self.probability
+        keep = layer_draw().uniform(*features.shape) >= self.probability
         return features * keep / (1 - self.probability)

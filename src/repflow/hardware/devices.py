@@ -51,7 +51,7 @@ def use_threads(threads: NonNegativeCount) -> None:
         torch.set_num_threads(threads)
 
 
-def prepare(config: HardwareConfig, turns: int = 1) -> "Fabric":
+def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
     """The launched Fabric for this hardware; sets the threads of this process, and deterministic algorithms.
 
     Where several devices are asked for, the other processes are started here and run the same command; only the one
@@ -59,7 +59,8 @@ def prepare(config: HardwareConfig, turns: int = 1) -> "Fabric":
 
     Args:
         config: what to train on.
-        turns: of a step; where there are several, some parameters get no gradient in each.
+        updates: optimiser updates of a step (`Method.updates`); with several, each leaves some parameters without a
+            gradient.
 
     Raises:
         ParameterError: the accelerator is not on this machine.
@@ -79,7 +80,7 @@ def prepare(config: HardwareConfig, turns: int = 1) -> "Fabric":
             devices=config.devices,
             num_nodes=config.nodes,
             precision=config.precision,
-            strategy=DDPStrategy(find_unused_parameters=turns > 1) if several else "auto",
+            strategy=DDPStrategy(find_unused_parameters=updates > 1) if several else "auto",
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:

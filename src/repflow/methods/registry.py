@@ -6,9 +6,11 @@ Its families and descriptions are read without importing PyTorch, which would ta
 import ast
 import importlib
 import inspect
+import io
 import re
 import sys
 import tokenize
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,24 @@ def find_method(family: str, name: str) -> tuple[type[Any], type[Any]]:
     return found[0], module.Config
 
 
+def modules_in(section: Mapping[str, Any]) -> set[str]:
+    """The modules of the methods that a section of params.yaml names: its own, and those of tasks in its settings.
+
+    Other names, such as an optimiser's, are among them as if they were methods; there are no modules of these names.
+    """
+    return {f"repflow.methods.{section.get('family')}.{name}" for name in _names_in(section)}
+
+
+def _names_in(values: Any) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        if isinstance(values.get("name"), str):
+            yield values["name"]
+        values = list(values.values())
+    if isinstance(values, list):
+        for each in values:
+            yield from _names_in(each)
+
+
 def read_family(folder: Path) -> dict[str, dict[str, str]]:
     """Name of each module in a family's folder to its description (`read_introduction`), sorted by name."""
     modules = sorted(path for path in folder.glob("*.py") if path.stem != "__init__")
@@ -73,9 +93,12 @@ def introduced(opening: str, module: str) -> dict[str, str]:
 
 
 def read_introduction(module: Path) -> dict[str, str]:
-    """The same for a module that is not imported, which would take seconds; none but its first string is read."""
-    with module.open("rb") as lines:
-        opening = next(
-            (token.string for token in tokenize.tokenize(lines.readline) if token.type == tokenize.STRING), "''"
-        )
-    return introduced(ast.literal_eval(opening), module.stem)
+    """The description of a method whose module is not imported, which would take seconds."""
+    return introduction_in(module.read_bytes(), module.stem)
+
+
+def introduction_in(content: bytes, module: str) -> dict[str, str]:
+    """The same from the content of a module; nothing but its first string is read."""
+    tokens = tokenize.tokenize(io.BytesIO(content).readline)
+    opening = next((token.string for token in tokens if token.type == tokenize.STRING), "''")
+    return introduced(ast.literal_eval(opening), module)

@@ -1,4 +1,4 @@
-"""The random numbers of one step of learning, one row per sample."""
+"""Random numbers for one training step, one row per sample."""
 
 import contextlib
 import copy
@@ -9,27 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repflow.randomness.seeds import derive
+from repflow.randomness.seeds import derive_seed
 
 
 class Draw:
-    """The random numbers of one step, one row per sample.
+    """A random number generator for one training step, determined by (seed, stream name, step).
 
-    Every method takes the number of samples first and returns a tensor with that many rows, on `device`. Numbers come
-    in the order in which they are asked for; `stream` opens an independent sequence, so that one part's draws never
-    shift another's.
+    Every method takes the number of samples first and returns a tensor with that many rows, on `device`. Numbers are
+    drawn in the order of the calls; `stream` opens an independent sequence, so that one component's draws never shift
+    another's.
 
-    A sample keeps its numbers whatever the number of processes: of `ranks` processes, the one of number `rank` holds
-    every `ranks`-th sample of the common batch, and gets every `ranks`-th row of what is drawn for all of them. That
-    holds for several views of a batch too, one below the other (`torch.cat`), but not for views that alternate.
+    A sample gets the same numbers however many processes share the batch: of `ranks` processes, process `rank` holds
+    every `ranks`-th sample of the global batch and gets every `ranks`-th row of what is drawn for all of them. This
+    also holds for several views of a batch concatenated along the batch axis (`torch.cat`), but not for interleaved
+    views.
 
     Args:
-        seed: the run's seed.
-        name: the name of this stream of draws.
-        step: the step of training, or 0 where there is none.
-        device: where the tensors are wanted. The numbers are drawn on the CPU and are the same on every device.
-        rank: number of this process.
-        ranks: how many processes share a batch.
+        seed: the run's random seed.
+        name: the name of this random stream.
+        step: the training step; 0 outside training.
+        device: device of the returned tensors. The numbers are drawn on the CPU and are the same on every device.
+        rank: index of this process.
+        ranks: number of processes that share a batch.
     """
 
     def __init__(
@@ -44,51 +45,51 @@ class Draw:
     ):
         self.seed, self.name, self.step, self.device = seed, name, step, device
         self.rank, self.ranks = rank, ranks
-        self._generator = torch.Generator().manual_seed(derive(seed, name, step))
+        self._generator = torch.Generator().manual_seed(derive_seed(seed, name, step))
         self._chosen: Tensor | None = None
         self._count = 0
 
     def stream(self, name: str) -> "Draw":
-        """An independent sequence of draws for the same step."""
+        """An independent random stream for the same step."""
         return Draw(self.seed, f"{self.name}/{name}", self.step, self.device, rank=self.rank, ranks=self.ranks)
 
-    def on(self, device: torch.device | str) -> "Draw":
-        """The same sequence, its tensors on another device."""
+    def to(self, device: torch.device | str) -> "Draw":
+        """The same random stream, with tensors on another device."""
         moved = copy.copy(self)
         moved.device = device
         return moved
 
-    def among(self, chosen: Tensor, count: int) -> "Draw":
-        """The same sequence for some of `count` samples, each of which keeps the numbers that it has among all.
+    def subset(self, chosen: Tensor, count: int) -> "Draw":
+        """The same random stream for a subset of `count` samples; each sample keeps the numbers it has in the full set.
 
         Args:
-            chosen: positions of the samples, int64 [n].
-            count: of all samples.
+            chosen: indices of the samples, int64 [n].
+            count: number of all samples.
         """
-        some = copy.copy(self)
-        some._chosen = chosen.cpu() if self._chosen is None else self._chosen[chosen.cpu()]
-        some._count = count if self._chosen is None else self._count
-        return some
+        part = copy.copy(self)
+        part._chosen = chosen.cpu() if self._chosen is None else self._chosen[chosen.cpu()]
+        part._count = count if self._chosen is None else self._count
+        return part
 
     def uniform(self, count: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers from [low, high): [count, *shape]."""
+        """Uniform numbers in [low, high): [count, *shape]."""
         drawn = self._rows(count, lambda rows: torch.rand(rows, *shape, generator=self._generator))
         return low + (high - low) * drawn
 
     def normal(self, count: int, *shape: int) -> Tensor:
-        """Numbers from the standard normal distribution: [count, *shape]."""
+        """Standard normal numbers: [count, *shape]."""
         return self._rows(count, lambda rows: torch.randn(rows, *shape, generator=self._generator))
 
     def integers(self, count: int, *shape: int, low: int = 0, high: int) -> Tensor:
-        """Whole numbers from low to high - 1: int64 [count, *shape]."""
+        """Uniform integers from low to high - 1: int64 [count, *shape]."""
         return self._rows(count, lambda rows: torch.randint(low, high, (rows, *shape), generator=self._generator))
 
-    def chance(self, count: int, probability: float) -> Tensor:
-        """True with the given probability: bool [count]."""
+    def bernoulli(self, count: int, probability: float) -> Tensor:
+        """True with probability `probability`: bool [count]."""
         return self.uniform(count) < probability
 
     def beta(self, count: int, alpha: float) -> Tensor:
-        """Numbers from Beta(alpha, alpha): [count]."""
+        """Samples from Beta(alpha, alpha): [count]."""
 
         def make(rows: int) -> Tensor:
             generator = np.random.Generator(np.random.PCG64(self._integer()))
@@ -96,12 +97,12 @@ class Draw:
 
         return self._rows(count, make)
 
-    def order(self, count: int) -> Tensor:
-        """A random order of `count` things, the same one in every process: int64 [count]."""
+    def permutation(self, count: int) -> Tensor:
+        """A random permutation of range(count), the same in every process: int64 [count]."""
         return torch.randperm(count, generator=self._generator).to(self.device)
 
     def _rows(self, count: int, make: Callable[[int], Tensor]) -> Tensor:
-        """Draw for the samples of all processes, and take those that are meant."""
+        """Draw for the samples of all processes, then keep the rows of this process and subset."""
         drawn = make((count if self._chosen is None else self._count) * self.ranks)
         if self.ranks > 1:
             drawn = drawn[self.rank :: self.ranks]
@@ -117,8 +118,8 @@ _LAYERS: ContextVar[Draw] = ContextVar("layers")
 
 
 @contextlib.contextmanager
-def layers_draw_from(draw: Draw) -> Iterator[None]:
-    """Layers that draw in their `forward`, such as dropout, take their numbers from `draw` inside the block."""
+def use_layer_draw(draw: Draw) -> Iterator[None]:
+    """Inside the block, layers with random masks, such as dropout, draw their numbers from `draw`."""
     token = _LAYERS.set(draw)
     try:
         yield
@@ -126,18 +127,18 @@ def layers_draw_from(draw: Draw) -> Iterator[None]:
         _LAYERS.reset(token)
 
 
-def layers_draw() -> Draw:
-    """Where a layer takes its numbers from.
+def layer_draw() -> Draw:
+    """The `Draw` from which a layer takes its random numbers.
 
     Raises:
-        LookupError: outside `layers_draw_from`.
+        LookupError: outside `use_layer_draw`.
     """
     return _LAYERS.get()
 
 
 @contextlib.contextmanager
 def seeded(seed: int, stream: str, step: int = 0) -> Iterator[None]:
-    """PyTorch's global generator draws from (seed, stream, step) inside the block and is restored after it."""
+    """Seed PyTorch's global generator with (seed, stream, step) inside the block; its state is restored afterwards."""
     with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, stream, step))
+        torch.manual_seed(derive_seed(seed, stream, step))
         yield

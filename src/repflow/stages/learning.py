@@ -4,14 +4,13 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-import repflow
+from repflow import fingerprints
 from repflow.data.read.batches import as_float
 from repflow.data.read.memory_mapped import Images
 from repflow.data.read.rows import Domain, Rows
@@ -19,16 +18,17 @@ from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
 from repflow.errors import ParameterError
+from repflow.fingerprints import Files
 from repflow.hardware.devices import HardwareConfig, prepare
-from repflow.methods.registry import find_method, introduction
+from repflow.methods.registry import find_method, modules_in
 from repflow.randomness.draws import seeded
 from repflow.schema import Positive, build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
-from repflow.training import Trained, TrainingConfig, train
+from repflow.training import TrainingConfig, TrainingResult, train
 from repflow.training.best_weights import Observe
-from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place, fingerprint
+from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Method
 from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
@@ -46,8 +46,6 @@ class MethodSection:
         head: of a classifier.
         start: begin with the pretrained encoder, or with random weights.
         encoder: another encoder than the run's, for a start with random weights; None for the run's.
-        builds_on: the module or family in `src/repflow` that the method's module imports; read by dvc.yaml alone, which
-            has to know on what a result depends.
     """
 
     family: str
@@ -57,7 +55,6 @@ class MethodSection:
     head: HeadConfig = Field(default_factory=HeadConfig)
     start: Literal["pretrained", "random"] = "pretrained"
     encoder: EncoderConfig | None = None
-    builds_on: str = ""
 
 
 @parameters
@@ -131,7 +128,6 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
         preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},
         provenance={
             "method": f"{section.family}.{section.name}",
-            **introduction(recipe.method),
             "settings": dataclasses.asdict(recipe.settings),
             "training": dataclasses.asdict(section.training),
             "start": section.start,
@@ -171,7 +167,7 @@ def fit(
     validation: Rows | None = None,
     observe: Observe | None = None,
     save: bool = True,
-) -> tuple[Method, Trained]:
+) -> tuple[Method, TrainingResult]:
     """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`.
 
     Where several processes share the training, only the first one comes back from here.
@@ -188,7 +184,7 @@ def fit(
     """
     with seeded(recipe.seed, "weights/method"):
         method = recipe.method(recipe.settings, start)
-    fabric = prepare(recipe.hardware, turns=len(method.turns))
+    fabric = prepare(recipe.hardware, updates=len(method.updates))
     validate = None
     if validation is not None and len(validation):
 
@@ -196,8 +192,9 @@ def fit(
             return accuracy_on(model, validation, fabric.device)
 
     runtime = read("runtime", RuntimeConfig)
-    place = Place(paths.STATE / "checkpoints" / title, training_key(recipe, method, rows)) if save else None
-    checkpoints = Checkpoints(place, runtime.checkpoints)
+    folder = paths.STATE / "checkpoints" / title
+    location = CheckpointLocation(folder, training_key(recipe, method, rows)) if save else None
+    checkpoints = Checkpoints(location, runtime.checkpoints)
     trained = train(
         method,
         rows,
@@ -218,12 +215,13 @@ def fit(
 
 def training_key(recipe: Recipe, method: Method, rows: Mapping[str, Rows]) -> str:
     """A hash of all that a training depends on: parameters, starting weights, images, labels, and the code."""
-    code = Path(repflow.__file__).parent
+    section = {"family": recipe.section.family, "name": recipe.section.name, "settings": recipe.section.settings}
+    code = fingerprints.fingerprint({"repflow.stages.learning", *modules_in(section)}, Files(paths.SOURCE))
     return fingerprint(
         recipe,
         *(value for item in method.state_dict().items() for value in item),
         *(value for name, each in rows.items() for value in (name, each.images, each.labels)),
-        *(file.read_bytes() for file in sorted(code.rglob("*.py"))),
+        code,
     )
 
 
@@ -238,7 +236,7 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
     return right / len(rows)
 
 
-def write_training(name: str, trained: Trained, extra: Mapping[str, Any] | None = None) -> None:
+def write_training(name: str, trained: TrainingResult, extra: Mapping[str, Any] | None = None) -> None:
     """Write the curve and the metrics of the training stage `name`, as "finetune" or "adapt/dann"."""
     write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
     last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}

@@ -17,7 +17,7 @@ from repflow.evaluation.intervals import percentile_interval, resampled_means
 from repflow.evaluation.probes import Features, ProbeConfig, Readings, fit_probes, read_probes
 from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.draws import seeded
-from repflow.randomness.seeds import derive, numpy_generator
+from repflow.randomness.seeds import derive_seed, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, seed
 from repflow.stages.project import open_project_domain, write_metrics
@@ -85,7 +85,7 @@ def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows]
         features["validation"],
         features["training"],
         classes=len(rows["test"].classes),
-        seed=derive(seed, "probe/clusters") % 2**32,
+        seed=derive_seed(seed, "probe/clusters") % 2**32,
     )
     return read_probes(probes, features["test"])
 

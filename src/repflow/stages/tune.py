@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-import repflow
+from repflow import fingerprints
 from repflow.data.read.rows import Side
 from repflow.errors import DataError
 from repflow.files import writing
-from repflow.randomness.seeds import derive
+from repflow.fingerprints import Files
+from repflow.methods.registry import modules_in
+from repflow.randomness.seeds import derive_seed
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe
@@ -102,9 +104,10 @@ def fingerprint(config: SearchConfig) -> str:
     sections = ("seed", "encoder", "hardware", "finetune")
     parameters = {"search": dataclasses.asdict(config), **{section: read_raw(section) for section in sections}}
     digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
-    code = Path(repflow.__file__).parent
+    code = fingerprints.fingerprint({"repflow.stages.tune", *modules_in(read_raw("finetune"))}, Files(paths.SOURCE))
+    digest.update(json.dumps(code).encode())
     inputs = [paths.MODELS / "pretrain", paths.SPLITS / "source.parquet", paths.SPLITS / "classes.json"]
-    for path in [*_files(*inputs, paths.STORES / "source"), *sorted(code.rglob("*.py"))]:
+    for path in _files(*inputs, paths.STORES / "source"):
         digest.update(path.name.encode())
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -122,7 +125,7 @@ def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, config: SearchC
     with writing(paths.PLOTS / "tune" / "history.png") as fresh:
         draw_history(fresh, trials)
     with writing(paths.PLOTS / "tune" / "importance.png") as fresh:
-        draw_importance(fresh, trials, derive(seed, "tune/importance") % 2**32)
+        draw_importance(fresh, trials, derive_seed(seed, "tune/importance") % 2**32)
     work = {"images_seen": cost.images, "flops": cost.flops}
     write_metrics(paths.METRICS / "tune.json", {**summary(trials, config.further), **work})
     with writing(paths.MODELS / "tune", folder=True) as fresh:

@@ -1,7 +1,7 @@
-"""The one loop that trains every method: optimisation, precision, devices, progress and curves."""
+"""The training loop that all methods share: optimisation, precision, devices, checkpoints, progress and curves."""
 
-from repflow.training.best_weights import Trained
+from repflow.training.best_weights import TrainingResult
 from repflow.training.config import TrainingConfig
 from repflow.training.loop import train
 
-__all__ = ["Trained", "TrainingConfig", "train"]
+__all__ = ["TrainingConfig", "TrainingResult", "train"]

@@ -1,7 +1,7 @@
-"""Where a training that was stopped goes on: its whole state in a file, now and then.
+"""Checkpoints: the complete state of a training, saved periodically, from which it is resumed.
 
-A checkpoint is a safetensors file, tensors as they are and all else as JSON in its header, with its checksum in a small
-file beside it. It counts only where both are whole, so that a writer that is killed leaves the checkpoint before.
+A checkpoint is a safetensors file with all other values as JSON in its header, and a JSON file with its checksum. A
+checkpoint is valid only if both files are complete, so that a process killed while saving leaves the previous one.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ from repflow.schema import Count, Positive, parameters
 log = logging.getLogger("repflow")
 
 State = Any
-"""Tensors, numbers, strings, None, and lists and dictionaries (keys: strings or whole numbers) of states."""
+"""A tensor, number, string or None, or a list or dictionary (keys: strings or integers) of states."""
 
 
 @parameters
 class CheckpointConfig:
-    """How often a training is saved. It changes nothing in what is learned.
+    """How often checkpoints are saved. This does not change the result of the training.
 
     Attributes:
-        every_steps: save after so many steps; None for no such rule.
-        every_seconds: save when so much time has gone by; None for no such rule.
-        keep: checkpoints that are kept; an older one is there in case the last one cannot be read.
+        every_steps: save every so many steps; None for no such interval.
+        every_seconds: save after this many seconds; None for no such interval.
+        keep: number of checkpoints kept; older ones are the fallback if the latest cannot be read.
     """
 
     every_steps: Count | None = None
@@ -43,12 +43,12 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one training is saved.
+class CheckpointLocation:
+    """Where the checkpoints of one training are saved.
 
     Attributes:
-        folder: of this training, whatever its parameters; removed whole when it has ended well.
-        key: a hash of all that the training depends on: it is taken up again only where that is the same.
+        folder: for this training, independent of its parameters; removed after the training has completed.
+        key: a hash of everything that the training depends on; it is resumed only with the same key.
     """
 
     folder: Path
@@ -59,38 +59,38 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        place: where; None saves nothing.
-        config: how often.
+        location: where to save; None disables checkpoints.
+        config: how often to save.
     """
 
-    def __init__(self, place: Place | None, config: CheckpointConfig):
-        self._place, self._config = place, config
+    def __init__(self, location: CheckpointLocation | None, config: CheckpointConfig):
+        self._location, self._config = location, config
         self._last = time.monotonic()
 
     @property
-    def wanted(self) -> bool:
-        """Whether anything is saved at all."""
-        return self._place is not None
+    def enabled(self) -> bool:
+        """Whether checkpoints are saved."""
+        return self._location is not None
 
     @property
     def _folder(self) -> Path:
-        assert self._place is not None
-        return self._place.folder / self._place.key
+        assert self._location is not None
+        return self._location.folder / self._location.key
 
     def due(self, step: int) -> bool:
-        """Whether it is time to save after `step` steps."""
-        if not self.wanted:
+        """Whether a checkpoint is to be saved after `step` steps."""
+        if not self.enabled:
             return False
         steps, seconds = self._config.every_steps, self._config.every_seconds
         by_steps = steps is not None and step % steps == 0
         return by_steps or (seconds is not None and time.monotonic() - self._last >= seconds)
 
     def save(self, step: int, state: State) -> None:
-        """Save the state after `step` steps, and drop the oldest beyond those that are kept."""
-        if not self.wanted:
+        """Save the state after `step` steps, and delete the oldest checkpoints beyond `keep`."""
+        if not self.enabled:
             return
         tensors: dict[str, Tensor] = {}
-        header = json.dumps(_take_apart(state, tensors))
+        header = json.dumps(_flatten(state, tensors))
         file = self._folder / f"{step:09}.safetensors"
         with writing(file) as fresh:
             save_file(tensors, fresh, {"state": header})
@@ -103,24 +103,24 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def load(self) -> State | None:
-        """The latest state that is whole, or None where there is none."""
-        if not self.wanted:
+        """The state of the latest valid checkpoint, or None."""
+        if not self.enabled:
             return None
         for file in reversed(self._files()):
             try:
-                whole = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["blake2b"] == _digest(file)
-                if whole:
+                valid = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["blake2b"] == _digest(file)
+                if valid:
                     return _read(file)
                 problem = "its checksum is wrong"
             except (OSError, ValueError, KeyError, SafetensorError) as error:
                 problem = str(error)
-            log.warning("%s: passed over, %s", file, problem)
+            log.warning("%s: checkpoint skipped: %s", file, problem)
         return None
 
     def remove(self) -> None:
-        """Forget this training, and others of the same stage that nobody will take up again."""
-        if self._place is not None:
-            shutil.rmtree(self._place.folder, ignore_errors=True)
+        """Delete the checkpoints of this training, and outdated ones with other keys in the same folder."""
+        if self._location is not None:
+            shutil.rmtree(self._location.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.safetensors"))
@@ -131,16 +131,16 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "blake2b").hexdigest()
 
 
-def _take_apart(state: State, tensors: dict[str, Tensor]) -> Any:
-    """The state with a number in the place of every tensor; the tensors go to `tensors` under that number."""
+def _flatten(state: State, tensors: dict[str, Tensor]) -> Any:
+    """The state as JSON values, every tensor replaced by its index; the tensors are added to `tensors`."""
     if isinstance(state, Tensor):
         name = str(len(tensors))
         tensors[name] = state.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
     if isinstance(state, dict):
-        return {"pairs": [[key, _take_apart(value, tensors)] for key, value in state.items()]}
+        return {"pairs": [[key, _flatten(value, tensors)] for key, value in state.items()]}
     if isinstance(state, list | tuple):
-        return {"items": [_take_apart(value, tensors) for value in state]}
+        return {"items": [_flatten(value, tensors) for value in state]}
     if state is None or isinstance(state, bool | int | float | str):
         return state
     raise TypeError(f"a checkpoint holds tensors and plain values, not {type(state).__name__}")
@@ -148,17 +148,17 @@ def _take_apart(state: State, tensors: dict[str, Tensor]) -> Any:
 
 def _read(file: Path) -> State:
     with safe_open(file, framework="pt") as opened:
-        return _put_together(json.loads(opened.metadata()["state"]), opened.get_tensor)
+        return _unflatten(json.loads(opened.metadata()["state"]), opened.get_tensor)
 
 
-def _put_together(part: Any, tensor: Any) -> State:
+def _unflatten(part: Any, tensor: Any) -> State:
     match part:
         case {"tensor": name}:
             return tensor(name)
         case {"pairs": pairs}:
-            return {key: _put_together(value, tensor) for key, value in pairs}
+            return {key: _unflatten(value, tensor) for key, value in pairs}
         case {"items": items}:
-            return [_put_together(value, tensor) for value in items]
+            return [_unflatten(value, tensor) for value in items]
         case _:
             return part
 
@@ -167,7 +167,8 @@ def fingerprint(*parts: Any) -> str:
     """A hash of tensors, arrays and plain values, the same in every process.
 
     Args:
-        parts: tensors and arrays by their bytes, all else by its `repr`, which must not hold an address.
+        parts: tensors and arrays are hashed by their bytes, everything else by its `repr`, which must not contain a
+            memory address.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

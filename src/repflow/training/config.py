@@ -1,4 +1,4 @@
-"""The parameters of training, the same for every method."""
+"""Training parameters, shared by all methods."""
 
 from dataclasses import field
 from typing import Literal
@@ -12,10 +12,10 @@ class OptimizerConfig:
 
     Attributes:
         name: "sgd" (Nesterov where there is momentum), "adam" or "adamw".
-        learning_rate: at the peak of the schedule.
+        learning_rate: peak of the learning-rate schedule.
         momentum: of SGD; the first beta of the others.
-        weight_decay: not applied to biases and normalisations.
-        encoder_factor: the encoder learns at this multiple of the rate; 0 freezes it.
+        weight_decay: not applied to biases and normalisation layers.
+        encoder_factor: multiplies the learning rate of the encoder; 0 freezes it.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
@@ -27,12 +27,12 @@ class OptimizerConfig:
 
 @parameters
 class ScheduleConfig:
-    """How the learning rate goes.
+    """The learning-rate schedule.
 
     Attributes:
         name: "constant"; "cosine", down to 0 at the last step; or "annealed", 1 / (1 + 10 p)^0.75 over progress p
             (Ganin et al., JMLR 2016).
-        warmup: share of the steps in which the rate rises linearly from 0.
+        warmup: fraction of the steps with a linear warm-up from 0.
     """
 
     name: Literal["constant", "cosine", "annealed"] = "cosine"
@@ -41,11 +41,11 @@ class ScheduleConfig:
 
 @parameters
 class EarlyStoppingConfig:
-    """Stop when validation has not improved, and keep the best weights.
+    """Early stopping: stop when the validation score no longer improves, and keep the best weights.
 
     Attributes:
-        every: steps between two looks at the validation rows.
-        patience: looks without improvement before training stops.
+        every: steps between two validations.
+        patience: validations without improvement before training stops.
     """
 
     every: Count = 50
@@ -54,15 +54,16 @@ class EarlyStoppingConfig:
 
 @parameters
 class TrainingConfig:
-    """One training.
+    """Parameters of one training run.
 
     Attributes:
-        steps: of the optimiser.
-        batch_size: images of one stream in a step; a method may take a multiple of it for some streams.
-        ema: decay of the exponential moving average of the weights that is kept instead of the last; None for none.
-        clip: largest norm of the gradient; None for no limit.
-        early_stopping: by source validation rows, for methods that learn a classifier; None for no early stop.
-        log_every: steps between two points of the curves.
+        steps: number of training steps.
+        batch_size: images per step and stream; a method may use a multiple of it for some streams.
+        ema: decay of the exponential moving average of the weights, which is kept instead of the last weights; None for
+            no averaging.
+        clip: maximum gradient norm; None for no clipping.
+        early_stopping: by the score on source validation rows, for classifier methods; None to disable.
+        log_every: steps between two points of the training curves.
     """
 
     steps: NonNegativeCount

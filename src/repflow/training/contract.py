@@ -1,8 +1,8 @@
-"""The contract between a method and the trainer.
+"""The interface between a method and the training loop.
 
-A method is a small module that names the streams of batches it needs and computes its losses from one batch of each.
-One trainer serves them all. A method lives in a module of its own, `repflow.methods.FAMILY.NAME`, that holds two
-classes: its `Config`, made by `schema.parameters`, and the method. Its defaults stand in one YAML file in `conf/`.
+A method names the data streams that it needs and computes its losses from one batch of each. One training loop serves
+all methods. A method has its own module, `repflow.methods.FAMILY.NAME`, with two classes: `Config`, decorated with
+`schema.parameters`, and the method. Its default settings are one YAML file in `conf/`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Classifier, Encoder
-from repflow.randomness.draws import Draw, layers_draw_from
+from repflow.randomness.draws import Draw, use_layer_draw
 
 
 @dataclass
 class Losses:
-    """What a step gives: the loss to descend, and numbers worth a curve.
+    """The result of a forward pass: the loss to minimise, and metrics to log.
 
     Attributes:
-        total: the loss, a scalar with a gradient.
-        metrics: name to scalar, for the curves.
+        total: the loss, a scalar that requires a gradient.
+        metrics: name to scalar, logged in the training curves.
     """
 
     total: Tensor
@@ -30,38 +30,38 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What one player of a game does in a step.
+class Update:
+    """One optimiser update within a training step, such as the discriminator's or the generator's.
 
     Attributes:
-        losses: computes the player's losses, as `Method.losses` does.
-        learns: the modules that descend them; all others stay as they are.
+        losses: computes the losses of this update, with the signature of `Method.losses`.
+        modules: the modules whose parameters are updated; all others are frozen during this update.
     """
 
     losses: Callable[[Batches, Draw], Losses]
-    learns: tuple[nn.Module, ...]
+    modules: tuple[nn.Module, ...]
 
 
 class Method(nn.Module):
-    """A way of learning. Subclass `EncoderMethod` or `ClassifierMethod`.
+    """A training method. Subclass `EncoderMethod` or `ClassifierMethod`.
 
-    Most methods need `losses` alone. One that plays a game says whose `turns` there are; one that remembers every image
-    makes room for it in `begin`; one that looks at all images now and then, or grows, does so in `refresh`.
+    Most methods only define `losses`. An adversarial method defines `updates`; one with a memory bank allocates it in
+    `begin`; one that periodically encodes the training set, or adds parameters, does so in `refresh`.
     """
 
     streams: ClassVar[tuple[str, ...]]
-    """The streams it needs: of "unlabelled", "labelled", "source" and "target"."""
+    """The data streams that it needs: any of "unlabelled", "labelled", "source" and "target"."""
 
     reads_target_labels: ClassVar[bool] = False
-    """Whether the stream "target" shows its labels; true of the oracle alone."""
+    """Whether the stream "target" provides labels; True for the oracle `train_on_target` only."""
 
     @property
     def learned(self) -> nn.Module:
-        """What is kept after training, and averaged where an average of the weights is asked for."""
+        """The module that is kept after training, and whose weights are averaged if `training.ema` is set."""
         raise NotImplementedError
 
     def batch_size(self, stream: str, size: int) -> int:
-        """Images of `stream` in a step, where the training's batch size is `size`; 0 if only `finish` wants it."""
+        """Images of `stream` per step, given the configured batch size; 0 if only `finish` uses the stream."""
         return size
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
@@ -74,44 +74,44 @@ class Method(nn.Module):
         raise NotImplementedError
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
-        """What happens in one step, in this order; each turn ends with a step of the optimiser for those who learn."""
-        return (Turn(self.losses, (self,)),)
+    def updates(self) -> tuple[Update, ...]:
+        """The optimiser updates of one step, in this order. By default one update of all parameters by `losses`."""
+        return (Update(self.losses, (self,)),)
 
-    def forward(self, batch: Batches, draw: Draw, turn: int = 0) -> Losses:
-        """The losses of a turn, with layers that draw taking their numbers from a stream of this step's.
+    def forward(self, batch: Batches, draw: Draw, update: int = 0) -> Losses:
+        """The losses of update number `update`; random layers draw from this step's stream "layers".
 
-        Trainers call this one, so that wrappers for several devices can stand around the method.
+        The training loop calls the method through `forward`, so that DistributedDataParallel can wrap it.
         """
-        with layers_draw_from(draw.stream("layers")):
-            return self.turns[turn].losses(batch, draw)
+        with use_layer_draw(draw.stream("layers")):
+            return self.updates[update].losses(batch, draw)
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Called once before the first step, and again where a stopped training goes on, before its state is read: the
-        place for what has a row for every image."""
+        """Called once before the first step, and when a training is resumed, before its state is loaded. Allocate
+        memory banks and other buffers with one row per image here."""
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Called before every step, in training mode and without gradients: the place for what takes a look at all
-        images now and then.
+        """Called before every step, in training mode and without gradients. Do what needs the whole training set here,
+        such as reassigning clusters every so many steps.
 
-        Parameters may come and go here; the optimiser follows. A method that grows also overrides `load_state_dict`,
-        to grow before it reads.
+        Parameters may be added and removed here; the optimiser is updated accordingly. A method that adds parameters
+        also overrides `load_state_dict`, to create them before the state is loaded.
 
         Args:
-            step: that is about to be done.
+            step: index of the step that follows.
             streams: all images of each stream.
-            draw: random numbers of this step that no loss uses.
+            draw: random numbers of this step, independent of those of `losses`.
         """
 
     def after_step(self) -> None:
-        """Called after every step, when all turns are over: the place for momentum encoders and memory banks."""
+        """Called after every step, after all updates. Update momentum encoders and memory banks here."""
 
     def finish(self, streams: Mapping[str, Stream]) -> None:
-        """Called once after the last step, in evaluation mode and without gradients: the place for closed forms."""
+        """Called once after the last step, in evaluation mode and without gradients. Fit closed-form solutions here."""
 
 
 class EncoderMethod(Method):
-    """A method that learns an encoder; what else it has (heads, decoders) is dropped after training.
+    """A method that trains an encoder; its other modules (heads, decoders) are dropped after training.
 
     Subclasses take `(config, encoder)`.
     """
@@ -127,7 +127,7 @@ class EncoderMethod(Method):
 
 
 class ClassifierMethod(Method):
-    """A method that learns a classifier. Subclasses take `(config, classifier)`."""
+    """A method that trains a classifier. Subclasses take `(config, classifier)`."""
 
     def __init__(self, classifier: Classifier):
         super().__init__()

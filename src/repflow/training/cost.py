@@ -13,19 +13,19 @@ T = TypeVar("T", int, float)
 
 @dataclass
 class Cost:
-    """What was spent so far, by this process and by those that it goes on from.
+    """The cost so far, of this process and of the interrupted ones that it resumes.
 
     Attributes:
-        steps: of the optimiser.
-        images: seen, of all streams.
-        flops: floating-point operations of all steps; see `Meter.counting`.
-        step_flops: of one step, None before one was counted.
-        seconds: since the meters were made.
+        steps: training steps.
+        images: training images processed, over all streams.
+        flops: floating-point operations of all steps; see `Meter.counting_flops`.
+        step_flops: of one step; None before the first step.
+        seconds: wall-clock time since the creation of the meters.
         training_seconds: from the first batch to the end of the last step.
-        waiting_seconds: the part of it that went by until the batches were there.
-        memory: the most that a process held at once, resident, in bytes.
-        gpu_memory: the most that tensors took at once on this process's GPU, in bytes; None where it used none.
-        energy: in kWh; None where nobody measures.
+        waiting_seconds: the part of `training_seconds` spent waiting for batches.
+        memory: peak resident memory of a process, in bytes.
+        gpu_memory: peak GPU memory allocated by PyTorch in this process, in bytes; None without a GPU.
+        energy: in kWh; None if not measured.
     """
 
     steps: int = 0
@@ -41,10 +41,10 @@ class Cost:
 
 
 class Meter:
-    """Follows one training. The trainer tells it of batches and steps; none of it touches what is computed.
+    """Measures the cost of one training. The training loop calls it; it does not change what is computed.
 
     Args:
-        energy: gives the kWh that this process has used so far, or None.
+        energy: returns the energy that this process has used so far in kWh, or None.
     """
 
     def __init__(self, energy: Callable[[], float | None] = lambda: None):
@@ -54,8 +54,8 @@ class Meter:
         self._mark: float | None = None
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Around the lines that fetch a step's batches."""
+    def waiting_for_data(self) -> Iterator[None]:
+        """A context manager around the loading of a step's batches; measures the waiting time."""
         began = time.monotonic()
         if self._mark is None:
             self._mark = began
@@ -63,12 +63,12 @@ class Meter:
         self._spent.waiting_seconds += time.monotonic() - began
 
     @contextlib.contextmanager
-    def counting(self) -> Iterator[None]:
-        """Around a step's losses and their gradients; counts the operations of the first step, which stand for all.
+    def counting_flops(self) -> Iterator[None]:
+        """A context manager around forward and backward pass; counts the FLOPs of the first step, assumed for all.
 
-        PyTorch's counter knows matrix products, convolutions and attention, forward and backward, two operations for a
-        multiplication with its addition. Nothing else counts: no elementwise operation, normalisation or pooling, and
-        so next to nothing of augmentation and optimiser. It goes by shapes, so machines and threads do not change it.
+        PyTorch's `FlopCounterMode` counts matrix products, convolutions and attention, forward and backward, with two
+        operations per multiply-add. Elementwise operations, normalisation and pooling are not counted, and so next to
+        nothing of augmentation and optimiser. The count depends on tensor shapes only, not on the machine.
         """
         if self._spent.step_flops is not None:
             yield
@@ -79,8 +79,8 @@ class Meter:
             yield
         self._spent.step_flops = counter.get_total_flops()
 
-    def stepped(self, images: int, processes: int = 1) -> None:
-        """A step is done: it saw `images` images, of which each of so many processes had the same share."""
+    def count_step(self, images: int, processes: int = 1) -> None:
+        """Record a completed step of `images` images, divided evenly among `processes` processes."""
         now = time.monotonic()
         self._spent.training_seconds += 0.0 if self._mark is None else now - self._mark
         self._mark = now
@@ -89,7 +89,7 @@ class Meter:
         self._spent.flops += (self._spent.step_flops or 0) * processes
 
     def cost(self) -> Cost:
-        """What was spent so far."""
+        """The cost so far."""
         spent = self._spent
         return replace(
             spent,
@@ -104,11 +104,11 @@ class Meter:
         return asdict(self.cost())
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the `state` of the process that was killed: its cost is added to this one's."""
+        """Continue from the `state` of an interrupted process: its cost is added to this one's."""
         self._spent = Cost(**state)
 
     def add(self, state: Mapping[str, Any]) -> None:
-        """Add a training that ran in a process of its own while this meter's clock went on, by its meter's `state`."""
+        """Add the `state` of the meter of another process that trained while this meter was running."""
         other, spent = Cost(**state), self._spent
         spent.steps += other.steps
         spent.images += other.images
@@ -124,8 +124,8 @@ def _known(*numbers: T | None) -> list[T]:
 
 
 def peak_memory() -> int:
-    """The most that this process held resident at once, in bytes."""
-    # Linux passes a parent's maximum on to its children in getrusage, and the parent may have been the larger one.
+    """Peak resident memory of this process, in bytes."""
+    # On Linux getrusage starts from the parent's maximum, which may be larger than this process's own.
     with contextlib.suppress(OSError):
         found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
         if found:
@@ -138,7 +138,7 @@ def peak_memory() -> int:
 
 
 def peak_gpu_memory() -> int | None:
-    """The most that tensors took at once on this process's GPU, in bytes; None where it used none."""
+    """Peak GPU memory allocated by PyTorch in this process, in bytes; None without a GPU."""
     import torch
 
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None

@@ -1,4 +1,4 @@
-"""Curves as TSV for `dvc plots`: one row per point, one column per number."""
+"""Training curves as TSV for `dvc plots`: one row per logged step, one column per metric."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from repflow.files import writing
 
 Curve = list[dict[str, float]]
-"""Points in the order of their steps; each has a `step`."""
+"""Points in the order of their steps; each has the key `step`."""
 
 
 def write_curve(path: Path, curve: Curve) -> None:
-    """Write `curve` to `path`, numbers to six digits, empty where a point has no such number."""
+    """Write `curve` to `path`, numbers to six significant digits, empty where a point lacks the metric."""
     columns = list(dict.fromkeys(name for point in curve for name in point)) or ["step"]
     lines = ["\t".join(columns), *("\t".join(_cell(point, name) for name in columns) for point in curve)]
     with writing(path) as fresh:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while a training runs: finish the step, save, and say so."""
+"""Handling of SIGTERM and SIGINT during training: finish the step, save a checkpoint, exit."""
 
 import signal
 import threading
@@ -9,34 +9,34 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Notes the first signal rather than obeying it, inside a `with` block; the second one is obeyed at once.
+    """Inside a `with` block, the first signal sets `requested`; a second one has its usual effect.
 
-    Signals go to the main thread of a process; in any other, nothing is changed.
+    Python handles signals in the main thread; in any other thread nothing is changed.
 
     Args:
-        active: whether to listen at all: pointless where nothing can be saved.
+        active: False leaves the handlers alone, for a training that saves no checkpoints.
     """
 
     def __init__(self, active: bool):
         self._active = active and threading.current_thread() is threading.main_thread()
         self._previous: dict[int, Any] = {}
-        self.heard = False
+        self.requested = False
 
     def __enter__(self) -> "Interruption":
         if self._active:
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give_back()
+        self._restore_handlers()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.heard = True
-        self._give_back()
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._restore_handlers()
 
-    def _give_back(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

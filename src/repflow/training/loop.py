@@ -1,4 +1,4 @@
-"""The one loop."""
+"""The training loop that all methods share."""
 
 import contextlib
 import logging
@@ -13,17 +13,17 @@ from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
 from repflow.errors import Diverged, Interrupted, ParameterError
 from repflow.randomness.draws import Draw
-from repflow.training.best_weights import Keeper, Observe, Trained, Validate
+from repflow.training.best_weights import BestWeights, Observe, TrainingResult, Validate
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
-from repflow.training.compilation import make_fast
+from repflow.training.compilation import compile_method
 from repflow.training.config import TrainingConfig
 from repflow.training.contract import Losses, Method
 from repflow.training.cost import Meter
+from repflow.training.distributed import check_batch_sizes, synchronise_batch_norm
 from repflow.training.interruption import Interruption
 from repflow.training.optimisation import averaged, rate_factor
-from repflow.training.player_optimizers import Learners
+from repflow.training.player_optimizers import PlayerOptimizers
 from repflow.training.progress import Progress
-from repflow.training.ranks import check_shares, synchronise_batch_norm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,58 +46,58 @@ def train(
     observe: Observe | None = None,
     checkpoints: Checkpoints = NO_CHECKPOINTS,
     meter: Meter | None = None,
-) -> Trained:
-    """Train `method` in place; afterwards it holds the weights to keep, in evaluation mode on the CPU.
+) -> TrainingResult:
+    """Train `method` in place. Afterwards it holds the best weights, in evaluation mode on the CPU.
 
     Args:
-        method: what to train.
-        rows: the rows of each stream that the method names.
-        config: how.
-        fabric: devices and precision, from `prepare`. Several processes train as one would, each on its share of every
-            batch.
-        seed: of all draws.
-        compile: "off", or the mode in which `torch.compile` makes the encoder faster.
-        title: for the progress.
-        validate: scores what was learned; needed for early stopping, and looked at every `early_stopping.every` steps.
-        observe: told of every validation.
-        checkpoints: where to go on from, and to save to. A training that goes on ends with the same bytes as one that
-            was never stopped.
-        meter: of what it costs; checkpoints keep it, so that a training that goes on adds to what was spent.
+        method: the method to train.
+        rows: the data of each of the method's streams.
+        config: parameters of the training.
+        fabric: devices and precision, from `prepare`. Several processes train data-parallel, with the same result as
+            one process up to rounding.
+        seed: random seed of the run.
+        compile: "off", or the mode of `torch.compile` for the encoder.
+        title: shown with the progress.
+        validate: computes the validation score, every `early_stopping.every` steps; needed for early stopping.
+        observe: callback after every validation.
+        checkpoints: where to resume from and to save to. A resumed training ends with the same bytes as an
+            uninterrupted one.
+        meter: measures the cost; saved in checkpoints, so that the cost of interrupted processes is included.
 
     Raises:
-        Diverged: the loss became infinite or no number.
-        DataError: a stream has no rows.
-        ParameterError: the batch cannot be shared between the processes, or does not fit into the device's memory.
-        Interrupted: SIGINT or SIGTERM came, and the state was saved.
+        Diverged: the loss became infinite or NaN.
+        DataError: a stream has no images.
+        ParameterError: the batch size is not a multiple of the number of processes, or does not fit into GPU memory.
+        Interrupted: SIGINT or SIGTERM was received, and a checkpoint was saved.
     """
-    make_fast(method, compile)
+    compile_method(method, compile)
     run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
     state = checkpoints.load()
     if state is not None:
         run.restore(state)
-        log.info("%s: goes on after step %d", title, run.trained.steps)
+        log.info("%s: resumed after step %d", title, run.trained.steps)
     progress = Progress(title, config.steps, done=run.trained.steps, silent=not fabric.is_global_zero)
     going = run.trained.steps < config.steps and not run.stopped
     method.train()
-    with Interruption(active=checkpoints.wanted) as interruption:
+    with Interruption(active=checkpoints.enabled) as interruption:
         while going:
             going = run.step(progress)
-            heard = run.agreed(interruption.heard)
-            if going and (heard or checkpoints.due(run.trained.steps)):
+            interrupted = run.any_rank(interruption.requested)
+            if going and (interrupted or checkpoints.due(run.trained.steps)):
                 if fabric.is_global_zero:
                     checkpoints.save(run.trained.steps, run.state())
                 fabric.barrier()
-            if going and heard:
+            if going and interrupted:
                 progress.close()
                 done = f"{title}: stopped after step {run.trained.steps} of {config.steps}"
-                raise Interrupted(f"{done} and saved; the same command goes on")
+                raise Interrupted(f"{done} and saved; run the same command again to resume")
     progress.close()
     checkpoints.remove()
     return run.finish()
 
 
 class _Run:
-    """A training under way: all that a step changes, and the step."""
+    """The state of a training, and one step of it."""
 
     def __init__(
         self,
@@ -117,28 +117,28 @@ class _Run:
             name: Stream(name, rows[name], fabric.device, rank=rank, ranks=ranks) for name in method.streams
         }
         self._sizes = {name: method.batch_size(name, config.batch_size) for name in method.streams}
-        check_shares(self._sizes, ranks)
+        check_batch_sizes(self._sizes, ranks)
         if ranks > 1:
             synchronise_batch_norm(method, fabric.device)
         method.begin(self._streams, Draw(seed, "begin"))
-        self._learners = Learners(method, config.optimizer, fabric)
+        self._optimizers = PlayerOptimizers(method, config.optimizer, fabric)
         self._average = averaged(method.learned, config.ema) if config.ema is not None else None
-        self._keeper = Keeper(config, method, self._average, validate, observe)
+        self._best_weights = BestWeights(config, method, self._average, validate, observe)
         self._pending: list[Losses] = []
-        self.trained = self._keeper.trained
+        self.trained = self._best_weights.trained
         self.stopped = False
 
     def step(self, progress: Progress) -> bool:
-        """One step of the optimiser; whether training goes on."""
+        """One training step; True if training continues."""
         config, step = self._config, self.trained.steps
         with torch.no_grad():
             self._method.refresh(step, self._streams, Draw(self._seed, "refresh", step, self._fabric.device))
-        self._learners.follow()
-        self._learners.set_rate(rate_factor(config.schedule, step, config.steps))
+        self._optimizers.sync_parameters()
+        self._optimizers.set_rate(rate_factor(config.schedule, step, config.steps))
         try:
-            losses = self._learn(self._sizes)
+            losses = self._update(self._sizes)
         except torch.OutOfMemoryError as error:
-            raise self._advice() from error
+            raise self._out_of_memory_error() from error
         self._method.after_step()
         if self._average is not None:
             self._average.update_parameters(self._method.learned)
@@ -147,82 +147,82 @@ class _Run:
         self.trained.images += sum(self._sizes.values())
         last = self.trained.steps == config.steps
         if self.trained.steps % config.log_every == 0 or last:
-            self._note(progress)
-        self._meter.stepped(sum(self._sizes.values()), self._fabric.world_size)
-        self.stopped = not self._keeper.goes_on(last)
+            self._log(progress)
+        self._meter.count_step(sum(self._sizes.values()), self._fabric.world_size)
+        self.stopped = not self._best_weights.should_continue(last)
         return not last and not self.stopped
 
-    def _learn(self, sizes: Mapping[str, int], dry: bool = False) -> Losses:
-        """Every player's turn on the batches of the next step, of these sizes; a dry one ends with the gradients."""
+    def _update(self, sizes: Mapping[str, int], dry_run: bool = False) -> Losses:
+        """All updates of the next step on batches of these sizes; a dry run only computes the gradients."""
         step, fabric = self.trained.steps, self._fabric
-        with self._meter.waiting():
+        with self._meter.waiting_for_data():
             batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
-        with self._meter.counting():
-            return self._learners.play(Batches(batches, step / self._config.steps), draw, self._config.clip, dry)
+        with self._meter.counting_flops():
+            return self._optimizers.step(Batches(batches, step / self._config.steps), draw, self._config.clip, dry_run)
 
-    def _advice(self) -> ParameterError:
-        """The error of a batch that is too large for the device, with the size that would fit, found by trying."""
+    def _out_of_memory_error(self) -> ParameterError:
+        """The error for a batch that is too large for the GPU memory; names a batch size that fits, found by trying."""
         size = self._config.batch_size
         message = f"training.batch_size: {size} images do not fit into the memory of the device"
         fits = 0
         while self._fabric.world_size == 1 and size > 1 and not fits:
             size //= 2
             with contextlib.suppress(torch.OutOfMemoryError):
-                self._learn({name: self._method.batch_size(name, size) for name in self._streams}, dry=True)
+                self._update({name: self._method.batch_size(name, size) for name in self._streams}, dry_run=True)
                 fits = size
         found = f"{fits} would" if fits else "take fewer"
         return ParameterError(f"{message}; {found}, or set hardware.precision=bf16-mixed")
 
-    def _note(self, progress: Progress) -> None:
-        """Add the mean of the losses since the last point to the curves."""
+    def _log(self, progress: Progress) -> None:
+        """Add a point to the training curves: the means of losses and metrics since the last point."""
         values = {"loss": torch.stack([each.total for each in self._pending])}
         for name in self._pending[-1].metrics:
             values[name] = torch.stack([each.metrics[name].float() for each in self._pending])
-        means = self._common(torch.stack([each.mean() for each in values.values()]), "mean")
+        means = self._all_reduce(torch.stack([each.mean() for each in values.values()]), "mean")
         point = dict(zip(values, means.tolist(), strict=True))
         steps = self.trained.steps
         if not math.isfinite(point["loss"]):
             loss = point["loss"]
             raise Diverged(f"the loss is {loss} at step {steps}; lower training.optimizer.learning_rate or set clip")
-        rate = self._learners.rate
+        rate = self._optimizers.rate
         self.trained.curve.append({"step": float(steps), "loss": point.pop("loss"), "learning_rate": rate, **point})
         self._pending = []
         progress.show(steps, self.trained.curve[-1]["loss"], self.trained.images)
 
-    def agreed(self, heard: bool) -> bool:
-        """Whether a signal came to any of the processes, which may not hear it at the same step."""
+    def any_rank(self, requested: bool) -> bool:
+        """Whether any of the processes received a signal; they may receive it at different steps."""
         if self._fabric.world_size == 1:
-            return heard
-        told = torch.tensor(float(heard), device=self._fabric.device)
-        return bool(self._common(told, "sum") > 0)
+            return requested
+        flag = torch.tensor(float(requested), device=self._fabric.device)
+        return bool(self._all_reduce(flag, "sum") > 0)
 
-    def _common(self, values: Tensor, operation: str) -> Tensor:
-        """The mean or the sum over the processes."""
+    def _all_reduce(self, values: Tensor, operation: str) -> Tensor:
+        """The mean or the sum over all processes."""
         reduced = self._fabric.all_reduce(values, reduce_op=operation)
         assert isinstance(reduced, Tensor)
         return reduced
 
     def state(self) -> State:
-        """All that the steps to come depend on."""
+        """The state for a checkpoint: everything that the following steps depend on."""
         return {
             "method": self._method.state_dict(),
-            "optimizer": self._learners.optimizer.state_dict(),
+            "optimizer": self._optimizers.optimizer.state_dict(),
             "average": self._average.state_dict() if self._average is not None else None,
-            "keeper": self._keeper.state(),
+            "best_weights": self._best_weights.state(),
             "pending": [[each.total, dict(each.metrics)] for each in self._pending],
             "stopped": self.stopped,
             "cost": self._meter.state(),
         }
 
     def restore(self, state: State) -> None:
-        """Go on from a state."""
+        """Restore the state of a checkpoint."""
         self._method.load_state_dict(state["method"])
-        self._learners.follow()
-        self._learners.optimizer.load_state_dict(state["optimizer"])
+        self._optimizers.sync_parameters()
+        self._optimizers.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self._keeper.restore(state["keeper"])
+        self._best_weights.restore(state["best_weights"])
         device = self._fabric.device
         self._pending = [
             Losses(total.to(device), {name: value.to(device) for name, value in metrics.items()})
@@ -231,10 +231,10 @@ class _Run:
         self.stopped = state["stopped"]
         self._meter.restore(state["cost"])
 
-    def finish(self) -> Trained:
-        """Give the method the weights to keep, and its last word."""
+    def finish(self) -> TrainingResult:
+        """Load the best weights and let the method finish."""
         self.trained.flops = self._meter.cost().flops
-        self._keeper.keep()
+        self._best_weights.load_best()
         self._method.eval()
         with torch.no_grad():
             self._method.finish(self._streams)

@@ -10,14 +10,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from repflow.training.config import OptimizerConfig, ScheduleConfig
 from repflow.training.contract import Method
 
+FUSED = ("cpu", "cuda")
+"""Devices with fused optimisers. On a CPU, the others take MKL's square root, whose digits depend on the CPU's maker."""
 
-def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = False) -> torch.optim.Optimizer:
+
+def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
     """The optimiser over all that learns in `method`; every group carries its own peak rate as `peak`.
 
     Args:
         method: what learns.
         config: how.
-        fused: take all of a step in one kernel, on a GPU.
+        fused: take all of a step in one kernel; the device's type is one of `FUSED`.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     encoder = {id(parameter) for parameter in _encoder_parameters(method)}

@@ -1,4 +1,4 @@
-"""Who learns in a step, by which optimiser: one learner as a rule, several where a method is a game."""
+"""The optimiser updates of a training step: one as a rule, one per player in adversarial methods."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -10,22 +10,22 @@ from torch import nn
 from repflow.data.read.batches import Batches
 from repflow.randomness.draws import Draw
 from repflow.training.config import OptimizerConfig
-from repflow.training.contract import Losses, Method, Turn
-from repflow.training.optimisation import build_optimizer, set_rate
+from repflow.training.contract import Losses, Method, Update
+from repflow.training.optimisation import FUSED, build_optimizer, set_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-class Learners:
-    """The parameters of a method that learn, and the optimiser that moves them.
+class PlayerOptimizers:
+    """The trainable parameters of a method, and their optimiser.
 
-    One optimiser serves all players. Its state and its step count are each parameter's own, so it is what one optimiser
-    a player would be.
+    One optimiser serves all players (such as generator and discriminator). As it keeps its state and step count per
+    parameter, this is equivalent to one optimiser per player.
 
     Args:
-        method: on its device from now on.
-        config: of the optimiser.
+        method: moved to its device here.
+        config: parameters of the optimiser.
         fabric: devices and precision.
     """
 
@@ -35,16 +35,16 @@ class Learners:
         self.optimizer = self._set_up()
 
     def _set_up(self) -> torch.optim.Optimizer:
-        self._known = _learning(self._method.parameters())
-        fresh = build_optimizer(self._method, self._config, fused=self._fabric.device.type == "cuda")
+        self._known = _trainable(self._method.parameters())
+        fresh = build_optimizer(self._method, self._config, fused=self._fabric.device.type in FUSED)
         self._module, wrapped = self._fabric.setup(self._method, fresh)
         optimizer: torch.optim.Optimizer = wrapped.optimizer
         self._wrapped = wrapped
         return optimizer
 
-    def follow(self) -> None:
-        """Take in parameters that are new, and forget those that are gone; the others go on as they were."""
-        now = _learning(self._method.parameters())
+    def sync_parameters(self) -> None:
+        """Add new parameters of the method to the optimiser and remove deleted ones; the others keep their state."""
+        now = _trainable(self._method.parameters())
         if len(now) == len(self._known) and all(map(_same, now, self._known)):
             return
         before = self.optimizer.state
@@ -53,31 +53,34 @@ class Learners:
         self.optimizer.state.update({each: before[each] for each in kept})
 
     def set_rate(self, factor: float) -> None:
-        """Let everything learn at `factor` times its peak rate."""
+        """Set every learning rate to `factor` times its peak."""
         set_rate(self.optimizer, factor)
 
     @property
     def rate(self) -> float:
-        """The present learning rate."""
+        """The current learning rate."""
         return float(self.optimizer.param_groups[-1]["lr"])
 
-    def play(self, batches: Batches, draw: Draw, clip: float | None, dry: bool = False) -> Losses:
-        """Each turn of a step, and what came of them together, without gradients.
+    def step(self, batches: Batches, draw: Draw, clip: float | None, dry_run: bool = False) -> Losses:
+        """Run all updates of one training step.
 
         Args:
             batches: of this step.
             draw: random numbers of this step.
-            clip: largest norm of the gradient of one turn.
-            dry: leave the parameters as they are.
+            clip: maximum gradient norm of one update; None for no clipping.
+            dry_run: compute losses and gradients, without updating the parameters.
+
+        Returns:
+            The sum of the losses of all updates, and their metrics, detached.
         """
         every = []
-        for number, turn in enumerate(self._method.turns):
+        for number, update in enumerate(self._method.updates):
             self.optimizer.zero_grad()
-            with _alone(turn, self._known):
+            with _only_trainable(update, self._known):
                 losses: Losses = self._module(batches, draw.stream(f"turn-{number}") if number else draw, number)
                 self._fabric.backward(losses.total)
             every.append(losses)
-            if dry:
+            if dry_run:
                 continue
             if clip is not None:
                 self._fabric.clip_gradients(self._module, self._wrapped, max_norm=clip, error_if_nonfinite=False)
@@ -86,7 +89,7 @@ class Learners:
         return Losses(torch.stack([losses.total.detach() for losses in every]).sum(), metrics)
 
 
-def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+def _trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [each for each in parameters if each.requires_grad]
 
 
@@ -95,10 +98,10 @@ def _same(one: nn.Parameter, other: nn.Parameter) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(turn: Turn, known: list[nn.Parameter]) -> Iterator[None]:
-    """Nobody but the turn's learners gets a gradient, which spares the work for the others."""
-    learners = {each for module in turn.learns for each in module.parameters()}
-    others = [each for each in known if each not in learners]
+def _only_trainable(update: Update, known: list[nn.Parameter]) -> Iterator[None]:
+    """Freeze all parameters that this update does not change; no gradients are computed for them."""
+    own = {each for module in update.modules for each in module.parameters()}
+    others = [each for each in known if each not in own]
     for each in others:
         each.requires_grad_(False)
     try:

@@ -1,4 +1,4 @@
-"""How training comes along: a bar on a terminal, plain lines elsewhere."""
+"""Training progress: a progress bar on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -9,17 +9,17 @@ from tqdm import tqdm
 log = logging.getLogger("repflow")
 
 LINES = 10
-"""Plain lines in one training, where standard error is not a terminal."""
+"""Log lines per training, where standard error is not a terminal."""
 
 
 class Progress:
-    """Shows step, loss, rate and the time left.
+    """Shows step, loss, images per second and the remaining time.
 
     Args:
         title: what is being trained.
-        steps: of the whole training.
-        done: steps that were done before, by a process that was stopped.
-        silent: show nothing.
+        steps: total number of steps.
+        done: steps already trained by an interrupted process.
+        silent: no output.
     """
 
     def __init__(self, title: str, steps: int, done: int = 0, silent: bool = False):
@@ -31,12 +31,12 @@ class Progress:
         self._next_line = (done // self._line_every + 1) * self._line_every
 
     def show(self, step: int, loss: float, images: int) -> None:
-        """Tell that `step` steps are done.
+        """Show the progress after `step` steps.
 
         Args:
-            step: steps done so far.
-            loss: the latest.
-            images: seen so far, of all streams.
+            step: steps trained so far.
+            loss: latest training loss.
+            images: training images processed so far, over all streams.
         """
         elapsed = max(time.monotonic() - self._started, 1e-9)
         here = step - self._done
@@ -49,5 +49,5 @@ class Progress:
             log.info("%s: step %d/%d, loss %.4g, %s, %.0f s left", self._title, step, self._steps, loss, rate, left)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         self._bar.close()

@@ -21,8 +21,8 @@ from repflow.hardware.devices import HardwareConfig, prepare
 from repflow.methods.clustering.deep_dpm import Config, DeepDPM
 from repflow.randomness.draws import Draw, seeded
 from repflow.schema import build
-from repflow.training import Trained, TrainingConfig, train
-from repflow.training.checkpoints import CheckpointConfig, Checkpoints, Place
+from repflow.training import TrainingConfig, TrainingResult, train
+from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints
 
 FIVE = np.array([[60, 60], [200, 60], [60, 200], [200, 200], [130, 130]])
 LABELS = np.arange(600) % 5
@@ -38,7 +38,7 @@ def method(kind: type[DeepDPM] = DeepDPM, seed: int = 0, **settings: Any) -> Dee
         return kind(build(Config, values, "settings"), Encoder(nn.Flatten(), 2, 1))
 
 
-def run(made: DeepDPM, steps: int, seed: int = 0, rows: Rows = ROWS, **given: Any) -> Trained:
+def run(made: DeepDPM, steps: int, seed: int = 0, rows: Rows = ROWS, **given: Any) -> TrainingResult:
     optimizer = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}
     values = {"steps": steps, "batch_size": 8, "log_every": 1, "optimizer": optimizer}
     config = build(TrainingConfig, {**values, "schedule": {"name": "constant"}}, "training")
@@ -154,7 +154,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_clusters_it_had(tmp_pat
     assert len({point["clusters"] for point in expected.curve}) >= 3
 
     def checkpoints() -> Checkpoints:
-        return Checkpoints(Place(tmp_path / "train", "key"), CheckpointConfig(every_steps=1))
+        return Checkpoints(CheckpointLocation(tmp_path / "train", "key"), CheckpointConfig(every_steps=1))
 
     assert isinstance(stopped, Stopping)
     stopped.stop_at = 23

@@ -92,7 +92,7 @@ def test_the_loss_is_cross_entropy_of_the_clean_image_s_words_and_the_perturbed_
 
 def test_words_are_centres_of_the_places_that_are_nearest_to_them() -> None:
     method = grown()
-    rows = Draw(0, "refresh", 1).order(60)[:40]
+    rows = Draw(0, "refresh", 1).permutation(60)[:40]
     places = method.places(STREAMS["unlabelled"].take(rows).images).flatten(0, 1)
     far = torch.cdist(places, method.vocabulary)
     for word in range(7):

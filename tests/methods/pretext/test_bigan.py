@@ -53,7 +53,7 @@ def test_a_code_belongs_to_its_own_image(method: BiGAN) -> None:
 
 
 def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BiGAN) -> None:
-    first, second = (set(turn.learns) for turn in method.turns)
+    first, second = (set(update.modules) for update in method.updates)
     assert first == {method.discriminator}
     assert second == {method.encoder, method.to_codes, method.generator}
     method.agree(BATCH, Draw(0, "step")).total.backward()

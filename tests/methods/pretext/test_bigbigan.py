@@ -61,6 +61,6 @@ def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method
 
 
 def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BigBiGAN) -> None:
-    first, second = (set(turn.learns) for turn in method.turns)
+    first, second = (set(update.modules) for update in method.updates)
     assert first == {method.discriminator}
     assert second == {method.encoder, method.to_codes, method.generator}

@@ -57,7 +57,7 @@ def test_the_discriminator_s_turn_teaches_the_generator_nothing_and_the_generato
     assert all(each.grad is None for each in weights)
     method.generate(BATCH, Draw(0, "step")).total.backward()
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in weights)
-    learners = [set(turn.learns) for turn in method.turns]
+    learners = [set(update.modules) for update in method.updates]
     assert learners == [{method.encoder, method.head}, {method.generator}]
 
 

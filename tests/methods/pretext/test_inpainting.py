@@ -66,8 +66,8 @@ def test_the_loss_is_the_mean_squared_error_of_what_was_missing(missing: Missing
 
 def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> None:
     game = method(adversarial=0.1)
-    discriminate, paint = game.turns
-    assert discriminate.learns == (game.discriminator,)
+    discriminate, paint = game.updates
+    assert discriminate.modules == (game.discriminator,)
     found = game(BATCH, Draw(0, "step"), 1)
     images, missing = game.view(BATCH, Draw(0, "step"))
     painted = torch.where(missing > 0, game.paint(images, missing), images)
@@ -76,7 +76,7 @@ def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> N
     assert found.metrics["adversarial"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert found.total.item() == pytest.approx((found.metrics["error"] + 0.1 * expected).item(), rel=1e-5)
     found.total.backward()
-    assert all(weight.grad is not None for module in paint.learns for weight in module.parameters())
+    assert all(weight.grad is not None for module in paint.modules for weight in module.parameters())
 
     game.zero_grad()
     told = game(BATCH, Draw(0, "step"), 0).total

@@ -52,7 +52,7 @@ def test_rotations_teach_the_generator_in_its_turn_alone(method: SelfSupervisedG
     assert all(each.grad is None for each in weights)
     method.generate(BATCH, Draw(0, "step")).total.backward()
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in weights)
-    assert [set(turn.learns) for turn in method.turns] == [
+    assert [set(update.modules) for update in method.updates] == [
         {method.encoder, method.head, method.rotation_head},
         {method.generator},
     ]

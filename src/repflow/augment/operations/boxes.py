@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor
 
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 
 TRIES = 10
@@ -27,7 +28,7 @@ def draw_boxes(
     """
     area = pixels * draw.uniform(count, TRIES, low=scale[0], high=scale[1])
     shape = draw.uniform(count, TRIES, low=math.log(ratio[0]), high=math.log(ratio[1])).exp()
-    return (area * shape).sqrt().round(), (area / shape).sqrt().round()
+    return square_root(area * shape).round(), square_root(area / shape).round()
 
 
 def first_that_fits(fits: Tensor, *sides: Tensor) -> list[Tensor]:

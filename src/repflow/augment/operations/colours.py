@@ -90,7 +90,7 @@ class Hue(Operation):
         return (draw.uniform(count, low=-self.turn, high=self.turn),)
 
     def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Turn the hue."""
+        """Rotate the hue."""
         return colour.hue(images, *numbers)
 
 

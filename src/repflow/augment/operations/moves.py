@@ -158,7 +158,7 @@ class Rotation(Operation):
         return (draw.uniform(count, low=-self.degrees, high=self.degrees),)
 
     def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Turn every image."""
+        """Rotate every image."""
         return geometry.rotate(images, numbers[0], self.fill)
 
 

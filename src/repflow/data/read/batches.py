@@ -1,4 +1,4 @@
-"""Batches as a function of the step: uint8 images that sit still, gathered whole."""
+"""Batches as a function of the training step: uint8 images stay in place, and a whole batch is gathered at once."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,12 +8,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from repflow.data.read.memory_mapped import Selection
+from repflow.data.read.memory_mapped import LazyImages
 from repflow.data.read.rows import Rows
 from repflow.errors import DataError
 from repflow.randomness.draws import Draw
 
-# Not frozen, these two: Lightning Fabric rebuilds what passes through it field by field.
+# These two are not frozen: Lightning Fabric rebuilds dataclasses field by field when it moves them to a device.
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Batch:
     Attributes:
         images: float32 [B, channels, size, size] in [0, 1].
         labels: int64 [B], -1 where a label is missing or hidden.
-        rows: int64 [B], positions in the stream, for methods that remember each image.
+        rows: int64 [B], row indices in the stream, for methods with a memory bank.
     """
 
     images: Tensor
@@ -33,11 +33,11 @@ class Batch:
 
 @dataclass
 class Batches:
-    """One batch of every stream that a method asked for, and how far training has come.
+    """One batch of every stream that a method uses, and the training progress.
 
     Attributes:
         streams: stream name to batch.
-        progress: the share of training that lies behind, in [0, 1).
+        progress: the completed share of the training steps, in [0, 1).
     """
 
     streams: Mapping[str, Batch]
@@ -48,16 +48,16 @@ class Batches:
 
 
 class Stream:
-    """Rows held once as uint8 on the device where the model runs, or read from their file one step ahead.
+    """Rows kept as uint8 on the model's device, or prefetched from a memory-mapped file one step ahead.
 
-    Of `ranks` processes that share a batch, the one of number `rank` takes every `ranks`-th row of it.
+    With `ranks` processes that share a batch, the process `rank` takes every `ranks`-th row of it.
 
     Args:
-        name: the stream's name; its shuffle depends on it.
-        rows: what the stream gives.
-        device: where the images are held.
-        rank: number of this process.
-        ranks: how many processes share a batch.
+        name: the stream's name; its shuffling depends on it.
+        rows: the rows of the stream.
+        device: where the images are kept.
+        rank: the rank of this process.
+        ranks: the number of processes that share a batch.
 
     Raises:
         DataError: there are no rows.
@@ -65,28 +65,28 @@ class Stream:
 
     def __init__(self, name: str, rows: Rows, device: torch.device | str = "cpu", *, rank: int = 0, ranks: int = 1):
         if not len(rows):
-            raise DataError(f"the stream {name!r} has no images; look at `dvc metrics show` for the sizes of the split")
+            raise DataError(f"the stream {name!r} has no images; `dvc metrics show` prints the sizes of the split")
         self.name = name
-        self.images = rows.images if isinstance(rows.images, Selection) else torch.from_numpy(rows.images).to(device)
+        self.images = rows.images if isinstance(rows.images, LazyImages) else torch.from_numpy(rows.images).to(device)
         self.labels = torch.from_numpy(rows.labels).to(device)
         self.classes = rows.classes
         self._rank, self._ranks = rank, ranks
         self._order = lru_cache(maxsize=2)(self._shuffled)
-        self._reader = ThreadPoolExecutor(1) if isinstance(rows.images, Selection) else None
+        self._reader = ThreadPoolExecutor(1) if isinstance(rows.images, LazyImages) else None
         self._ahead: tuple[tuple[int, int, int], Future[Batch]] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, step: int, size: int, seed: int) -> Batch:
-        """The batch of `step`: the rows are shuffled anew in every epoch, and each comes once per epoch.
+        """The batch of `step`: rows are reshuffled every epoch, and each comes once per epoch.
 
-        Where `size` exceeds what is left of an epoch, the batch goes on with the next one's.
+        If `size` exceeds what is left of an epoch, the batch continues with the next epoch.
 
         Args:
-            step: of training.
-            size: rows that all processes take together.
-            seed: of the shuffle.
+            step: the training step, from 0.
+            size: the batch size over all processes.
+            seed: the random seed of the shuffling.
         """
         if self._reader is None:
             return self._gather(step, size, seed)
@@ -99,13 +99,13 @@ class Stream:
     def take(self, rows: Tensor) -> Batch:
         """The batch of the given rows, int64 [B]."""
         device = self.labels.device
-        if isinstance(self.images, Selection):
+        if isinstance(self.images, LazyImages):
             return Batch(as_float(torch.from_numpy(self.images[rows.numpy()]).to(device)), self.labels[rows], rows)
         rows = rows.to(device)
         return Batch(as_float(self.images[rows]), self.labels[rows], rows)
 
     def in_order(self, size: int = 512) -> Iterator[Batch]:
-        """All rows once, in their order."""
+        """All rows once, unshuffled."""
         for rows in torch.arange(len(self)).split(size):
             yield self.take(rows)
 
@@ -120,7 +120,7 @@ class Stream:
         return self.take(torch.cat(parts)[self._rank :: self._ranks])
 
     def _shuffled(self, epoch: int, seed: int) -> Tensor:
-        return Draw(seed, f"shuffle/{self.name}", epoch).order(len(self))
+        return Draw(seed, f"shuffle/{self.name}", epoch).permutation(len(self))
 
 
 def as_float(images: Tensor) -> Tensor:

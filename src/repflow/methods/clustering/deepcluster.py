@@ -15,7 +15,7 @@ from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.methods.parts.passes import encode_all
 from repflow.randomness.draws import Draw, seeded
-from repflow.randomness.seeds import derive
+from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, parameters
 from repflow.training.contract import EncoderMethod, Losses
 
@@ -61,7 +61,7 @@ class DeepCluster(EncoderMethod):
         if step % self.config.every:
             return
         features = encode_all(self.encoder, streams["unlabelled"])  # [N, width]
-        seed = derive(draw.seed, draw.name, draw.step) % 2**32
+        seed = derive_seed(draw.seed, draw.name, draw.step) % 2**32
         found = clusters_of(features.cpu().numpy(), self.config.clusters, self.config.components, seed)
         self.labels.copy_(torch.from_numpy(found))
         self.weights.copy_(balance(self.labels, self.config.clusters))

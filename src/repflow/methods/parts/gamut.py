@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow.augment.color_spaces import rgb_to_lab
+from repflow.hardware.portable_math import distances
 
 NEIGHBOURS = 5
 """Bins among which a colour is shared."""
@@ -43,8 +44,7 @@ class Gamut(nn.Module):
             [B, Q, H, W], sums of 1.
         """
         flat = colours.movedim(1, -1).flatten(0, 2).to(self.centres)  # [BHW, 2]
-        exact = "donot_use_mm_for_euclid_dist"
-        near = torch.cdist(flat, self.centres, compute_mode=exact).topk(NEIGHBOURS, largest=False)
+        near = distances(flat, self.centres).topk(NEIGHBOURS, largest=False)
         weights = (-near.values.square() / (2 * self.spread**2)).softmax(dim=1)  # [BHW, 5]
         shares = weights.new_zeros(len(flat), len(self)).scatter_(1, near.indices, weights)
         soft: Tensor = shares.unflatten(0, (len(colours), *colours.shape[2:])).movedim(-1, 1)
@@ -61,7 +61,7 @@ class Gamut(nn.Module):
             shares: of the bins among all pixels, [Q], a sum of 1.
             uniform: how much of an even distribution to mix in, in [0, 1]; at 1 all weigh the same.
         """
-        kernel = (-torch.cdist(self.centres, self.centres).square() / (2 * self.spread**2)).exp()
+        kernel = (-distances(self.centres, self.centres).square() / (2 * self.spread**2)).exp()
         smooth = kernel @ shares
         smooth = smooth / smooth.sum()
         weights = 1 / ((1 - uniform) * smooth + uniform / len(self))

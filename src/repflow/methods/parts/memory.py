@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from repflow.data.read.batches import Stream
 from repflow.encoders import Encoder
+from repflow.methods.parts.distributed import gathered
 from repflow.methods.parts.passes import encode_all
-from repflow.methods.parts.ranks import gathered
 
 
 class Memory(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from repflow.methods.parts.ranks import gathered
+from repflow.methods.parts.distributed import gathered
 
 
 class FeatureQueue(nn.Module):

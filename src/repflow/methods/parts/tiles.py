@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 
 GRID = 3
@@ -57,7 +58,7 @@ def cut(images: Tensor, places: Tensor, side: int) -> Tensor:
 def standardised(tiles: Tensor) -> Tensor:
     """Every channel of every tile [..., side, side] with mean 0 and standard deviation 1, or less where it is flat."""
     apart = tiles - tiles.mean(dim=(-2, -1), keepdim=True)
-    return apart / (apart.square().mean(dim=(-2, -1), keepdim=True).sqrt() + FAINT)
+    return apart / (square_root(apart.square().mean(dim=(-2, -1), keepdim=True)) + FAINT)
 
 
 def together(tiles: Tensor, size: tuple[int, ...]) -> Tensor:

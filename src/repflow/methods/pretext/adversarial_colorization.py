@@ -22,7 +22,7 @@ from repflow.methods.parts.game import look_real, tell_apart, told_apart
 from repflow.methods.parts.upsampler import Upsampler
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
-from repflow.training.contract import EncoderMethod, Losses, Turn
+from repflow.training.contract import EncoderMethod, Losses, Update
 
 
 @parameters
@@ -63,11 +63,11 @@ class AdversarialColorization(EncoderMethod):
         self.discriminator = PatchDiscriminator(3, config.discriminator)
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def updates(self) -> tuple[Update, ...]:
         """The discriminator learns first, then the generator, which the encoder is part of."""
         return (
-            Turn(self.discriminate, (self.discriminator,)),
-            Turn(self.generate, (self.encoder, self.decoder)),
+            Update(self.discriminate, (self.discriminator,)),
+            Update(self.generate, (self.encoder, self.decoder)),
         )
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:

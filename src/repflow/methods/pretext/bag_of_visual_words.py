@@ -18,10 +18,11 @@ from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.encoders.encoder import Pooled
 from repflow.errors import ParameterError
+from repflow.hardware.portable_math import squared_distances
 from repflow.methods.parts.shared_encoder import on_shared
 from repflow.methods.pretext import rotation
 from repflow.randomness.draws import Draw
-from repflow.randomness.seeds import derive
+from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, Fraction, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
 
@@ -108,11 +109,11 @@ class BagOfVisualWords(EncoderMethod):
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
-        rows = draw.order(len(stream))[: self.config.images].cpu()
+        rows = draw.permutation(len(stream))[: self.config.images].cpu()
         places = torch.cat([self.places(stream.take(part).images).flatten(0, 1) for part in rows.split(512)])
         if len(places) < self.config.words:
             raise ParameterError(f"settings.words: {self.config.words} are too many; there are {len(places)} places")
-        seed = derive(draw.seed, draw.name, draw.step) % 2**32
+        seed = derive_seed(draw.seed, draw.name, draw.step) % 2**32
         with threadpool_limits(1):  # threads add up their sums in any order, which can turn a tie
             found = KMeans(self.config.words, n_init=1, max_iter=50, random_state=seed).fit(places.cpu().numpy())
         self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
@@ -137,5 +138,5 @@ class BagOfVisualWords(EncoderMethod):
 
     def histogram(self, places: Tensor) -> Tensor:
         """How much of each word is in the places [B, P, width] of an image: [B, words], every row sums to 1."""
-        far = torch.cdist(places.to(self.vocabulary), self.vocabulary).square()  # [B, P, words]
+        far = squared_distances(places.to(self.vocabulary), self.vocabulary)  # [B, P, words]
         return (-far / (self.config.softness * self.spread)).softmax(dim=2).mean(dim=1)

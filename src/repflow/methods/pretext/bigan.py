@@ -14,7 +14,7 @@ from repflow.methods.parts.game import tell_apart, told_apart
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
-from repflow.training.contract import EncoderMethod, Losses, Turn
+from repflow.training.contract import EncoderMethod, Losses, Update
 
 
 @parameters
@@ -70,10 +70,10 @@ class BiGAN(EncoderMethod):
         self.discriminator = Discriminator(config, channels)
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def updates(self) -> tuple[Update, ...]:
         """The discriminator learns first, then encoder and generator together."""
         together = (self.encoder, self.to_codes, self.generator)
-        return (Turn(self.discriminate, (self.discriminator,)), Turn(self.agree, together))
+        return (Update(self.discriminate, (self.discriminator,)), Update(self.agree, together))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """An image with its code should score high, a code with its image low."""

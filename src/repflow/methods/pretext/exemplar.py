@@ -46,7 +46,7 @@ class Exemplar(EncoderMethod):
         """Choose the seed images, and make an output for each."""
         self._stream = streams["unlabelled"]
         count = min(self.config.seeds or len(self._stream), len(self._stream))
-        self.register_buffer("seeds", draw.order(len(self._stream))[:count])  # int64 [N], rows of the stream
+        self.register_buffer("seeds", draw.permutation(len(self._stream))[:count])  # int64 [N], rows of the stream
         with seeded(draw.seed, "weights/exemplar"):
             self.head = nn.Linear(self.encoder.width, count)
 

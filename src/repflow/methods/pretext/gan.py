@@ -17,7 +17,7 @@ from repflow.methods.parts import game
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
-from repflow.training.contract import EncoderMethod, Losses, Turn
+from repflow.training.contract import EncoderMethod, Losses, Update
 
 
 @parameters
@@ -50,9 +50,9 @@ class GAN(EncoderMethod):
         self.generator = Generator(config.codes, config.generator, channels=len(encoder.mean))
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def updates(self) -> tuple[Update, ...]:
         """The discriminator learns first, then the generator."""
-        return (Turn(self.discriminate, (self.encoder, self.head)), Turn(self.generate, (self.generator,)))
+        return (Update(self.discriminate, (self.encoder, self.head)), Update(self.generate, (self.generator,)))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """The discriminator's turn."""

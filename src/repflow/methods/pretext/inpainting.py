@@ -17,7 +17,7 @@ from repflow.methods.parts.discriminator import PatchDiscriminator
 from repflow.methods.parts.game import look_real, tell_apart, told_apart
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
-from repflow.training.contract import EncoderMethod, Losses, Turn
+from repflow.training.contract import EncoderMethod, Losses, Update
 
 Missing = Literal["central", "blocks", "region"]
 
@@ -57,10 +57,10 @@ class ContextEncoder(EncoderMethod):
         self.discriminator = PatchDiscriminator(channels, config.discriminator) if config.adversarial else None
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def updates(self) -> tuple[Update, ...]:
         """The discriminator learns first if there is one, then the painter."""
-        paint = Turn(self.losses, (self.encoder, self.decoder))
-        return (paint,) if self.discriminator is None else (Turn(self.discriminate, (self.discriminator,)), paint)
+        paint = Update(self.losses, (self.encoder, self.decoder))
+        return (paint,) if self.discriminator is None else (Update(self.discriminate, (self.discriminator,)), paint)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Mean squared error of what was missing; with a discriminator, the painted image should look real too."""

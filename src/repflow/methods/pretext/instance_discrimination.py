@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
+from repflow.methods.parts.distributed import gathered
 from repflow.methods.parts.memory import Memory
-from repflow.methods.parts.ranks import gathered
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegative, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses

@@ -14,6 +14,7 @@ from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.encoders.transformer import Tokens
 from repflow.errors import ParameterError
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -91,7 +92,7 @@ class MaskedAutoencoder(EncoderMethod):
         """Mean and standard deviation [B, N, 1] of patches [B, N, pixels], or 0 and 1 if they stay as they are."""
         if not self.config.normalise:
             return torch.zeros_like(patches[..., :1]), torch.ones_like(patches[..., :1])
-        return patches.mean(2, keepdim=True), (patches.var(2, keepdim=True) + 1e-6).sqrt()
+        return patches.mean(2, keepdim=True), square_root(patches.var(2, keepdim=True) + 1e-6)
 
     def restore(self, seen: Tensor, order: Tensor) -> Tensor:
         """All patches of the image, in their places.

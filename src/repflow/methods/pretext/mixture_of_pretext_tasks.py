@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
-from repflow.methods.parts.ranks import gathered
+from repflow.methods.parts.distributed import gathered
 from repflow.methods.parts.shared_encoder import on_shared
 from repflow.methods.registry import find_method
 from repflow.randomness.draws import Draw
@@ -126,6 +126,6 @@ def _made(task: Task, encoder: Encoder) -> EncoderMethod:
     kind, settings = find_method("pretext", task.name)
     where = f"settings.tasks.{task.name}"
     method = on_shared(kind, build(settings, task.settings, where), encoder)
-    if len(method.turns) > 1 or method.streams != ("unlabelled",):
+    if len(method.updates) > 1 or method.streams != ("unlabelled",):
         raise ParameterError(f"{where}: only methods that take one turn on unlabelled images can be mixed")
     return method

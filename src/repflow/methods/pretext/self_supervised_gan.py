@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repflow.encoders import Encoder
 from repflow.methods.pretext import gan
 from repflow.schema import Fraction, NonNegative, parameters
-from repflow.training.contract import Losses, Turn
+from repflow.training.contract import Losses, Update
 
 
 @parameters
@@ -38,10 +38,10 @@ class SelfSupervisedGAN(gan.GAN):
         self.rotation_head = nn.Linear(encoder.width, 4)
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def updates(self) -> tuple[Update, ...]:
         """As of a GAN."""
         discriminator = (self.encoder, self.head, self.rotation_head)
-        return (Turn(self.discriminate, discriminator), Turn(self.generate, (self.generator,)))
+        return (Update(self.discriminate, discriminator), Update(self.generate, (self.generator,)))
 
     def tell_apart(self, images: Tensor, made: Tensor) -> Losses:
         """Upright images are told apart, and rotations of real ones told."""

@@ -10,7 +10,7 @@ from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.methods.parts.ranks import gathered
+from repflow.methods.parts.distributed import gathered
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
 from repflow.training.contract import EncoderMethod, Losses

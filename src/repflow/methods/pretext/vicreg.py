@@ -4,16 +4,22 @@ Bardes, Ponce, LeCun. VICReg: Variance-Invariance-Covariance Regularization for 
 """
 
 import torch
-from lightly.loss import VICRegLoss
+import torch.nn.functional as F
+from lightly.loss.vicreg_loss import covariance_loss
 from lightly.models.modules.heads import ProjectionHead
-from torch import nn
+from lightly.utils.dist import gather, world_size
+from torch import Tensor, nn
 
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
 from repflow.training.contract import EncoderMethod, Losses
+
+EPSILON = 1e-4
+"""Added to variances, so that the gradient of a deviation stays finite where a feature does not vary; the paper's."""
 
 
 @parameters
@@ -54,12 +60,7 @@ class VICReg(EncoderMethod):
                 (config.hidden, config.projection, None, None, False),
             ]
         )
-        self.regularised = VICRegLoss(
-            config.invariance,
-            config.variance,
-            config.covariance,
-            gather_distributed=torch.distributed.is_available(),
-        )
+        self.config = config
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """The weighted sum of the three terms."""
@@ -67,4 +68,16 @@ class VICReg(EncoderMethod):
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
         features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
         first, second = (self.projection_head(each) for each in features)  # [B, projection]
-        return Losses(self.regularised(first, second))
+        invariance = F.mse_loss(first, second)
+        if world_size() > 1:  # how features vary is a matter of the whole batch
+            first, second = (torch.cat(gather(each)) for each in (first, second))
+        variance = 0.5 * (variance_loss(first) + variance_loss(second))
+        covariance = covariance_loss(first) + covariance_loss(second)
+        weights = self.config
+        return Losses(weights.invariance * invariance + weights.variance * variance + weights.covariance * covariance)
+
+
+def variance_loss(projections: Tensor) -> Tensor:
+    """What the standard deviations of projections [B, projection] over the batch lack to 1, on average: a scalar."""
+    deviations = square_root(projections.var(dim=0) + EPSILON)
+    return F.relu(1 - deviations).mean()

@@ -9,7 +9,7 @@ import yaml
 from repflow.data.read.rows import Side
 from repflow.encoders.model_files import load_encoder
 from repflow.evaluation.features import encode
-from repflow.randomness.seeds import derive, numpy_generator
+from repflow.randomness.seeds import derive_seed, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.about_image_grids import pretraining_pictures
@@ -122,7 +122,7 @@ def test_points(facts: Facts, limit: int) -> Points:
 def placed(facts: Facts, points: Points, features: np.ndarray) -> Points:
     """The same points in the places that their features [N, width] give them."""
     config = facts.config.map
-    places = project(features, config.method, config.perplexity, derive(facts.seed, "report/map") % 2**32)
+    places = project(features, config.method, config.perplexity, derive_seed(facts.seed, "report/map") % 2**32)
     return Points(places, points.is_target, points.labels, points.images)
 
 

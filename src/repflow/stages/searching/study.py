@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from repflow.errors import RepflowError
-from repflow.randomness.seeds import derive
+from repflow.randomness.seeds import derive_seed
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.journal import open_storage
 from repflow.stages.searching.objectives import accuracy, best_trial, directions
@@ -115,7 +115,7 @@ class Search:
 
     def _draw(self, before: Sequence[FrozenTrial], beside: Sequence[Point], number: int) -> Point:
         # A new sampler for every trial: no state that a kill could lose. Its seed is 32 bits wide.
-        seed = derive(self._seed, "tune", number) % 2**32
+        seed = derive_seed(self._seed, "tune", number) % 2**32
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._config.startup)
         study = optuna.create_study(directions=self._directions, sampler=sampler)
         # Neighbours in the batch stand as running ones, so that the sampler looks elsewhere.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from repflow.hardware.portable_math import distances, square_root
 from repflow.methods.parts.mixtures.gaussians import Prior, log_split_ratio, moments, most_probable
 from repflow.randomness.draws import Draw
 
@@ -139,7 +140,7 @@ class MixtureNetwork(nn.Module):
         """Merge pairs of near clusters, the best first, each with the probability of the Hastings ratio."""
         labels, each = self(codes).argmax(dim=1), self.each()
         means = torch.stack([cluster.mean for cluster in each])
-        near = torch.cdist(means, means).argsort(dim=1)[:, 1 : 1 + NEIGHBOURS].tolist()
+        near = distances(means, means).argsort(dim=1)[:, 1 : 1 + NEIGHBOURS].tolist()
         pairs = sorted({(min(one, other), max(one, other)) for one, others in enumerate(near) for other in others})
         ratios = [-self._ratio(codes, labels == one, labels == other) for one, other in pairs]
         chances = draw.uniform(len(pairs)).log().tolist()
@@ -162,7 +163,7 @@ class MixtureNetwork(nn.Module):
             cluster.unit.load_state_dict(like.unit.state_dict())
         cluster.fit(self.prior, codes, own)
         lengths, axes = torch.linalg.eigh(cluster.covariance)
-        along = lengths[-1].sqrt() * axes[:, -1]
+        along = square_root(lengths[-1]) * axes[:, -1]
         cluster.halves.copy_(cluster.mean + torch.stack([-along, along]))
         return cluster
 

@@ -1,4 +1,4 @@
-"""Two processes that share every batch train as one does."""
+"""Data-parallel training on two processes gives the losses of one process."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from repflow.errors import ParameterError
-from repflow.training.ranks import CommonBatchNorm, check_shares
+from repflow.training.distributed import DistributedBatchNorm, check_batch_sizes
 
 pytestmark = pytest.mark.xdist_group("ranks")  # one worker trains for all tests here
 
@@ -24,8 +24,8 @@ PROGRAM = Path(__file__).with_name("shared_training.py")
 def curves(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     """The curves of one process, and of two.
 
-    Contrastive training in single precision soon multiplies a difference in rounding, at high rates beyond 1e-5; that
-    it is nothing but rounding shows in double precision, where the rate is high (points of curves are rounded to 1e-7).
+    Contrastive training in single precision amplifies rounding differences, at high learning rates beyond 1e-5. Double
+    precision with a high learning rate shows that there is no other difference (curves are rounded to 1e-7).
     """
     precision = request.param
     folder = tmp_path_factory.mktemp("curves")
@@ -54,19 +54,19 @@ def test_two_processes_have_the_losses_of_one(curves: dict[Any, Any], method: st
         assert shared == pytest.approx(alone, abs=curves["near"], rel=0)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    check_shares({"labelled": 12, "unlabelled": 36}, 3)
+def test_a_batch_size_that_does_not_divide_among_devices_is_refused() -> None:
+    check_batch_sizes({"labelled": 12, "unlabelled": 36}, 3)
     with pytest.raises(ParameterError, match="16 images of stream 'labelled' in a step cannot be shared by 3 devices"):
-        check_shares({"labelled": 16}, 3)
+        check_batch_sizes({"labelled": 16}, 3)
 
 
-def test_batch_statistics_are_those_of_pytorch_where_one_process_has_all(tmp_path: Path) -> None:
+def test_distributed_batch_norm_equals_pytorchs_on_one_process(tmp_path: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
     try:
         torch.manual_seed(0)
         for layer, shape in ((nn.BatchNorm1d(5), (7, 5)), (nn.BatchNorm2d(5, momentum=None), (3, 5, 4, 4))):
             nn.init.normal_(layer.weight)
-            common = CommonBatchNorm(copy.deepcopy(layer))
+            common = DistributedBatchNorm(copy.deepcopy(layer))
             features = torch.randn(shape, requires_grad=True)
             ours, theirs = common(features), layer(features)
             assert torch.allclose(ours, theirs, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What several processes need to train as one would: shares of a batch, and batch statistics over all of them."""
+"""Data-parallel training: batch sizes divided among processes, and synchronised batch normalisation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from repflow.errors import ParameterError
 
 
-def check_shares(sizes: Mapping[str, int], ranks: int) -> None:
-    """Raise ParameterError where a stream's batch size cannot be parted evenly between `ranks` processes."""
+def check_batch_sizes(sizes: Mapping[str, int], ranks: int) -> None:
+    """Raise ParameterError if the batch size of a stream is not a multiple of the number of processes `ranks`."""
     for name, size in sizes.items():
         if size % ranks:
             raise ParameterError(
@@ -21,25 +21,27 @@ def check_shares(sizes: Mapping[str, int], ranks: int) -> None:
 
 
 def synchronise_batch_norm(module: nn.Module, device: torch.device) -> None:
-    """Let every batch normalisation below `module` use the statistics of the whole batch, in place.
+    """Replace every batch normalisation layer in `module` by a synchronised one, in place.
 
-    PyTorch has that for GPUs alone; on the CPU, `CommonBatchNorm` stands in.
+    Its statistics are those of the global batch. `torch.nn.SyncBatchNorm` works on GPUs only; on the CPU
+    `DistributedBatchNorm` is used.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            whole = nn.SyncBatchNorm.convert_sync_batchnorm(child) if device.type == "cuda" else CommonBatchNorm(child)
-            setattr(module, name, whole)
+            on_gpu = device.type == "cuda"
+            layer = nn.SyncBatchNorm.convert_sync_batchnorm(child) if on_gpu else DistributedBatchNorm(child)
+            setattr(module, name, layer)
         else:
             synchronise_batch_norm(child, device)
 
 
-class CommonBatchNorm(nn.Module):
-    """Batch normalisation over the shares of all processes, on any device.
+class DistributedBatchNorm(nn.Module):
+    """Synchronised batch normalisation with the statistics of the global batch, on any device.
 
-    Its parameters and buffers are those of the layer that it takes the place of, under the same names.
+    Its parameters and buffers have the names of those of the layer that it replaces.
 
     Args:
-        layer: the batch normalisation of one process.
+        layer: the batch normalisation layer to replace.
     """
 
     def __init__(self, layer: nn.modules.batchnorm._BatchNorm):
@@ -53,24 +55,24 @@ class CommonBatchNorm(nn.Module):
             self.register_buffer(name, getattr(layer, name))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B, C, ...] to the same shape; every process must have the same B."""
+        """Normalise features [B, C, ...]; every process must have the same B."""
         if not self.training and self.running_mean is not None and self.running_var is not None:
             return nn.functional.batch_norm(
                 features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         others = [axis for axis in range(features.ndim) if axis != 1]
         ranks = torch.distributed.get_world_size()
-        mean = common_sum(features.mean(others)) / ranks
+        mean = all_reduce_sum(features.mean(others)) / ranks
         shape = [1, -1] + [1] * (features.ndim - 2)
         centred = features - mean.view(shape)
-        variance = common_sum(centred.square().mean(others)) / ranks
-        self._remember(mean.detach(), variance.detach(), features.numel() // features.shape[1] * ranks)
+        variance = all_reduce_sum(centred.square().mean(others)) / ranks
+        self._update_running_statistics(mean.detach(), variance.detach(), features.numel() // features.shape[1] * ranks)
         normal = centred * (variance + self.eps).rsqrt().view(shape)
         scaled: Tensor = normal if self.weight is None else normal * self.weight.view(shape) + self.bias.view(shape)
         return scaled
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -79,8 +81,8 @@ class CommonBatchNorm(nn.Module):
         self.running_var.lerp_(variance * count / (count - 1), momentum)
 
 
-class _CommonSum(torch.autograd.Function):
-    """The sum over all processes, each of which has a loss of its own that depends on it."""
+class _AllReduceSum(torch.autograd.Function):
+    """A differentiable all-reduce; every process has its own loss that depends on the sum."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ class _CommonSum(torch.autograd.Function):
         return total
 
 
-def common_sum(values: Tensor) -> Tensor:
-    """The sum of `values` over all processes; the gradients of all their losses go back through it."""
-    total: Tensor = _CommonSum.apply(values)
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, differentiable: the gradients of all processes' losses are summed."""
+    total: Tensor = _AllReduceSum.apply(values)
     return total
