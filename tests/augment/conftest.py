@@ -1,4 +1,4 @@
-"""Real images for the operations: handwriting and photographs, in colour and grey."""
+"""Real images: handwriting and photographs, colour and grey."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,6 @@ def digits() -> Tensor:
 
 @pytest.fixture(params=["photographs", "digits"])
 def images(request: pytest.FixtureRequest) -> Tensor:
-    """One kind of images after the other."""
+    """Both kinds of images, one after the other."""
     found: Tensor = request.getfixturevalue(request.param)
     return found

@@ -1,4 +1,4 @@
-"""CIELAB, beside published values of colours, and there and back."""
+"""CIELAB against published values, and its round trip."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_colours_have_their_published_values(name: str) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 2e-4), (torch.float64, 1e-6)])
-def test_there_and_back_is_the_image(dtype: torch.dtype, near: float) -> None:
+def test_round_trip(dtype: torch.dtype, near: float) -> None:
     images = Draw(0, "images").uniform(4, 3, 16, 16).to(dtype)
     images[:, :, :4] *= 0.02  # the straight part of both curves
     lab = rgb_to_lab(images)
@@ -43,7 +43,7 @@ def test_there_and_back_is_the_image(dtype: torch.dtype, near: float) -> None:
     assert lab[:, 0].max() <= 100
 
 
-def test_greys_have_no_colour_and_colours_no_screen_shows_are_cut() -> None:
+def test_greys_have_no_colour_and_out_of_gamut_colours_are_clipped() -> None:
     greys = torch.linspace(0, 1, 50).view(1, 1, 1, 50).expand(1, 3, 1, 50)
     lab = rgb_to_lab(greys)
     assert lab[:, 1:].abs().max() < 0.02
@@ -53,7 +53,7 @@ def test_greys_have_no_colour_and_colours_no_screen_shows_are_cut() -> None:
     assert shown.max() <= 1
 
 
-def test_mixed_precision_rounds_no_colour() -> None:
+def test_mixed_precision_does_not_round_colours() -> None:
     images = Draw(0, "images").uniform(1, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = rgb_to_lab(images)

@@ -1,4 +1,4 @@
-"""What the operations draw has the distribution of what torchvision draws."""
+"""Random parameters have the distribution of torchvision's."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -30,13 +30,13 @@ def seeded() -> Iterator[None]:
 
 
 def assert_same_distribution(ours: Any, theirs: Any) -> None:
-    """Kolmogorov and Smirnov's test cannot tell the samples apart; with fixed seeds it always says the same."""
+    """The Kolmogorov-Smirnov test finds no difference; deterministic, as the seeds are fixed."""
     result = ks_2samp(np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float))
     assert result.pvalue > 1e-3, f"distance {result.statistic:.3f}, p {result.pvalue:.1e}"
 
 
 def drawn(operation: Operation, count: int = COUNT) -> tuple[Tensor, ...]:
-    return operation.numbers(count, SHAPE, Draw(0, "test"))
+    return operation.make_params(count, SHAPE, Draw(0, "test"))
 
 
 def their_parameters(transform: v2.Transform, count: int = COUNT) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def test_gaussian_blur() -> None:
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_chance(ours: Operation, theirs: v2.Transform, photographs: Tensor) -> None:
+def test_probability(ours: Operation, theirs: v2.Transform, photographs: Tensor) -> None:
     image = photographs[:1]
     mine = ours(image.expand(400, -1, -1, -1), Draw(0, "test"))
     their = torch.cat([theirs(image) for _ in range(400)])
@@ -138,7 +138,7 @@ def test_chance(ours: Operation, theirs: v2.Transform, photographs: Tensor) -> N
 
 
 def without(transform: v2.Transform, *names: str, space: str = "_AUGMENTATION_SPACE") -> v2.Transform:
-    """The transform choosing from all but these: where ours is meant to differ."""
+    """torchvision's transform without the operations that differ from ours on purpose."""
     setattr(transform, space, {name: how for name, how in getattr(transform, space).items() if name not in names})
     return transform
 
@@ -174,8 +174,10 @@ AUGMIX = tuple(name for name in ops.AugMix().choices if not name.startswith("she
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, Operation) else "torchvision",
 )
-def test_chosen_changes(ours: Operation, theirs: Callable[[], v2.Transform], photographs: Tensor) -> None:
-    """The images differ from what they were by as much, in brightness and in all."""
+def test_changes_of_automatic_policies(
+    ours: Operation, theirs: Callable[[], v2.Transform], photographs: Tensor
+) -> None:
+    """Compares the distributions of the change in brightness and of the mean absolute change."""
     levels = (photographs[:, :, :32, :32] * 255).round().to(torch.uint8)
     images = levels.repeat(60, 1, 1, 1)
     mine = ours(images / 255, Draw(0, "test"))

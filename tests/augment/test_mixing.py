@@ -1,4 +1,4 @@
-"""mixup and CutMix: images and labels mixed alike, as torchvision does, and the same for any number of processes."""
+"""mixup and CutMix against torchvision, and on several processes."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from repflow.augment.mixing import CutMix, Mixing, Mixup, cutmix, mixup, partners
+from repflow.augment.mixing import CutMix, Mixing, Mixup, cutmix, mixup, partner_indices
 from repflow.errors import ParameterError
 from repflow.randomness.draws import Draw
 from repflow.schema import build
@@ -16,13 +16,13 @@ CLASSES = 12
 
 @pytest.fixture
 def batch(photographs: Tensor) -> tuple[Tensor, Tensor]:
-    """Twelve images, each of a class of its own."""
+    """Twelve images of twelve classes."""
     images = torch.cat([photographs, photographs[:4].flip(3)])
     return images, torch.eye(CLASSES)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_mixup_is_torchvision_s(batch: tuple[Tensor, Tensor], share: float) -> None:
+def test_mixup_equals_torchvision(batch: tuple[Tensor, Tensor], share: float) -> None:
     images, labels = batch
     theirs = v2.MixUp(num_classes=CLASSES)
     parameters = {"labels": labels.argmax(1), "batch_size": len(images), "lam": share}
@@ -31,7 +31,7 @@ def test_mixup_is_torchvision_s(batch: tuple[Tensor, Tensor], share: float) -> N
     assert torch.allclose(ours[1], theirs.transform(parameters["labels"], parameters), atol=1e-6)
 
 
-def test_cutmix_is_torchvision_s(batch: tuple[Tensor, Tensor]) -> None:
+def test_cutmix_equals_torchvision(batch: tuple[Tensor, Tensor]) -> None:
     images, labels = batch
     theirs = v2.CutMix(num_classes=CLASSES)
     box = {"top": 3, "left": 30, "height": 20, "width": 18}
@@ -51,7 +51,7 @@ def test_cutmix_is_torchvision_s(batch: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.parametrize("mixing", [Mixup(alpha=1.0), CutMix()], ids=lambda mixing: mixing.op)
 class TestEveryMixing:
     def test_a_label_is_the_share_of_pixels(self, mixing: Mixing) -> None:
-        """Each image is of one value, its class; so what of an image is another's can be read off it."""
+        """Every image is constant with the value of its class, so that pixels show which image they come from."""
         labels = torch.eye(CLASSES)
         values = torch.arange(CLASSES) / CLASSES
         mixed, soft = mixing(values.view(-1, 1, 1, 1).expand(-1, 3, 20, 24), labels, Draw(0, "test"))
@@ -96,18 +96,18 @@ class TestEveryMixing:
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])
-def test_partners_are_others_and_each_serves_once(count: int) -> None:
-    found = partners(count)
+def test_partners_are_a_permutation_without_fixed_points(count: int) -> None:
+    found = partner_indices(count)
     assert sorted(found.tolist()) == list(range(count))
     assert (found != torch.arange(count)).all()
 
 
-def test_an_image_alone_is_mixed_with_itself(photographs: Tensor) -> None:
+def test_a_batch_of_one_is_mixed_with_itself(photographs: Tensor) -> None:
     mixed, soft = Mixup()(photographs[:1], torch.eye(1), Draw(0, "test"))
     assert torch.allclose(mixed, photographs[:1])
     assert soft.tolist() == [[1.0]]
 
 
-def test_a_mistake_is_named() -> None:
+def test_errors_name_the_parameter() -> None:
     with pytest.raises(ParameterError, match=r"mix\.alpha: 0 is not allowed"):
         build(Mixing, {"op": "mixup", "alpha": 0}, "mix")

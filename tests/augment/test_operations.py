@@ -1,4 +1,4 @@
-"""The operations of a policy: what they draw, and that each image is treated on its own."""
+"""The operations: random parameters per image, probability, and no GPU synchronisation."""
 
 from typing import Any, get_args
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from repflow.augment import colour, geometry, operations
 from repflow.augment.operation import Operation
+from repflow.augment.per_sample import apply_chosen
 from repflow.augment.policy import AnyOperation
-from repflow.augment.rows import by_choice
-from repflow.augment.strength import CHANGES
+from repflow.augment.strength import TRANSFORMS
 from repflow.randomness.draws import Draw
 
 KINDS: tuple[type[Operation], ...] = get_args(get_args(AnyOperation)[0])
@@ -23,10 +23,10 @@ STRONG: dict[str, dict[str, Any]] = {
     "solarise": {"threshold": (0.0, 1.0)},
     "gaussian_noise": {"sigma": (0.1, 0.3)},
 }
-"""Parameters under which an operation that does nothing by default, or the same to all, is seen at work."""
+"""Parameters for operations whose defaults are the identity or the same for all images."""
 
 ALIKE = {"greyscale", "invert", "equalise", "autocontrast", "horizontal_flip", "vertical_flip"}
-"""Operations without a number to draw."""
+"""Operations without random parameters."""
 
 
 def made(kind: type[Operation], **changed: Any) -> Operation:
@@ -53,17 +53,17 @@ class TestEveryOperation:
         changed = (after != images).flatten(1).any(1)
         assert 0.2 < changed.float().mean() < 0.8
 
-    def test_probability_0_changes_nothing(self, kind: type[Operation], photographs: Tensor) -> None:
+    def test_probability_0_is_the_identity(self, kind: type[Operation], photographs: Tensor) -> None:
         assert torch.equal(made(kind, probability=0.0)(photographs, Draw(0, "test")), photographs)
 
-    def test_each_image_gets_numbers_of_its_own(self, kind: type[Operation], photographs: Tensor) -> None:
+    def test_parameters_are_drawn_per_image(self, kind: type[Operation], photographs: Tensor) -> None:
         operation = made(kind, probability=1.0)
         after = operation(photographs[:1].expand(16, -1, -1, -1), Draw(0, "test"))
         different = len(after.flatten(1).unique(dim=0))
         assert different == 1 if operation.op in ALIKE else different >= 4  # type: ignore[attr-defined]
 
     def test_nothing_is_read_back_from_a_device(self, kind: type[Operation]) -> None:
-        """Images on "meta" have no values: whatever would wait for a GPU's result cannot run on them."""
+        """Images on the "meta" device have no values, so code that would synchronise with a GPU fails."""
         images = torch.empty(16, 3, 32, 32, device="meta")
         after = made(kind, probability=1.0)(images, Draw(0, "test", device="meta"))
         assert after.shape == images.shape
@@ -88,7 +88,7 @@ def boxes(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
-def test_random_resized_crops_lie_inside_and_keep_to_their_ranges(boxes: list[Tensor]) -> None:
+def test_random_resized_crops_are_inside_the_image_and_in_range(boxes: list[Tensor]) -> None:
     images = torch.zeros(2000, 1, 60, 80)
     operations.RandomResizedCrop(scale=(0.2, 0.6), ratio=(0.5, 2.0))(images, Draw(0, "test"))
     top, left, height, width = boxes
@@ -107,7 +107,7 @@ def test_random_resized_crops_lie_inside_and_keep_to_their_ranges(boxes: list[Te
     assert set(torch.stack([left, left + width - 80])[:, small].abs().amin(1).tolist()) == {0.0}
 
 
-def test_a_crop_that_never_fits_is_the_largest_that_its_shape_allows(boxes: list[Tensor]) -> None:
+def test_a_crop_that_never_fits_is_the_largest_of_its_ratio(boxes: list[Tensor]) -> None:
     operations.RandomResizedCrop(scale=(1.0, 1.0), ratio=(4.0, 4.0))(torch.zeros(3, 1, 32, 32), Draw(0, "test"))
     assert boxes[2].tolist() == [8, 8, 8]
     assert boxes[3].tolist() == [32, 32, 32]
@@ -125,7 +125,7 @@ def test_colour_jitter_with_one_strength_is_that_change(photographs: Tensor) -> 
     assert torch.equal(operation(photographs, Draw(0, "test")), colour.contrast(photographs, factors))
 
 
-def test_colour_jitter_applies_each_change_once_in_an_order_of_each_image_s_own(photographs: Tensor) -> None:
+def test_colour_jitter_applies_each_change_once_in_a_random_order_per_image(photographs: Tensor) -> None:
     images = photographs[:1].expand(64, -1, -1, -1)
     after = operations.ColourJitter(brightness=0.5, contrast=0.5)(images, Draw(0, "test"))
     draw = Draw(0, "test")
@@ -147,7 +147,7 @@ def test_cutout_erases_a_square_that_may_hang_over_the_edge() -> None:
     assert pixels.min() < 16 * 16
 
 
-def test_by_choice_gives_each_image_its_own_change_and_numbers() -> None:
+def test_apply_chosen_uses_each_image_s_transform_and_parameters() -> None:
     images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 2)
     numbers = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
     changes = [
@@ -155,11 +155,11 @@ def test_by_choice_gives_each_image_its_own_change_and_numbers() -> None:
         lambda part, n: part - n.view(-1, 1, 1, 1),  # chosen by none
         lambda part, n: part * n.view(-1, 1, 1, 1),
     ]
-    after = by_choice(images, torch.tensor([0, 2, 0, 2, 2]), changes, numbers)
+    after = apply_chosen(images, torch.tensor([0, 2, 0, 2, 2]), changes, numbers)
     assert after[:, 0, 0, 0].tolist() == [1, 2, 5, 12, 20]
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", TRANSFORMS)
 def test_every_choice_of_randaugment_changes_more_when_it_is_stronger(name: Any, photographs: Tensor) -> None:
     def distance(strength: float) -> float:
         operation = operations.RandAugment(rounds=1, strength=(strength, strength), choices=(name,))

@@ -1,4 +1,4 @@
-"""Policies: built from conf/augment/, right for what they are for, and a function of the draw."""
+"""The policies in conf/augment/, their determinism, and their documentation."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -33,7 +33,7 @@ def policy(operations: Any) -> Policy:
 
 
 @pytest.mark.parametrize(("kind", "name"), POLICIES)
-def test_every_policy_makes_images(kind: str, name: str, images: Tensor) -> None:
+def test_every_policy_gives_valid_images(kind: str, name: str, images: Tensor) -> None:
     after = policy(KINDS[kind][name])(images.clone().requires_grad_(), Draw(0, "test"))
     assert after.shape == images.shape
     assert 0 <= after.min() <= after.max() <= 1
@@ -45,22 +45,22 @@ def test_every_kind_of_images_has_the_same_policies() -> None:
     assert names["handwriting"] == names["natural"]
 
 
-def test_handwriting_is_never_mirrored_nor_turned_far() -> None:
+def test_handwriting_is_never_flipped_nor_rotated_far() -> None:
     for operations in KINDS["handwriting"].values():
         for operation in operations:
             assert operation["op"] != "horizontal_flip"
             assert operation.get("degrees", 0) <= 30
 
 
-def test_an_operation_s_numbers_do_not_depend_on_its_neighbours(photographs: Tensor) -> None:
+def test_parameters_of_an_operation_do_not_depend_on_other_operations(photographs: Tensor) -> None:
     jitter = {"op": "colour_jitter", "brightness": 0.8}
     noise = {"op": "gaussian_noise", "sigma": [0.0, 0.0]}
     alone = policy([{"op": "solarise", "threshold": [1.0, 1.0], "probability": 0.0}, jitter])
-    beside = policy([noise, jitter, {"op": "invert", "probability": 0.0}])
-    assert torch.equal(alone(photographs, Draw(0, "test")), beside(photographs, Draw(0, "test")))
+    combined = policy([noise, jitter, {"op": "invert", "probability": 0.0}])
+    assert torch.equal(alone(photographs, Draw(0, "test")), combined(photographs, Draw(0, "test")))
 
 
-def test_a_crop_may_have_a_size_of_its_own_and_others_follow(photographs: Tensor) -> None:
+def test_a_crop_may_change_the_size(photographs: Tensor) -> None:
     small = policy(
         [
             {"op": "random_resized_crop", "scale": [0.05, 0.3], "size": 17},
@@ -73,12 +73,12 @@ def test_a_crop_may_have_a_size_of_its_own_and_others_follow(photographs: Tensor
     assert 0 <= after.min() <= after.max() <= 1
 
 
-def test_parts_of_a_batch_make_the_same_images(photographs: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_a_batch_give_the_same_images(photographs: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     images = photographs.repeat(3, 1, 1, 1)
     for operations in KINDS["natural"].values():
         whole = policy(operations)(images, Draw(0, "test"))
         with monkeypatch.context() as patch:
-            patch.setattr("repflow.augment.policy.WORKED_ON", 5 * photographs[0].nbytes // torch.get_num_threads())
+            patch.setattr("repflow.augment.policy.CHUNK_BYTES", 5 * photographs[0].nbytes // torch.get_num_threads())
             assert torch.allclose(policy(operations)(images, Draw(0, "test")), whole, atol=1e-6)
 
 
@@ -107,12 +107,12 @@ def test_the_same_operation_twice_draws_twice(photographs: Tensor) -> None:
         ({"op": "greyscale", "probability": 1.5}, "augment.0.probability: 1.5 is not allowed"),
     ],
 )
-def test_a_mistake_is_named(operation: dict[str, Any], message: str) -> None:
+def test_errors_name_the_parameter(operation: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         policy([operation])
 
 
-def test_no_more_than_the_image_is_mirrored(digits: Tensor) -> None:
+def test_reflection_padding_is_limited_by_the_image(digits: Tensor) -> None:
     with pytest.raises(ParameterError, match=r"pad_and_crop\.padding: 32 pixels cannot be mirrored, at most 31"):
         policy([{"op": "pad_and_crop", "padding": 32, "reflect": True}])(digits, Draw(0, "test"))
 

@@ -1,4 +1,4 @@
-"""Whatever the size, the channels and the numbers, every operation does to an image what torchvision does to it."""
+"""Every operation equals torchvision's, for random sizes, channels and parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +72,7 @@ FACTOR = {
 @pytest.mark.parametrize("name", FACTOR)
 @given(images=batches(), shares=numbers(0, 1))
 @settings(max_examples=20, deadline=None)
-def test_one_number_for_each_image(name: str, images: Tensor, shares: list[float]) -> None:
+def test_operations_with_one_parameter(name: str, images: Tensor, shares: list[float]) -> None:
     ours, theirs, low, high = FACTOR[name]
     values = torch.tensor([low + (high - low) * share for share in shares])
     assert_alike(ours(images, values), images, lambda image, i: theirs(image, values[i].item()))
@@ -91,7 +91,7 @@ NONE = {
 @pytest.mark.parametrize("name", NONE)
 @given(images=batches())
 @settings(max_examples=20, deadline=None)
-def test_no_number(name: str, images: Tensor) -> None:
+def test_operations_without_parameters(name: str, images: Tensor) -> None:
     ours, theirs = NONE[name]
     assert_alike(ours(images), images, lambda image, i: theirs(image))
 
@@ -252,7 +252,7 @@ def test_shear(images: Tensor, degrees: list[tuple[float, float]]) -> None:
     assert_alike(ours, images, theirs)
 
 
-def test_erase_ignores_what_lies_outside() -> None:
+def test_erase_ignores_pixels_outside_the_image() -> None:
     images = torch.ones(1, 1, 4, 4)
     corner = torch.tensor([-2])
     erased = texture.erase(images, corner, corner, torch.tensor([3]), torch.tensor([3]))

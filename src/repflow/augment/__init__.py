@@ -1,1 +1,1 @@
-"""Random image operations on whole batches, every image with numbers of its own."""
+"""Data augmentation on whole batches, with random parameters drawn per image."""

@@ -1,4 +1,4 @@
-"""CIELAB: lightness apart from colour, for methods that foretell one from the other.
+"""Conversion between sRGB and CIELAB, which separates lightness from colour.
 
 CIE 15:2004, with the white point D65 and sRGB (IEC 61966-2-1).
 """
@@ -8,10 +8,10 @@ from torch import Tensor
 
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = tuple(sum(row) for row in _TO_XYZ)
-"""D65 to four digits. It is the matrix's own white, so that greys have no colour at all: what rounding leaves of a
-colour would be made large by the normalisation of a layer that sees nothing else."""
+"""D65 to four digits, computed from the matrix, so that greys have a and b of exactly 0: a normalisation layer would
+amplify rounding errors."""
 _BEND = 6 / 29
-"""Where the cube root gives way to a straight line."""
+"""Below the cube of this, the curve is linear rather than a cube root."""
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """The way back, [B, 3, H, W]; colours that a screen cannot show are cut to [0, 1]."""
+    """CIELAB to sRGB images [B, 3, H, W]; colours outside the gamut are clipped to [0, 1]."""
     lightness, a, b = lab.unbind(1)
     y = (lightness + 16) / 116
     curved = torch.stack([y + a / 500, y, y - b / 200], dim=1)
@@ -34,13 +34,13 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def without_colour(images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1] as grey ones of the same lightness, in three channels that are alike."""
+    """Images [B, 3, H, W] in [0, 1] as grey images of the same lightness, in three equal channels."""
     lightness = rgb_to_lab(images)[:, :1]
     return lab_to_rgb(torch.cat([lightness, torch.zeros_like(images[:, 1:])], dim=1))
 
 
 def _mixed(images: Tensor, matrix: Tensor) -> Tensor:
-    """Channels mixed by a matrix [3, 3]. No matrix product: under mixed precision it would keep 8 bits of a colour."""
+    """Channels mixed by a matrix [3, 3]. No matrix product, which has 8 bits under mixed precision."""
     return (matrix[:, :, None, None] * images[:, None]).sum(dim=2)
 
 

@@ -1,51 +1,51 @@
-"""Operations on whole batches that change values pixel by pixel: each image by its own numbers.
+"""Colour transforms of whole batches, with per-sample parameters.
 
-Images are float [B, 1 or 3, H, W] in [0, 1]. Given the same numbers, every function does to an image what
-`torchvision.transforms.v2.functional` does to it. The numbers may lie on the CPU while the images lie elsewhere.
+Images are float [B, 1 or 3, H, W] in [0, 1]. Given the same parameters, every function gives the result of
+`torchvision.transforms.v2.functional`. The parameters may be on the CPU while the images are on another device.
 """
 
 import torch
 from torch import Tensor
 
-from repflow.augment.rows import beside
+from repflow.augment.per_sample import to_device
 
 LUMA = (0.2989, 0.587, 0.114)
-"""What red, green and blue weigh in grey."""
+"""Weights of red, green and blue in the grey image."""
 
 
 def brightness(images: Tensor, factors: Tensor) -> Tensor:
-    """Multiply; 0 gives black, 1 the image. `factors` [B], from 0 upwards."""
+    """Multiply by a factor: 0 gives black, 1 the image. `factors` [B], at least 0."""
     return (images * _per_image(factors, images)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factors: Tensor) -> Tensor:
-    """Move away from the image's mean grey; 0 gives that grey, 1 the image. `factors` [B], from 0 upwards."""
+    """Blend with the image's mean grey: 0 gives that grey, 1 the image. `factors` [B], at least 0."""
     return blend(grey(images).mean(dim=(1, 2, 3), keepdim=True), images, factors)
 
 
 def saturation(images: Tensor, factors: Tensor) -> Tensor:
-    """Move away from grey; 0 gives the grey image, 1 the image. Grey images stay. `factors` [B], from 0 upwards."""
+    """Blend with the grey image: 0 gives the grey image, 1 the image. `factors` [B], at least 0."""
     if images.shape[1] == 1:
         return images
     return blend(grey(images), images, factors)
 
 
 def greyscale(images: Tensor) -> Tensor:
-    """The grey image, with as many channels as before."""
+    """The grey image, with the channels of the input."""
     return grey(images).expand_as(images).contiguous()
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of the HSV colour circle by a share of it, `turns` [B] in [-0.5, 0.5]. Grey images stay."""
+    """Rotate the hue of the HSV colour circle by a fraction of it, `turns` [B] in [-0.5, 0.5]."""
     if images.shape[1] == 1:
         return images
     # The circle in sixths: red lies at 0, green at 2, blue at 4. A channel is `value` up to one sixth from the hue,
-    # `value - chroma` from two sixths on, and falls in between. So no sector of the circle needs to be told apart.
+    # `value - chroma` from two sixths on, and falls in between. So there is no case distinction by sector.
     red, green, blue = images.unbind(1)
     value, least = images.amax(1), images.amin(1)
     chroma = value - least
     from_red = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=1e-12)).add_(1)
-    turned = from_red.copysign_(green - blue).add_(beside(6 * turns, images).view(-1, 1, 1))
+    turned = from_red.copysign_(green - blue).add_(to_device(6 * turns, images).view(-1, 1, 1))
     turned.sub_((turned + 1).div_(6).floor_(), alpha=6)  # in [-1, 5), less than a circle from every colour
     away = turned[:, None] - torch.arange(0, 5, 2, device=images.device).view(3, 1, 1)
     from_opposite = away.abs_().sub_(3).abs_()
@@ -53,13 +53,13 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def jitter(images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor) -> Tensor:
-    """Brightness, contrast and saturation in each image's own order, the hue at each image's own place among them.
+    """Colour jitter: brightness, contrast, saturation and hue, in an order per image.
 
     Args:
         images: [B, C, H, W].
-        factors: of brightness, contrast and saturation [B, 3], on the CPU like the other numbers.
+        factors: of brightness, contrast and saturation [B, 3], on the CPU like the other parameters.
         turns: of the hue [B].
-        order: which of the three (0, 1, 2) come one after another, int64 [B, up to 3].
+        order: the order of the three (0, 1, 2), int64 [B, up to 3].
         place: how many of them come before the hue, int64 [B].
     """
     last = order.shape[1]
@@ -67,7 +67,7 @@ def jitter(images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place:
     for turn in range(last + 1):
         rows = ((place == turn) & (turns != 0)).nonzero()[:, 0]
         if len(rows):
-            places = beside(rows, images)
+            places = to_device(rows, images)
             images.index_copy_(0, places, hue(images.index_select(0, places), turns[rows]))
         if turn < last:
             _adjust_(images, order[:, turn], factors.gather(1, order[:, turn : turn + 1])[:, 0])
@@ -77,7 +77,7 @@ def jitter(images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place:
 def _adjust_(images: Tensor, which: Tensor, factors: Tensor) -> None:
     """`brightness` where `which` [B] is 0, `contrast` where it is 1, `saturation` where it is 2, in place.
 
-    All three are a blend with something grey, so the whole batch takes one path.
+    All three are a blend with a grey image, so one expression serves the whole batch.
     """
     if images.shape[1] == 1:
         factors = factors.masked_fill(which == 2, 1)
@@ -93,20 +93,20 @@ def invert(images: Tensor) -> Tensor:
 
 
 def solarise(images: Tensor, thresholds: Tensor) -> Tensor:
-    """The negative of the pixels that reach the image's threshold [B]."""
+    """Invert the pixels at or above the image's threshold [B]."""
     reaches = images.clone().ge_(_per_image(thresholds, images))
     return torch.addcmul(images, reaches, 1 - 2 * images)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
-    """Keep the upper bits of each value; `bits` [B], whole numbers from 0 to 8."""
+    """Keep the most significant bits of each value; `bits` [B], integers from 0 to 8."""
     levels = _per_image(2.0 ** bits.float(), images)
     steps = (images * levels).floor_().minimum(levels - 1)
     return steps / levels
 
 
 def autocontrast(images: Tensor) -> Tensor:
-    """Stretch every channel of every image to [0, 1]; a channel of one value stays."""
+    """Stretch every channel of every image to [0, 1]; constant channels are not changed."""
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
     flat = low == high
     low, high = low.masked_fill(flat, 0), high.masked_fill(flat, 1)
@@ -114,7 +114,7 @@ def autocontrast(images: Tensor) -> Tensor:
 
 
 def equalise(images: Tensor) -> Tensor:
-    """Make the histogram of every channel of every image, on 256 levels, as flat as it goes."""
+    """Equalise the histogram of every channel of every image, on 256 levels."""
     levels = (images * 255.999).to(torch.int64).flatten(2)  # [B, C, H * W]
     counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int64, device=images.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels))
@@ -138,10 +138,10 @@ def grey(images: Tensor) -> Tensor:
 
 
 def blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:
-    """From `other` at factor 0 through the image at 1 and on; `factors` [B]."""
+    """Interpolate, or extrapolate, between `other` at factor 0 and the image at 1; `factors` [B]."""
     factors = _per_image(factors, images)
     return (images * factors).add_(other * (1 - factors)).clamp_(0, 1)
 
 
-def _per_image(numbers: Tensor, images: Tensor) -> Tensor:
-    return beside(numbers, images).view(-1, 1, 1, 1)
+def _per_image(params: Tensor, images: Tensor) -> Tensor:
+    return to_device(params, images).view(-1, 1, 1, 1)

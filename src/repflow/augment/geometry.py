@@ -1,31 +1,31 @@
-"""Operations on whole batches that move pixels: each image by its own numbers.
+"""Geometric transforms of whole batches, with per-sample parameters.
 
-Images are float [B, C, H, W] in [0, 1]. Given the same numbers, every function does to an image what
-`torchvision.transforms.v2.functional` does, interpolating bilinearly. The numbers may lie on the CPU while the images
-lie elsewhere.
+Images are float [B, C, H, W] in [0, 1]. Given the same parameters, every function gives the result of
+`torchvision.transforms.v2.functional` with bilinear interpolation. The parameters may be on the CPU while the images
+are on another device.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repflow.augment.rows import beside
+from repflow.augment.per_sample import to_device
 
 
 def horizontal_flip(images: Tensor) -> Tensor:
-    """Mirror left and right."""
+    """Flip left and right."""
     return images.flip(3)
 
 
 def vertical_flip(images: Tensor) -> Tensor:
-    """Mirror top and bottom."""
+    """Flip top and bottom."""
     return images.flip(2)
 
 
 def resized_crop(
     images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Cut a box out of each image and stretch it.
+    """Crop a box of each image and resize it.
 
     Args:
         images: [B, C, H, W].
@@ -33,20 +33,20 @@ def resized_crop(
         left: first column.
         height: in pixels, from 1 to H - top.
         width: in pixels, from 1 to W - left.
-        size: height and width of the result; those of the images where it is None. No filter goes before a smaller
-            size: this is torchvision's `antialias=False`.
+        size: height and width of the result; None for those of the images. There is no anti-aliasing filter, as
+            with torchvision's `antialias=False`.
     """
     rows, columns = size or (images.shape[2], images.shape[3])
-    y = beside(_centres(top, height, rows, images.shape[2]), images)
-    x = beside(_centres(left, width, columns, images.shape[3]), images)
+    y = to_device(_centres(top, height, rows, images.shape[2]), images)
+    x = to_device(_centres(left, width, columns, images.shape[3]), images)
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=1)  # faster than stacked last
     return F.grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 def _centres(start: Tensor, extent: Tensor, parts: int, pixels: int) -> Tensor:
-    """Where the centres of equal parts of [start, start + extent) of so many pixels lie, for `grid_sample`: [B, parts].
+    """Centres of `parts` equal parts of [start, start + extent), in coordinates of `grid_sample`: [B, parts].
 
-    Centres within half a pixel of the box's edge move onto its outermost pixels: a crop knows nothing beyond its edge.
+    Centres within half a pixel of the box's edge are clamped to its outermost pixels: a crop has none beyond.
     """
     start, extent = start.float()[:, None], extent.float()[:, None]
     inside = (torch.arange(parts, device=start.device) + 0.5) * (extent / parts) - 0.5
@@ -55,26 +55,28 @@ def _centres(start: Tensor, extent: Tensor, parts: int, pixels: int) -> Tensor:
 
 
 def shifted_crop(images: Tensor, down: Tensor, right: Tensor, padding: int, reflect: bool = False) -> Tensor:
-    """Pad every side and cut a window of the old size out.
+    """Pad every side and crop a window of the original size.
 
     Args:
         images: [B, C, H, W].
-        down: how far below the padded image's top the window begins, int64 [B] from 0 to 2 `padding`.
-        right: how far from its left.
+        down: first row of the window in the padded image, int64 [B] from 0 to 2 `padding`.
+        right: first column.
         padding: pixels on every side.
-        reflect: pad with the image mirrored at its outermost pixels, rather than with zeros.
+        reflect: reflection padding rather than zeros.
     """
     height, width = images.shape[2:]
     sides = (padding, padding, padding, padding)
     padded = F.pad(images, sides, mode="reflect") if reflect else F.pad(images, sides)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return windows[torch.arange(len(images), device=images.device), :, beside(down, images), beside(right, images)]
+    return windows[
+        torch.arange(len(images), device=images.device), :, to_device(down, images), to_device(right, images)
+    ]
 
 
 def affine(
     images: Tensor, degrees: Tensor, translation: Tensor, scale: Tensor, shear: Tensor, fill: float = 0.0
 ) -> Tensor:
-    """Shear, turn and scale each image about its centre, then move it.
+    """Shear, rotate and scale each image about its centre, then translate it.
 
     Args:
         images: [B, C, H, W].
@@ -82,7 +84,7 @@ def affine(
         translation: pixels to the right and down [B, 2].
         scale: above 0 [B].
         shear: degrees along x and y [B, 2], between -90 and 90.
-        fill: the value of what comes in from outside.
+        fill: value of pixels from outside the image.
     """
     turn, shear_x, shear_y = torch.deg2rad(degrees), *torch.deg2rad(shear).unbind(1)
     # Rotation and shear as one 2x2 matrix [[a, b], [c, d]] of determinant 1; the image is sampled at its inverse.
@@ -91,7 +93,7 @@ def affine(
     c = torch.sin(turn - shear_y) / torch.cos(shear_y)
     d = -c * torch.tan(shear_x) + torch.cos(turn)
     inverse = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
-    # No matrix product: under mixed precision it would place pixels with 8 bits.
+    # No matrix product: under mixed precision it would compute coordinates with 8 bits.
     offset = -(inverse * translation.to(inverse.dtype)[:, None, :]).sum(dim=2)
 
     # Each pixel (x, y), counted from the centre, takes the value at `inverse` · (x, y) + `offset`.
@@ -101,18 +103,18 @@ def affine(
     y = torch.arange(height, device=offset.device) - (height - 1) / 2
     along_x = inverse[:, :, :1] * x * to_grid[:, None]  # [B, 2, W]
     along_y = (inverse[:, :, 1:] * y + offset[:, :, None]) * to_grid[:, None]  # [B, 2, H]
-    planes = beside(along_x, images)[:, :, None, :] + beside(along_y, images)[:, :, :, None]
+    planes = to_device(along_x, images)[:, :, None, :] + to_device(along_y, images)[:, :, :, None]
     return _sampled(images, planes, fill)
 
 
 def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
-    """Move the corners of each image, and what lies between them as on a plane that is seen from another side.
+    """The perspective transform that moves the corners of each image to given points.
 
     Args:
         images: [B, C, H, W], of 2 pixels or more each way.
-        corners: where (0, 0), (W - 1, 0), (W - 1, H - 1) and (0, H - 1) go, x and y in pixels from the image's upper
-            left corner: [B, 4, 2]; no three on one line.
-        fill: the value of what comes in from outside.
+        corners: the new positions of (0, 0), (W - 1, 0), (W - 1, H - 1) and (0, H - 1), x and y in pixels: [B, 4, 2];
+            no three on one line.
+        fill: value of pixels from outside the image.
     """
     height, width = images.shape[2:]
     square = torch.tensor([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]).to(corners)
@@ -130,13 +132,13 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
     y = torch.arange(height, device=matrix.device) + 0.5
     along_x = matrix[:, :, :1] * x  # [B, 3, W]
     along_y = matrix[:, :, 1:2] * y + matrix[:, :, 2:]  # [B, 3, H]
-    planes = beside(along_x, images)[:, :, None, :] + beside(along_y, images)[:, :, :, None]
-    to_grid = beside(2 / torch.tensor([width, height]), images).view(2, 1, 1)
+    planes = to_device(along_x, images)[:, :, None, :] + to_device(along_y, images)[:, :, :, None]
+    to_grid = to_device(2 / torch.tensor([width, height]), images).view(2, 1, 1)
     return _sampled(images, planes[:, :2] / planes[:, 2:] * to_grid - 1, fill)
 
 
 def _sampled(images: Tensor, planes: Tensor, fill: float) -> Tensor:
-    """Each pixel takes the value at its place: x and y in [-1, 1], [B, 2, H, W], in planes as that is faster."""
+    """Sample images at coordinates in [-1, 1], x and y as planes [B, 2, H, W], which is faster than interleaved."""
     grid = planes.permute(0, 2, 3, 1)
     if fill == 0:
         return F.grid_sample(images, grid, align_corners=False)
@@ -151,7 +153,7 @@ def rotate(images: Tensor, degrees: Tensor, fill: float = 0.0) -> Tensor:
 
 
 def translate(images: Tensor, right: Tensor, down: Tensor, fill: float = 0.0) -> Tensor:
-    """Move each image by pixels [B], whole or not, to the right and down."""
+    """Translate each image by pixels [B], possibly fractional, to the right and down."""
     still = torch.zeros_like(right)
     return affine(
         images, still, torch.stack([right, down], 1), torch.ones_like(right), torch.stack([still, still], 1), fill

@@ -1,11 +1,11 @@
-"""Mixing images and their labels, each image with one other: mixup and CutMix.
+"""mixup and CutMix: mix pairs of images and their labels.
 
 Zhang, Cisse, Dauphin, Lopez-Paz. mixup: Beyond Empirical Risk Minimization. ICLR 2018.
 Yun, Han, Oh, Chun, Choe, Yoo. CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features.
 ICCV 2019.
 
-Labels are probabilities [B, classes], as `F.one_hot(labels, classes).float()` makes them, and what
-`F.cross_entropy(logits, labels)` takes.
+Labels are class probabilities [B, classes], such as `F.one_hot(labels, classes).float()`, for use with
+`F.cross_entropy(logits, labels)`.
 """
 
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from repflow.augment.rows import beside
+from repflow.augment.per_sample import to_device
 from repflow.augment.texture import erase
 from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
@@ -24,27 +24,26 @@ Mixed = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B, classes]."""
 
 
-def partners(count: int) -> Tensor:
-    """Whom each of `count` images is mixed with: the one half a batch further on, int64 [B].
+def partner_indices(count: int) -> Tensor:
+    """Index of the image that each of `count` images is mixed with: the batch rolled by half its size, int64 [B].
 
-    A batch comes in random order, so this partner is as random as a drawn one. Where several processes share a batch,
-    each mixes its own share, and gets what one process would have made of it as long as every share is even: half a
-    share further on is half the common batch further on. Several views, one below the other, are mixed one by one, or
-    an image might meet itself.
+    Batches are shuffled, so this partner is random. If several processes share a batch, each mixes its own part; with
+    an even number of images per process the result is that of one process, as half a part further on is half the
+    global batch further on. Mix concatenated views one by one, or an image may be mixed with a view of itself.
     """
     return torch.arange(count).roll(-(count // 2))
 
 
-def mixup(images: Tensor, labels: Tensor, shares: Tensor, others: Tensor) -> Mixed:
-    """Every image and label to its share, its partner's to the rest.
+def mixup(images: Tensor, labels: Tensor, weights: Tensor, others: Tensor) -> Mixed:
+    """Convex combination of every image and label with its partner's.
 
     Args:
         images: [B, C, H, W].
         labels: [B, classes].
-        shares: of the image itself, in [0, 1], [B].
+        weights: of the image itself, in [0, 1], [B]; the partner has 1 - weight.
         others: positions of the partners, int64 [B].
     """
-    weights, others = beside(shares, images), beside(others, images)
+    weights, others = to_device(weights, images), to_device(others, images)
     mixed_images = torch.lerp(images[others], images, weights.view(-1, 1, 1, 1))
     return mixed_images, torch.lerp(labels[others], labels, weights.view(-1, 1))
 
@@ -52,7 +51,7 @@ def mixup(images: Tensor, labels: Tensor, shares: Tensor, others: Tensor) -> Mix
 def cutmix(
     images: Tensor, labels: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, others: Tensor
 ) -> Mixed:
-    """A box of every image replaced by its partner's, and that share of the label.
+    """Replace a box of every image by its partner's, and mix the labels in proportion to the areas.
 
     Args:
         images: [B, C, H, W].
@@ -63,18 +62,18 @@ def cutmix(
         width: in pixels, from 0 to W - left.
         others: positions of the partners, int64 [B].
     """
-    shares = beside(1 - height * width / (images.shape[2] * images.shape[3]), images)
-    others = beside(others, images)
+    weights = to_device(1 - height * width / (images.shape[2] * images.shape[3]), images)
+    others = to_device(others, images)
     mixed_images = erase(images, top, left, height, width, images[others])
-    return mixed_images, torch.lerp(labels[others], labels, shares.view(-1, 1))
+    return mixed_images, torch.lerp(labels[others], labels, weights.view(-1, 1))
 
 
 @parameters
 class Mixup:
-    """Each image mixed with another one, pixel by pixel.
+    """Convex combinations of pairs of images.
 
     Attributes:
-        alpha: the image's own share is drawn from Beta(alpha, alpha).
+        alpha: the weight of the image itself is drawn from Beta(alpha, alpha).
         probability: of an image being mixed.
     """
 
@@ -83,22 +82,22 @@ class Mixup:
     probability: Fraction = 1.0
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw) -> Mixed:
-        """Mix a batch; both are left as they are.
+        """Mix a batch; the arguments are not modified.
 
         Args:
             images: [B, C, H, W].
             labels: probabilities [B, classes].
             draw: the step's random numbers.
         """
-        return mixup(images, labels, _shares(self, len(images), draw.to("cpu")), partners(len(images)))
+        return mixup(images, labels, _weights(self, len(images), draw.to("cpu")), partner_indices(len(images)))
 
 
 @parameters
 class CutMix:
-    """A box of each image replaced by another one's.
+    """A box of each image replaced by the same box of another image.
 
     Attributes:
-        alpha: the image's own share of the area is drawn from Beta(alpha, alpha), before the box is cut at the edge.
+        alpha: the fraction of the area that is kept is drawn from Beta(alpha, alpha), before the box is clipped.
         probability: of an image being mixed.
     """
 
@@ -107,7 +106,7 @@ class CutMix:
     probability: Fraction = 1.0
 
     def __call__(self, images: Tensor, labels: Tensor, draw: Draw) -> Mixed:
-        """Mix a batch; both are left as they are.
+        """Mix a batch; the arguments are not modified.
 
         Args:
             images: [B, C, H, W].
@@ -115,22 +114,22 @@ class CutMix:
             draw: the step's random numbers.
         """
         draw, count = draw.to("cpu"), len(images)
-        halves = 0.5 * square_root(1 - _shares(self, count, draw))
+        halves = 0.5 * square_root(1 - _weights(self, count, draw))
         size = torch.tensor(images.shape[2:])
         centre = (draw.uniform(count, 2) * size).floor()
-        reach = (halves[:, None] * size).floor()
-        first, last = (centre - reach).clamp(min=0), (centre + reach).minimum(size)
+        radius = (halves[:, None] * size).floor()
+        first, last = (centre - radius).clamp(min=0), (centre + radius).minimum(size)
         (top, left), (height, width) = first.unbind(1), (last - first).unbind(1)
-        return cutmix(images, labels, top, left, height, width, partners(count))
+        return cutmix(images, labels, top, left, height, width, partner_indices(count))
 
 
 Mixing = Annotated[Mixup | CutMix, Field(discriminator="op")]
-"""The parameters of a way of mixing; its `op` tells which."""
+"""The parameters of mixup or CutMix, distinguished by `op`."""
 
 
-def _shares(mixing: Mixup | CutMix, count: int, draw: Draw) -> Tensor:
-    """What each image keeps of itself: [B]; all of it where chance says so."""
-    shares = draw.beta(count, mixing.alpha)
+def _weights(mixing: Mixup | CutMix, count: int, draw: Draw) -> Tensor:
+    """The weight of each image itself: [B]; 1 for images that are not mixed."""
+    weights = draw.beta(count, mixing.alpha)
     if mixing.probability == 1:
-        return shares
-    return shares.masked_fill(~draw.bernoulli(count, mixing.probability), 1)
+        return weights
+    return weights.masked_fill(~draw.bernoulli(count, mixing.probability), 1)

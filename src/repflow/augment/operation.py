@@ -1,4 +1,4 @@
-"""What every operation of a policy is: parameters, what chance decides for each image, and a function of both."""
+"""The base class of all operations: settings, random parameters per image, and the transform itself."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from repflow.augment.rows import beside
+from repflow.augment.per_sample import to_device
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, NonNegative, Positive, parameters
 
@@ -20,81 +20,81 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 _Bit = Annotated[int, Field(ge=1, le=8)]
 
 Factors = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_ascending)]
-"""The lowest and the highest factor that is drawn, evenly in between, from 0 upwards."""
+"""Range of a factor, at least 0, drawn uniformly."""
 Positives = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 """A range of numbers above 0."""
 Bits = Annotated[tuple[_Bit, _Bit], AfterValidator(_ascending)]
-"""A range of whole numbers of bits from 1 to 8."""
+"""A range of bits from 1 to 8."""
 Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
 """A range of numbers from 0 to 1."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
-Numbers = tuple[Tensor, ...]
-"""What an operation draws for a batch: tensors [B, ...] on the CPU, where they cost no wait for a device."""
+Params = tuple[Tensor, ...]
+"""Random parameters of a batch: tensors [B, ...] on the CPU, so that no synchronisation with a GPU is needed."""
 
 
 @dataclass(frozen=True)
-class Decisions:
-    """What chance decided about one operation on a batch.
+class DrawnParams:
+    """The random parameters of one operation for a batch.
 
     Attributes:
-        chosen: bool [B], which images are changed; None where all are.
-        numbers: of each image, also of those that are not changed.
+        chosen: bool [B], the images that are transformed; None for all.
+        params: for every image, also for those that are not transformed.
     """
 
     chosen: Tensor | None
-    numbers: Numbers
+    params: Params
 
-    def subset(self, rows: slice) -> "Decisions":
-        """Those about some images."""
+    def subset(self, rows: slice) -> "DrawnParams":
+        """The parameters of a subset of the images."""
         chosen = None if self.chosen is None else self.chosen[rows]
-        return Decisions(chosen, tuple(each[rows] for each in self.numbers))
+        return DrawnParams(chosen, tuple(each[rows] for each in self.params))
 
 
 @parameters
 class Operation:
     """One step of a policy.
 
-    Subclasses name themselves in a field `op`, draw in `numbers` what is left to chance, and say in `change` what is
-    done with it. One whose images are of another size than before says so in `shape`.
+    Subclasses have a field `op` with their name, draw random parameters in `make_params` and apply them in
+    `transform`, as in torchvision's v2 transforms. One that changes the size of images also overrides `shape`.
 
     Attributes:
-        probability: of being applied to an image.
+        probability: that the operation is applied to an image.
     """
 
     probability: Fraction = 1.0
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """The images, those that chance picks changed: [B, C, H, W] to the same shape."""
+        """Apply the operation to randomly chosen images of a batch: [B, C, H, W] to the same shape."""
         shape = (images.shape[1], images.shape[2], images.shape[3])
-        return self.apply(images.clone(), self.decide(len(images), shape, draw))
+        return self.apply(images.clone(), self.draw_params(len(images), shape, draw))
 
-    def decide(self, count: int, shape: Shape, draw: Draw) -> Decisions:
-        """Let chance decide about `count` images of one shape."""
+    def draw_params(self, count: int, shape: Shape, draw: Draw) -> DrawnParams:
+        """Draw the random parameters for `count` images of one shape."""
         draw = draw.to("cpu")
         chosen = None if self.probability == 1 else draw.bernoulli(count, self.probability)
-        return Decisions(chosen, self.numbers(count, shape, draw))
+        return DrawnParams(chosen, self.make_params(count, shape, draw))
 
-    def apply(self, images: Tensor, decisions: Decisions) -> Tensor:
-        """Change the images that were chosen, and those alone: in place, unless all are."""
-        if decisions.chosen is None:
-            return self.change(images, *decisions.numbers)
-        rows = decisions.chosen.nonzero()[:, 0]
+    def apply(self, images: Tensor, drawn: DrawnParams) -> Tensor:
+        """Transform the chosen images, in place unless all are chosen."""
+        if drawn.chosen is None:
+            return self.transform(images, *drawn.params)
+        rows = drawn.chosen.nonzero()[:, 0]
         if not len(rows):
             return images
-        numbers = [each[rows] for each in decisions.numbers]
-        places = beside(rows, images)
-        return images.index_copy_(0, places, self.change(images.index_select(0, places), *numbers))
+        params = [each[rows] for each in drawn.params]
+        places = to_device(rows, images)
+        return images.index_copy_(0, places, self.transform(images.index_select(0, places), *params))
 
     def shape(self, before: Shape) -> Shape:
-        """The shape of its images, given the shape of those that it gets."""
+        """The shape of the transformed images, given that of the input."""
         return before
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """What is drawn for each of `count` images of one shape."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw the random parameters for `count` images of one shape."""
         return ()
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Change every image by its numbers; the images that are given stay as they are."""
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Transform every image by its parameters; the input is not modified."""
         raise NotImplementedError

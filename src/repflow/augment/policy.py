@@ -1,4 +1,4 @@
-"""A policy: operations one after another, on whole batches."""
+"""Augmentation policies: sequences of operations on whole batches."""
 
 import math
 from typing import Annotated
@@ -39,20 +39,20 @@ AnyOperation = Annotated[
     | ops.AugMix,
     Field(discriminator="op"),
 ]
-"""The parameters of any operation; its `op` tells which."""
+"""The parameters of an operation, distinguished by `op`."""
 
 PolicyConfig = tuple[AnyOperation, ...]
-"""The parameters of a policy, as they stand in a list in `conf/augment/`."""
+"""The parameters of a policy: a list of operations, as in `conf/augment/`."""
 
-WORKED_ON = 2**22
-"""Bytes of images that a CPU's core works on at a time: little enough for its caches, much to do for each call."""
+CHUNK_BYTES = 2**22
+"""Bytes of images per CPU thread that are processed together: small enough for its caches, large enough for PyTorch."""
 
 
 class Policy:
-    """Operations one after another; each image of a batch gets numbers of its own.
+    """A sequence of operations with random parameters drawn per image.
 
     Args:
-        operations: in the order of their application; none leaves the images as they are.
+        operations: in the order of application; an empty policy is the identity.
     """
 
     def __init__(self, operations: PolicyConfig):
@@ -63,32 +63,32 @@ class Policy:
         """Augment a batch.
 
         Args:
-            images: float32 [B, C, H, W] in [0, 1], on any device; they are left as they are.
-            draw: every operation takes its numbers from a stream of its own, named by its position.
+            images: float32 [B, C, H, W] in [0, 1], on any device; not modified.
+            draw: random numbers; every operation draws from its own stream, named by its position.
 
         Returns:
-            float32 [B, C, H, W] in [0, 1]; of another size where an operation gives one.
+            float32 [B, C, H, W] in [0, 1]; another size if an operation changes it.
         """
-        decisions = []
+        params = []
         shape = (images.shape[1], images.shape[2], images.shape[3])
         for position, operation in enumerate(self.operations):
-            decisions.append(operation.decide(len(images), shape, draw.stream(f"{position}-{operation.op}")))
+            params.append(operation.draw_params(len(images), shape, draw.stream(f"{position}-{operation.op}")))
             shape = operation.shape(shape)
 
         parts = []
-        for rows in _parts(images):
-            part = images[rows].clone()  # from here on in place
-            for operation, decided in zip(self.operations, decisions, strict=True):
-                part = operation.apply(part, decided.subset(rows))
+        for rows in _chunks(images):
+            part = images[rows].clone()  # operations work in place
+            for operation, drawn in zip(self.operations, params, strict=True):
+                part = operation.apply(part, drawn.subset(rows))
             parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _parts(images: Tensor) -> list[slice]:
-    """All images at once on another device; on the CPU so few, in even parts, that memory does not set the pace."""
+def _chunks(images: Tensor) -> list[slice]:
+    """Chunks of a batch: the whole batch on a GPU; on the CPU equal chunks that fit into the caches."""
     count = len(images)
     if images.device.type != "cpu":
         return [slice(0, count)]
-    parts = max(1, math.ceil(images.numel() * images.element_size() / (WORKED_ON * torch.get_num_threads())))
+    parts = max(1, math.ceil(images.numel() * images.element_size() / (CHUNK_BYTES * torch.get_num_threads())))
     size = max(1, math.ceil(count / parts))
     return [slice(start, start + size) for start in range(0, max(1, count), size)]

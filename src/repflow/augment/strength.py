@@ -1,6 +1,6 @@
-"""Changes whose size is a single number, the strength: what RandAugment, TrivialAugment and AugMix choose from.
+"""Transforms with one strength parameter, which RandAugment, TrivialAugment and AugMix choose from.
 
-The names, and what a strength of 1 is for each, follow the papers' code.
+Their names, and the meaning of strength 1, follow the papers' code.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import colour, geometry, texture
-from repflow.augment.rows import by_choice
+from repflow.augment.per_sample import apply_chosen
 
 Name = Literal[
     "identity",
@@ -32,20 +32,20 @@ Name = Literal[
     "translate_y",
 ]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-"""What can be chosen for an image."""
+"""Names of the transforms to choose from."""
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far each change goes at strength 1.
+class Limits:
+    """The parameters of each transform at strength 1.
 
     Attributes:
-        degrees: of rotation.
-        slope: of the shears; they are about the image's centre.
-        shift: of the translations, as a share of the side.
-        factor: by which brightness, contrast, saturation and sharpness leave 1.
-        bits: that posterising keeps at strength 0 and at strength 1.
-        fill: the value of what comes in from outside.
+        degrees: rotation angle.
+        slope: of the shears, about the image's centre.
+        shift: translation, as a fraction of the side.
+        factor: difference from 1 of the factors of brightness, contrast, saturation and sharpness.
+        bits: kept by posterise at strength 0 and at strength 1.
+        fill: value of pixels from outside the image.
     """
 
     degrees: float = 30.0
@@ -56,77 +56,79 @@ class Reach:
     fill: float = 0.5
 
 
-Strong = Callable[[Tensor, Tensor, Tensor, Reach], Tensor]
-"""Images, for each a strength in [0, 1] and a direction of -1 or 1, and the reach."""
+ScaledTransform = Callable[[Tensor, Tensor, Tensor, Limits], Tensor]
+"""A function of images, strengths in [0, 1] [B], directions -1 or 1 [B], and limits."""
 
 
 def apply_by_name(
-    images: Tensor, names: Sequence[Name], choice: Tensor, strength: Tensor, direction: Tensor, reach: Reach
+    images: Tensor, names: Sequence[Name], choice: Tensor, strength: Tensor, direction: Tensor, limits: Limits
 ) -> Tensor:
-    """Let every image undergo one of the changes that are named.
+    """Apply one of the named transforms to every image.
 
     Args:
         images: [B, C, H, W].
-        names: of the changes to choose from.
-        choice: position in `names`, int64 [B], on the CPU like the other numbers.
+        names: of the transforms to choose from.
+        choice: index into `names`, int64 [B], on the CPU like the other parameters.
         strength: in [0, 1], [B].
         direction: -1 or 1, [B].
-        reach: how far each change goes.
+        limits: the parameters at strength 1.
     """
-    changes = [partial(_change, change=CHANGES[name], reach=reach) for name in names]
-    return by_choice(images, choice, changes, strength, direction)
+    transforms = [partial(_apply, transform=TRANSFORMS[name], limits=limits) for name in names]
+    return apply_chosen(images, choice, transforms, strength, direction)
 
 
-def _change(images: Tensor, strength: Tensor, direction: Tensor, *, change: Strong, reach: Reach) -> Tensor:
-    return change(images, strength, direction, reach)
+def _apply(
+    images: Tensor, strength: Tensor, direction: Tensor, *, transform: ScaledTransform, limits: Limits
+) -> Tensor:
+    return transform(images, strength, direction, limits)
 
 
-def _factor(strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    return 1 + reach.factor * strength * direction
+def _factor(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    return 1 + limits.factor * strength * direction
 
 
-def _posterise(images: Tensor, strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    weakest, strongest = reach.bits
+def _posterise(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    weakest, strongest = limits.bits
     return colour.posterise(images, weakest - ((weakest - strongest) * strength).round())
 
 
-def _slope(strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    return torch.rad2deg(torch.atan(reach.slope * strength)) * direction
+def _slope(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    return torch.rad2deg(torch.atan(limits.slope * strength)) * direction
 
 
-def _shear_x(images: Tensor, strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    slope = _slope(strength, direction, reach)
-    return geometry.shear(images, slope, torch.zeros_like(slope), reach.fill)
+def _shear_x(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    slope = _slope(strength, direction, limits)
+    return geometry.shear(images, slope, torch.zeros_like(slope), limits.fill)
 
 
-def _shear_y(images: Tensor, strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    slope = _slope(strength, direction, reach)
-    return geometry.shear(images, torch.zeros_like(slope), slope, reach.fill)
+def _shear_y(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    slope = _slope(strength, direction, limits)
+    return geometry.shear(images, torch.zeros_like(slope), slope, limits.fill)
 
 
-def _translate_x(images: Tensor, strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    shift = direction * strength * reach.shift * images.shape[3]
-    return geometry.translate(images, shift, torch.zeros_like(shift), reach.fill)
+def _translate_x(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    shift = direction * strength * limits.shift * images.shape[3]
+    return geometry.translate(images, shift, torch.zeros_like(shift), limits.fill)
 
 
-def _translate_y(images: Tensor, strength: Tensor, direction: Tensor, reach: Reach) -> Tensor:
-    shift = direction * strength * reach.shift * images.shape[2]
-    return geometry.translate(images, torch.zeros_like(shift), shift, reach.fill)
+def _translate_y(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    shift = direction * strength * limits.shift * images.shape[2]
+    return geometry.translate(images, torch.zeros_like(shift), shift, limits.fill)
 
 
-CHANGES: dict[Name, Strong] = {
-    "identity": lambda images, s, d, reach: images,
-    "autocontrast": lambda images, s, d, reach: colour.autocontrast(images),
-    "brightness": lambda images, s, d, reach: colour.brightness(images, _factor(s, d, reach)),
-    "contrast": lambda images, s, d, reach: colour.contrast(images, _factor(s, d, reach)),
-    "equalise": lambda images, s, d, reach: colour.equalise(images),
+TRANSFORMS: dict[Name, ScaledTransform] = {
+    "identity": lambda images, s, d, limits: images,
+    "autocontrast": lambda images, s, d, limits: colour.autocontrast(images),
+    "brightness": lambda images, s, d, limits: colour.brightness(images, _factor(s, d, limits)),
+    "contrast": lambda images, s, d, limits: colour.contrast(images, _factor(s, d, limits)),
+    "equalise": lambda images, s, d, limits: colour.equalise(images),
     "posterise": _posterise,
-    "rotate": lambda images, s, d, reach: geometry.rotate(images, reach.degrees * s * d, reach.fill),
-    "saturation": lambda images, s, d, reach: colour.saturation(images, _factor(s, d, reach)),
-    "sharpness": lambda images, s, d, reach: texture.sharpness(images, _factor(s, d, reach)),
+    "rotate": lambda images, s, d, limits: geometry.rotate(images, limits.degrees * s * d, limits.fill),
+    "saturation": lambda images, s, d, limits: colour.saturation(images, _factor(s, d, limits)),
+    "sharpness": lambda images, s, d, limits: texture.sharpness(images, _factor(s, d, limits)),
     "shear_x": _shear_x,
     "shear_y": _shear_y,
-    "solarise": lambda images, s, d, reach: colour.solarise(images, 1 - s),
+    "solarise": lambda images, s, d, limits: colour.solarise(images, 1 - s),
     "translate_x": _translate_x,
     "translate_y": _translate_y,
 }

@@ -1,7 +1,8 @@
-"""Operations on whole batches that mix neighbouring pixels, add noise or erase: each image by its own numbers.
+"""Blur, sharpness, noise and erasing on whole batches, with per-sample parameters.
 
-Images are float [B, C, H, W] in [0, 1]. Given the same numbers, `gaussian_blur` and `sharpness` do to an image what
-`torchvision.transforms.v2.functional` does. The numbers may lie on the CPU while the images lie elsewhere.
+Images are float [B, C, H, W] in [0, 1]. Given the same parameters, `gaussian_blur` and `sharpness` give the
+result of `torchvision.transforms.v2.functional`. The parameters may be on the CPU while the images are on another
+device.
 """
 
 import torch
@@ -9,22 +10,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repflow.augment.colour import blend
-from repflow.augment.rows import beside
+from repflow.augment.per_sample import to_device
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
-    """Blur with a Gaussian, the image mirrored at its outermost pixels.
+    """Gaussian blur with reflection padding.
 
     Args:
         images: [B, C, H, W].
         sigmas: standard deviation in pixels, above 0 [B].
         size: of the kernel in pixels, odd, at most 2 min(H, W) - 1.
     """
-    reach = size // 2
-    places = torch.arange(-reach, reach + 1, device=sigmas.device)
-    kernels = beside(torch.softmax(-0.5 * (places / sigmas[:, None]) ** 2, dim=1), images)  # [B, size]
+    radius = size // 2
+    places = torch.arange(-radius, radius + 1, device=sigmas.device)
+    kernels = to_device(torch.softmax(-0.5 * (places / sigmas[:, None]) ** 2, dim=1), images)  # [B, size]
     for axis in (2, 3):
-        padding = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+        padding = (radius, radius, 0, 0) if axis == 3 else (0, 0, radius, radius)
         padded = F.pad(images, padding, mode="reflect")
         extent = images.shape[axis]
         images = padded.narrow(axis, 0, extent) * kernels[:, 0].view(-1, 1, 1, 1)
@@ -34,9 +35,9 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, size: int) -> Tensor:
 
 
 def sharpness(images: Tensor, factors: Tensor) -> Tensor:
-    """Move away from a smoothed image; 0 gives that, 1 the image. `factors` [B], from 0 upwards.
+    """Blend with a smoothed image: factor 0 gives the smoothed image, 1 the original. `factors` [B], at least 0.
 
-    The smoothing is a 3x3 mean with the centre weighing 5; the outermost pixels stay.
+    The smoothing is a 3x3 mean with weight 5 at the centre; border pixels are not changed.
     """
     if min(images.shape[2:]) < 3:
         return images
@@ -50,31 +51,31 @@ def sharpness(images: Tensor, factors: Tensor) -> Tensor:
 
 def gaussian_noise(images: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     """Add noise [B, C, H, W] of standard deviation `sigmas` [B]."""
-    return torch.addcmul(images, beside(noise, images), beside(sigmas, images).view(-1, 1, 1, 1)).clamp_(0, 1)
+    return torch.addcmul(images, to_device(noise, images), to_device(sigmas, images).view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
 def erase(
     images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, value: float | Tensor = 0.0
 ) -> Tensor:
-    """Fill a box of each image; what of the box lies outside the image is ignored.
+    """Fill a box of each image; the part of the box outside the image is ignored.
 
     Args:
         images: [B, C, H, W].
-        top: first row of each box, whole numbers [B], also below 0.
+        top: first row of each box, integers [B], may be negative.
         left: first column.
         height: in pixels.
         width: in pixels.
-        value: of the erased pixels, in [0, 1]: one for all, or images [B, C, H, W] to take them from.
+        value: of the erased pixels, in [0, 1]: one number, or images [B, C, H, W].
     """
-    inside = box(top, left, height, width, images)
-    filling = beside(value, images) if isinstance(value, Tensor) else value
+    inside = box_mask(top, left, height, width, images)
+    filling = to_device(value, images) if isinstance(value, Tensor) else value
     return images + inside * (filling - images)
 
 
-def box(top: Tensor, left: Tensor, height: Tensor, width: Tensor, images: Tensor) -> Tensor:
+def box_mask(top: Tensor, left: Tensor, height: Tensor, width: Tensor, images: Tensor) -> Tensor:
     """1 inside each box and 0 outside: [B, 1, H, W]."""
-    rows = beside(_within(top, height, images.shape[2]), images)
-    columns = beside(_within(left, width, images.shape[3]), images)
+    rows = to_device(_within(top, height, images.shape[2]), images)
+    columns = to_device(_within(left, width, images.shape[3]), images)
     return (rows[:, :, None] & columns[:, None, :]).to(images.dtype)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""The operations that a policy can name, with their ranges. What they do to pixels stands in the modules above."""
+"""The operations that a policy can use, with their random parameters. The transforms are in the parent package."""
 
 from repflow.augment.operations.augmix import AugMix
 from repflow.augment.operations.colours import (
@@ -14,7 +14,7 @@ from repflow.augment.operations.colours import (
     Saturation,
     Solarise,
 )
-from repflow.augment.operations.moves import (
+from repflow.augment.operations.geometric import (
     Affine,
     HorizontalFlip,
     PadAndCrop,

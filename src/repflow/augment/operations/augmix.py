@@ -1,4 +1,4 @@
-"""AugMix: a mixture of the image with several short chains of weak operations.
+"""AugMix: a convex combination of the image and of several short chains of weak operations.
 
 Hendrycks, Mu, Cubuk, Zoph, Gilmer, Lakshminarayanan. AugMix: A Simple Data Processing Method to Improve Robustness and
 Uncertainty. ICLR 2020.
@@ -8,9 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from repflow.augment.operation import Fractions, Numbers, Operation, Shape
-from repflow.augment.rows import beside
-from repflow.augment.strength import Name, Names, Reach, apply_by_name
+from repflow.augment.operation import Fractions, Operation, Params, Shape
+from repflow.augment.per_sample import to_device
+from repflow.augment.strength import Limits, Name, Names, apply_by_name
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 
@@ -25,22 +25,22 @@ WITHOUT_COLOUR: tuple[Name, ...] = (
     "translate_x",
     "translate_y",
 )
-"""The paper's list, which leaves out what the corruptions of ImageNet-C resemble."""
+"""The paper's list, without the operations that overlap with ImageNet-C's corruptions."""
 
 
 @parameters
 class AugMix(Operation):
-    """Chains of operations on the image, mixed evenly at random, and mixed with the image.
+    """Chains of operations, mixed with each other and with the image.
 
-    The weights of the chains are drawn from Dirichlet(1, …, 1) and the image's weight evenly from [0, 1], the paper's
+    The weights of the chains are drawn from Dirichlet(1, …, 1) and the image's weight from Beta(1, 1), the paper's
     defaults.
 
     Attributes:
-        chains: that are mixed (the paper's width).
-        depth: operations of a chain at most; from 1 to that many are drawn.
+        chains: number of chains (the paper's width).
+        depth: maximum number of operations in a chain, drawn from 1 to `depth`.
         strength: range of the strength, drawn for each operation. The paper's severity S of 10 is [0.01, S / 10].
         choices: operations to draw from.
-        fill: the value of what comes in from outside.
+        fill: value of pixels from outside the image.
     """
 
     op: Literal["augmix"] = "augmix"
@@ -50,10 +50,10 @@ class AugMix(Operation):
     choices: Names = WITHOUT_COLOUR
     fill: Fraction = 0.5
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """Draw the weights, and for each place in each chain an operation, its strength and its direction."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw the weights, and the operation, strength and direction of each step of each chain."""
         exponential = -draw.uniform(count, self.chains).clamp(min=1e-12).log()
-        weights = exponential / exponential.sum(dim=1, keepdim=True)  # evenly from all that sum to 1
+        weights = exponential / exponential.sum(dim=1, keepdim=True)  # Dirichlet(1, ..., 1)
         original = draw.uniform(count)
         depth = draw.integers(count, self.chains, low=1, high=self.depth + 1)
         choice = draw.integers(count, self.chains, self.depth, high=len(self.choices))
@@ -61,18 +61,18 @@ class AugMix(Operation):
         direction = 2.0 * draw.integers(count, self.chains, self.depth, high=2) - 1
         return weights * (1 - original)[:, None], original, depth, choice, strength, direction
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Run the chains and mix."""
-        weights, original, depth, choice, strength, direction = numbers
-        reach = Reach(shift=1 / 3, bits=(4, 0), fill=self.fill)
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply the chains and mix."""
+        weights, original, depth, choice, strength, direction = params
+        limits = Limits(shift=1 / 3, bits=(4, 0), fill=self.fill)
         names = (*self.choices, "identity")
-        mixed = images * beside(original, images).view(-1, 1, 1, 1)
+        mixed = images * to_device(original, images).view(-1, 1, 1, 1)
         for chain in range(self.chains):
             changed = images
             for place in range(self.depth):
                 over = depth[:, chain] <= place
                 chosen = choice[:, chain, place].masked_fill(over, len(names) - 1)
                 here = (slice(None), chain, place)
-                changed = apply_by_name(changed, names, chosen, strength[here], direction[here], reach)
-            mixed.addcmul_(changed, beside(weights[:, chain], images).view(-1, 1, 1, 1))
+                changed = apply_by_name(changed, names, chosen, strength[here], direction[here], limits)
+            mixed.addcmul_(changed, to_device(weights[:, chain], images).view(-1, 1, 1, 1))
         return mixed

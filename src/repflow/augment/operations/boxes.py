@@ -1,4 +1,4 @@
-"""Boxes of random area and shape."""
+"""Boxes of random area and aspect ratio."""
 
 import math
 
@@ -8,20 +8,20 @@ from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 
 TRIES = 10
-"""Boxes that are drawn for each image; the first that fits is taken."""
+"""Boxes drawn per image; the first that fits is used."""
 
 
 def draw_boxes(
     count: int, pixels: int, scale: tuple[float, float], ratio: tuple[float, float], draw: Draw
 ) -> tuple[Tensor, Tensor]:
-    """Draw the sides of boxes.
+    """Draw the side lengths of boxes.
 
     Args:
-        count: images.
-        pixels: of an image.
-        scale: range of a box's share of them.
-        ratio: range of the first side by the second, drawn evenly on a logarithmic scale.
-        draw: what to draw from.
+        count: number of images.
+        pixels: number of pixels of an image.
+        scale: range of a box's fraction of the area.
+        ratio: range of first side / second side, drawn log-uniformly.
+        draw: random numbers.
 
     Returns:
         the first and the second side, whole numbers [count, TRIES].
@@ -32,13 +32,13 @@ def draw_boxes(
 
 
 def first_that_fits(fits: Tensor, *sides: Tensor) -> list[Tensor]:
-    """Of several tries [B, tries] the first that `fits`, or the very first where none does: [B] of each of `sides`."""
+    """The first of several candidates [B, tries] that `fits`, or else the first of all: [B] of each of `sides`."""
     first = fits.int().argmax(dim=1, keepdim=True)
     return [side.gather(1, first)[:, 0] for side in sides]
 
 
 def place_boxes(height: Tensor, width: Tensor, size: tuple[int, int], draw: Draw) -> tuple[Tensor, Tensor]:
-    """Top and left of boxes [B] that lie evenly anywhere in images of `size`."""
+    """Uniform positions, top and left, of boxes [B] within images of `size`."""
     place = draw.uniform(len(height), 2)
     top, left = place[:, 0] * (size[0] - height + 1), place[:, 1] * (size[1] - width + 1)
     return top.floor(), left.floor()

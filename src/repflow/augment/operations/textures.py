@@ -1,11 +1,11 @@
-"""Operations that mix neighbouring pixels, add noise or erase."""
+"""Blur, sharpness, noise and erasing operations."""
 
 from typing import Literal
 
 from torch import Tensor
 
 from repflow.augment import texture
-from repflow.augment.operation import Factors, Fractions, Numbers, Operation, Positives, Shape
+from repflow.augment.operation import Factors, Fractions, Operation, Params, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, parameters
@@ -16,19 +16,19 @@ class Sharpness(Operation):
     """Sharper or smoother.
 
     Attributes:
-        factors: range of the factor; 0 smooths, 1 leaves, 2 sharpens.
+        factors: range of the factor; 0 smooths, 1 is the identity, 2 sharpens.
     """
 
     op: Literal["sharpness"] = "sharpness"
     factors: Factors = (0.1, 1.9)
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw a factor for each image."""
         return (draw.uniform(count, low=self.factors[0], high=self.factors[1]),)
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Move away from the smoothed image."""
-        return texture.sharpness(images, *numbers)
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Blend with the smoothed image."""
+        return texture.sharpness(images, *params)
 
 
 @parameters
@@ -36,7 +36,7 @@ class GaussianBlur(Operation):
     """A Gaussian blur.
 
     Attributes:
-        size: of the kernel as a share of the side; SimCLR takes a tenth.
+        size: of the kernel, as a fraction of the side; SimCLR uses 0.1.
         sigma: range of the standard deviation in pixels.
     """
 
@@ -45,19 +45,19 @@ class GaussianBlur(Operation):
     size: Fraction = 0.1
     sigma: Positives = (0.1, 2.0)
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw a standard deviation for each image."""
         return (draw.uniform(count, low=self.sigma[0], high=self.sigma[1]),)
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Blur."""
         kernel = max(3, 2 * (round(self.size * min(images.shape[2:])) // 2) + 1)
-        return texture.gaussian_blur(images, numbers[0], kernel)
+        return texture.gaussian_blur(images, params[0], kernel)
 
 
 @parameters
 class GaussianNoise(Operation):
-    """Noise on every value.
+    """Additive Gaussian noise.
 
     Attributes:
         sigma: range of the standard deviation.
@@ -66,14 +66,14 @@ class GaussianNoise(Operation):
     op: Literal["gaussian_noise"] = "gaussian_noise"
     sigma: Factors = (0.0, 0.1)
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw a standard deviation and the noise for each image."""
         sigmas = draw.uniform(count, low=self.sigma[0], high=self.sigma[1])
         return draw.normal(count, *shape), sigmas
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Add the noise."""
-        return texture.gaussian_noise(images, *numbers)
+        return texture.gaussian_noise(images, *params)
 
 
 @parameters
@@ -81,7 +81,7 @@ class Cutout(Operation):
     """A square erased about a random pixel (DeVries & Taylor, 2017).
 
     Attributes:
-        size: of the square as a share of the side, a range.
+        size: range of the square's side, as a fraction of the image's.
         value: of the erased pixels.
     """
 
@@ -89,7 +89,7 @@ class Cutout(Operation):
     size: Fractions = (0.5, 0.5)
     value: Fraction = 0.5
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw a place and a size for each image."""
         _, rows, columns = shape
         side = (min(rows, columns) * draw.uniform(count, low=self.size[0], high=self.size[1])).round()
@@ -98,20 +98,20 @@ class Cutout(Operation):
         left = (centre[:, 1] * columns).floor() - (side / 2).floor()
         return top, left, side, side
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Erase."""
-        top, left, height, width = numbers
+        top, left, height, width = params
         return texture.erase(images, top, left, height, width, self.value)
 
 
 @parameters
 class RandomErasing(Operation):
-    """A box of random area and shape erased (Zhong et al., AAAI 2020).
+    """A box of random area and aspect ratio erased (Zhong et al., AAAI 2020).
 
     Attributes:
-        scale: the box's share of the area.
-        ratio: height by width, drawn evenly on a logarithmic scale.
-        value: of the erased pixels; None erases with noise, each value drawn evenly from [0, 1].
+        scale: range of the box's fraction of the area.
+        ratio: range of height / width, drawn log-uniformly.
+        value: of the erased pixels; None for uniform noise in [0, 1].
     """
 
     op: Literal["random_erasing"] = "random_erasing"
@@ -120,8 +120,8 @@ class RandomErasing(Operation):
     ratio: Positives = (0.3, 3.3)
     value: Fraction | None = 0.0
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """Draw ten boxes for each image and take the first that is smaller than it; without one nothing is erased."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw ten boxes for each image and take the first smaller than the image; if none is, erase nothing."""
         _, rows, columns = shape
         heights, widths = draw_boxes(count, rows * columns, self.scale, self.ratio, draw)
         fits = (heights < rows) & (widths < columns)
@@ -129,7 +129,7 @@ class RandomErasing(Operation):
         box = (*place_boxes(height, width, (rows, columns), draw), height, width)
         return box if self.value is not None else (*box, draw.uniform(count, *shape))
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Erase."""
-        top, left, height, width, *noise = numbers
+        top, left, height, width, *noise = params
         return texture.erase(images, top, left, height, width, *noise, *(() if noise else (self.value,)))

@@ -1,4 +1,4 @@
-"""Operations that move pixels: crops, flips and maps of the plane."""
+"""Geometric operations: crops, flips, affine and perspective transforms."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import geometry
-from repflow.augment.operation import Fractions, Numbers, Operation, Positives, Shape
+from repflow.augment.operation import Fractions, Operation, Params, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
 from repflow.errors import ParameterError
 from repflow.randomness.draws import Draw
@@ -16,12 +16,12 @@ from repflow.schema import Count, Fraction, NonNegative, parameters
 
 @parameters
 class RandomResizedCrop(Operation):
-    """A box of random area and shape, stretched (Szegedy et al., CVPR 2015).
+    """A crop of random area and aspect ratio, resized (Szegedy et al., CVPR 2015).
 
     Attributes:
-        scale: the box's share of the area.
-        ratio: width by height, drawn evenly on a logarithmic scale.
-        size: height and width of the result; those of the image where it is None.
+        scale: range of the crop's fraction of the area.
+        ratio: range of width / height, drawn log-uniformly.
+        size: height and width of the result; None for those of the image.
     """
 
     op: Literal["random_resized_crop"] = "random_resized_crop"
@@ -38,8 +38,8 @@ class RandomResizedCrop(Operation):
         """Channels, and `size` where there is one."""
         return before if self.size is None else (before[0], self.size, self.size)
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """Draw ten boxes for each image and take the first that fits, else the largest that the ratios allow."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw ten boxes for each image and take the first that fits, or else the largest that the ratios allow."""
         _, rows, columns = shape
         widths, heights = draw_boxes(count, rows * columns, self.scale, self.ratio, draw)
         largest = torch.ones_like(widths[:, :1])
@@ -49,73 +49,73 @@ class RandomResizedCrop(Operation):
         height, width = first_that_fits(fits, heights, widths)
         return *place_boxes(height, width, (rows, columns), draw), height, width
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Cut and stretch."""
-        top, left, height, width = numbers
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Crop and resize."""
+        top, left, height, width = params
         size = None if self.size is None else (self.size, self.size)
         return geometry.resized_crop(images, top, left, height, width, size)
 
 
 @parameters
 class PadAndCrop(Operation):
-    """The image moved by up to `padding` pixels each way.
+    """A random crop of the padded image: a translation by up to `padding` pixels.
 
     Attributes:
         padding: pixels on every side.
-        reflect: pad with the mirrored image rather than with zeros.
+        reflect: reflection padding rather than zeros.
     """
 
     op: Literal["pad_and_crop"] = "pad_and_crop"
     padding: Count = 4
     reflect: bool = False
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw a window for each image."""
         if self.reflect and self.padding >= min(shape[1:]):
             allowed = min(shape[1:]) - 1
             raise ParameterError(f"pad_and_crop.padding: {self.padding} pixels cannot be mirrored, at most {allowed}")
         return draw.integers(count, 2, high=2 * self.padding + 1).unbind(1)
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Cut the windows out."""
-        down, right = numbers
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Crop the windows."""
+        down, right = params
         return geometry.shifted_crop(images, down, right, self.padding, self.reflect)
 
 
 @parameters
 class HorizontalFlip(Operation):
-    """Left and right exchanged. For photographs: writing loses its meaning."""
+    """A horizontal flip. For photographs; it changes the meaning of characters."""
 
     op: Literal["horizontal_flip"] = "horizontal_flip"
     probability: Fraction = 0.5
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Mirror every image."""
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Flip every image."""
         return geometry.horizontal_flip(images)
 
 
 @parameters
 class VerticalFlip(Operation):
-    """Top and bottom exchanged. For images from above or through a microscope."""
+    """A vertical flip. For aerial and microscope images."""
 
     op: Literal["vertical_flip"] = "vertical_flip"
     probability: Fraction = 0.5
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Mirror every image."""
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Flip every image."""
         return geometry.vertical_flip(images)
 
 
 @parameters
 class Affine(Operation):
-    """A random affine map about the centre.
+    """A random affine transform about the centre.
 
     Attributes:
-        degrees: of rotation, to both sides.
-        translation: the largest, as a share of the side, each way.
+        degrees: maximum rotation in either direction.
+        translation: maximum in each direction, as a fraction of the side.
         scale: range of the scale.
-        shear: degrees along each axis, to both sides.
-        fill: the value of what comes in from outside.
+        shear: maximum angle in degrees along each axis, in either direction.
+        fill: value of pixels from outside the image.
     """
 
     op: Literal["affine"] = "affine"
@@ -125,8 +125,8 @@ class Affine(Operation):
     shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
     fill: Fraction = 0.0
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """Draw a map for each image."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw an affine transform for each image."""
         _, rows, columns = shape
         degrees = draw.uniform(count, low=-self.degrees, high=self.degrees)
         translation = draw.uniform(count, 2, low=-self.translation, high=self.translation)
@@ -134,41 +134,41 @@ class Affine(Operation):
         shear = draw.uniform(count, 2, low=-self.shear, high=self.shear)
         return degrees, translation * torch.tensor([columns, rows]), scale, shear
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Map every image."""
-        degrees, translation, scale, shear = numbers
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply the affine transforms."""
+        degrees, translation, scale, shear = params
         return geometry.affine(images, degrees, translation, scale, shear, self.fill)
 
 
 @parameters
 class Rotation(Operation):
-    """A random turn about the centre.
+    """A random rotation about the centre.
 
     Attributes:
-        degrees: to both sides.
-        fill: the value of what comes in from outside.
+        degrees: maximum angle in either direction.
+        fill: value of pixels from outside the image.
     """
 
     op: Literal["rotation"] = "rotation"
     degrees: NonNegative = 15.0
     fill: Fraction = 0.0
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
         """Draw an angle for each image."""
         return (draw.uniform(count, low=-self.degrees, high=self.degrees),)
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Rotate every image."""
-        return geometry.rotate(images, numbers[0], self.fill)
+        return geometry.rotate(images, params[0], self.fill)
 
 
 @parameters
 class Perspective(Operation):
-    """The image as a plane seen from a random side.
+    """A random perspective transform.
 
     Attributes:
-        distortion: how far each corner moves inwards at most, as a share of half the side.
-        fill: the value of what comes in from outside.
+        distortion: maximum inward movement of each corner, as a fraction of half the side.
+        fill: value of pixels from outside the image.
     """
 
     op: Literal["perspective"] = "perspective"
@@ -176,8 +176,8 @@ class Perspective(Operation):
     distortion: Annotated[float, Field(ge=0, lt=1)] = 0.5
     fill: Fraction = 0.0
 
-    def numbers(self, count: int, shape: Shape, draw: Draw) -> Numbers:
-        """Draw whole pixels by which the four corners of each image move."""
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw new positions of the four corners of each image, in whole pixels."""
         _, rows, columns = shape
         if min(rows, columns) < 2:
             raise ParameterError(f"perspective: an image of {rows} x {columns} pixels has no four corners")
@@ -187,6 +187,6 @@ class Perspective(Operation):
         corners = torch.tensor([[0, 0], [right, 0], [right, down], [0, down]])
         return (corners + inwards * torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]]),)
 
-    def change(self, images: Tensor, *numbers: Tensor) -> Tensor:
-        """Move every image's corners."""
-        return geometry.perspective(images, numbers[0], self.fill)
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply the perspective transforms."""
+        return geometry.perspective(images, params[0], self.fill)
