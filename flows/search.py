@@ -28,9 +28,12 @@ from parameters import Choices, RunName
 from pipeline import AS_IT_IS, SERVER_START, bring_up_to_date, in_its_place, run_name
 from processes import Processes, with_source
 from repflow.errors import RepflowError
+from repflow.hardware.cpu import pin
 from slots import NoServer, Slots, create_limits, processors
 from stage_run import WAITING, Stages, cause
-from trials import STAGE, task_runner, trials
+
+pin("avx2")  # for this process and its Dask workers; Dask imports numpy
+from trials import STAGE, task_runner, trials  # noqa: E402
 
 
 @flow(name="search", flow_run_name=run_name)

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from repflow.hardware.cpu import pin
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# What is tested has the digits of the record, and threads that sleep; so have the processes that tests start.
+pin("avx2")
 
 # A shell that starts a command in the background lets it ignore SIGINT, and its children with it. Processes under test
 # have to hear the signals that they are sent, however the tests were started.

@@ -6,6 +6,10 @@ encoder of its own has a floor of its own.
 
 from pathlib import Path
 
+from repflow.hardware.cpu import pin
+
+pin("avx2")  # before a module of this package imports PyTorch: what is found does not depend on the CPU's maker
+
 HERE = Path(__file__).absolute().parent
 FLOOR, CEILING = "random_weights", "all_labels"
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from repflow.hardware.cpu import let_threads_sleep
+
 PANEL = "Choose and use"
 
 app = typer.Typer()
@@ -57,6 +59,7 @@ def export(
     Compares ONNX Runtime's probabilities with PyTorch's before anything is written. Needs the extra `repflow[export]`.
     Example: `repflow export classifier.onnx`
     """
+    let_threads_sleep()
     from repflow.stages import export as stage
 
     stage.run(model, output)
@@ -75,6 +78,7 @@ def predict(
     Writes path, label and probability. Files that cannot be read are listed with the reason, the others are predicted,
     and the command then ends with 3. Example: `repflow predict photos/ --format csv --output labels.csv`
     """
+    let_threads_sleep()
     from repflow.stages import predict as stage
 
     stage.run(paths, model=model, form=format.value, top=top, output=output)

@@ -1,0 +1,39 @@
+"""Operations whose digits are the same on the CPUs of every maker.
+
+On the CPU, PyTorch's `sqrt`, and with it `x ** 0.5` and the usual `cdist`, is MKL's, which starts from an approximate
+instruction (RSQRTPS) whose digits each maker chose. The IEEE 754 square root, which `rsqrt`, norms and optimisers'
+fused kernels use, has one right answer. A test finds uses of the former.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def square_root(values: "Tensor") -> "Tensor":
+    """The square root of floating-point values of any shape, within two units in the last place; NaN below 0.
+
+    Its gradient is that of `sqrt` for positive values, and NaN at 0.
+    """
+    return values.rsqrt().reciprocal()
+
+
+def distances(points: "Tensor", others: "Tensor") -> "Tensor":
+    """Euclidean distances of points [..., N, width] and [..., M, width]: [..., N, M].
+
+    Each is computed by itself, from differences, so that equal points are exactly 0 apart. Large sets are faster by
+    `squared_distances`.
+    """
+    import torch
+
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def squared_distances(points: "Tensor", others: "Tensor") -> "Tensor":
+    """Squared Euclidean distances of points [..., N, width] and [..., M, width]: [..., N, M], at least 0.
+
+    By a matrix product, |x|^2 - 2 xy + |y|^2, whose rounding errors grow with the lengths of the points.
+    """
+    lengths, other_lengths = points.square().sum(-1, keepdim=True), others.square().sum(-1, keepdim=True)
+    return (lengths - 2 * points @ others.mT + other_lengths.mT).clamp(min=0)
