@@ -1,4 +1,4 @@
-"""Strict parameters: what does not fit is refused, with a message that names the key and what would be allowed."""
+"""Strict parameters: invalid values are refused, with a message that names the key and the allowed values."""
 
 import datetime
 from dataclasses import field
@@ -48,13 +48,13 @@ def test_plain_values_become_a_frozen_typed_object() -> None:
 
 
 def test_a_misspelt_key_is_refused_with_the_right_spelling() -> None:
-    message = "params.yaml: outer.sise: unknown parameter; did you mean 'size'?"
-    assert message in refused(sise=3)
+    expected = "params.yaml: outer.sise: unknown parameter; did you mean 'size'?"
+    assert expected in refused(sise=3)
     assert "(allowed: choice, free, many, share, size)" in refused(sise=3)
 
 
 def test_a_missing_key_is_named() -> None:
-    assert refused() == "params.yaml: outer.size: missing; it has no default"
+    assert refused() == "params.yaml: outer.size: missing, and it has no default; set it"
 
 
 @pytest.mark.parametrize("value", [0, -1, "3", 3.5, True, None, [3]])
@@ -63,12 +63,12 @@ def test_a_value_of_the_wrong_type_or_out_of_range_is_refused(value: object) -> 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), datetime.date(2020, 1, 2)])
-def test_what_yaml_knows_but_a_number_is_not_is_refused(value: object) -> None:
+def test_nan_infinity_and_dates_are_refused(value: object) -> None:
     assert refused(size=1, choice={"kind": "inner", "rate": value}).startswith("params.yaml: outer.choice.rate: ")
 
 
 def test_a_number_that_yaml_takes_for_text_is_explained() -> None:
-    assert "write the number with a point, as in 1.0e-3" in refused(size=1, share="1e-3")
+    assert "write the number with a decimal point, as in 1.0e-3" in refused(size=1, share="1e-3")
 
 
 def test_every_wrong_key_is_named() -> None:
@@ -76,8 +76,8 @@ def test_every_wrong_key_is_named() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_kinds_that_are_known() -> None:
-    said = "params.yaml: outer.choice.kind: \"iner\" is not allowed; did you mean 'inner'? (allowed: inner, other)"
-    assert refused(size=1, choice={"kind": "iner"}) == said
+    message = "params.yaml: outer.choice.kind: \"iner\" is not allowed; did you mean 'inner'? (allowed: inner, other)"
+    assert refused(size=1, choice={"kind": "iner"}) == message
 
 
 def test_a_missing_kind_is_named_with_the_kinds_that_are_known() -> None:
@@ -85,8 +85,8 @@ def test_a_missing_kind_is_named_with_the_kinds_that_are_known() -> None:
 
 
 def test_a_misspelt_key_inside_a_choice_is_named_without_pydantics_own_tags() -> None:
-    said = "params.yaml: outer.choice.rat: unknown parameter; did you mean 'rate'? (allowed: kind, rate, widths)"
-    assert refused(size=1, choice={"kind": "inner", "rat": 1}) == said
+    message = "params.yaml: outer.choice.rat: unknown parameter; did you mean 'rate'? (allowed: kind, rate, widths)"
+    assert refused(size=1, choice={"kind": "inner", "rat": 1}) == message
     nested = {"kind": "other", "nested": {"kind": "inner", "rat": 1}}
     assert "outer.choice.nested.rat: unknown parameter; did you mean 'rate'?" in refused(size=1, choice=nested)
 
@@ -98,11 +98,11 @@ def test_an_element_of_a_list_is_named_by_its_position() -> None:
 
 
 def test_a_value_that_fits_none_of_several_types_is_named_once() -> None:
-    said = refused(size=1, free={"a": [1]})
-    assert said.startswith("params.yaml: outer.free.a: [1] is not allowed; ")
-    assert len(said.splitlines()) == 1
+    message = refused(size=1, free={"a": [1]})
+    assert message.startswith("params.yaml: outer.free.a: [1] is not allowed; ")
+    assert len(message.splitlines()) == 1
 
 
-def test_what_is_no_mapping_is_refused() -> None:
+def test_a_value_that_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"params.yaml: outer: null is not allowed"):
         build(Outer, None, "params.yaml: outer")  # type: ignore[arg-type]

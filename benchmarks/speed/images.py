@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from repflow.data.ingest.ingestion import DataConfig, in_form
+from repflow.data.ingest.ingestion import DataConfig, to_image_format
 from repflow.data.ingest.sources.contract import Request
 from repflow.data.read.rows import Rows
 from repflow.errors import DataError
@@ -85,7 +85,7 @@ def real(data: Path, count: int, size: int) -> Images:
     readable = collected.listing[collected.listing["index"] >= 0]
     order = np.resize(np.random.default_rng(0).permutation(len(readable)), count)
     labels = readable["given_class"].astype("category").cat.codes.to_numpy(np.int64) % CLASSES
-    pixels = in_form(collected.images[readable["index"].to_numpy()[order]], config.form)
+    pixels = to_image_format(collected.images[readable["index"].to_numpy()[order]], config.form)
     return Images(pixels, labels[order], f"{min(count, len(readable)):,} images of {data.name}")
 
 

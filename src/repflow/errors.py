@@ -1,44 +1,50 @@
-"""Errors that are the user's to mend: one clear message and an exit code that is meant, never a traceback."""
+"""Errors that the user can fix: one clear message and a defined exit code, without a traceback."""
 
 
 class RepflowError(Exception):
-    """Base of every expected failure.
+    """Base class of every expected failure.
 
-    The message says what was given, where, what is allowed and what to do. `exit_code` is what `repflow` ends with.
+    The message says what was given, where, what is allowed and what to do. `exit_code` is the exit code of `repflow`.
     """
 
     exit_code = 1
 
 
 class ParameterError(RepflowError):
-    """A parameter is unknown, of the wrong type or out of its range."""
+    """A parameter is unknown, of the wrong type or out of range."""
 
     exit_code = 2
 
 
 class DataError(RepflowError):
-    """The data that were named cannot be used as they are."""
+    """The given data cannot be used as they are."""
 
     exit_code = 3
 
 
 class ValidationFailed(RepflowError):
-    """A critical rule of the validation was broken."""
+    """A critical rule of the data validation is violated."""
 
     exit_code = 4
 
 
 class Diverged(RepflowError):
-    """A training's loss became infinite or no number."""
+    """The training loss became infinite or NaN."""
+
+
+class CodeChanged(RepflowError):
+    """The code of a stage is not what its record would say."""
+
+    exit_code = 8
 
 
 class Interrupted(RepflowError):
-    """A training was asked to stop, and saved what it needs to go on."""
+    """Training was asked to stop, and saved a checkpoint to resume from."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class StorageError(RepflowError):
-    """The machine refused to read or write: a full disk, a missing permission."""
+    """A file could not be read or written: the disk is full, or a permission is missing."""
 
     exit_code = 5

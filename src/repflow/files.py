@@ -1,4 +1,4 @@
-"""Writing that either happens whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import contextlib
 import errno
@@ -13,17 +13,17 @@ from repflow.errors import StorageError
 
 @contextlib.contextmanager
 def writing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Give a fresh place beside `path` to write to, and move it to `path` when the block ends well.
+    """Yield a temporary path to write to, and move it to `path` when the block ends without an error.
 
-    A block that fails, or a process that is killed, leaves `path` as it was; leftovers of a killed writer are removed
-    by the next one. An existing file or folder at `path` is replaced.
+    If the block fails or the process is killed, `path` stays unchanged; the next writer removes the temporary files. An
+    existing file or folder at `path` is replaced.
 
     Args:
-        path: the file or folder to make. Its parents are created.
-        folder: make a folder rather than a file.
+        path: the file or folder to write. Its parent folders are created.
+        folder: write a folder instead of a file.
 
     Raises:
-        StorageError: the disk is full or may not be written to.
+        StorageError: the disk is full, or permission to write is missing.
     """
     path = Path(path)
     try:
@@ -51,11 +51,11 @@ _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM,
 
 
 def _refused(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: cannot be written ({os.strerror(error.errno or 0)}); nothing was left half-written")
+    return StorageError(f"{path}: cannot be written ({os.strerror(error.errno or 0)}); no partial file was left")
 
 
 def _replace(fresh: Path, path: Path) -> None:
-    """Move `fresh` to `path`. A folder cannot be swapped in one step, so the old one leaves first."""
+    """Move `fresh` to `path`. A folder cannot be replaced in one step, so the old one is deleted first."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     os.replace(fresh, path)

@@ -1,4 +1,4 @@
-"""Strict parameters: frozen dataclasses with types and ranges, and one message for all that does not fit them."""
+"""Strict parameters: frozen dataclasses with types and ranges, and one message that names every invalid value."""
 
 import difflib
 import json
@@ -30,7 +30,7 @@ _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass_transform(frozen_default=True)
 def parameters(cls: type[T]) -> type[T]:
-    """Make a class a frozen dataclass whose fields are checked when it is built, and that takes no unknown field."""
+    """Make a class a frozen dataclass that checks types and ranges when it is built, and rejects unknown fields."""
     return pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # type: ignore[return-value]
 
 
@@ -44,10 +44,10 @@ def build(kind: Any, values: Any, where: str) -> Any:
     Args:
         kind: the dataclass (or a union of them) to build.
         values: a mapping of names to numbers, strings, booleans, lists, mappings and None.
-        where: file and key of the mapping, as in "params.yaml: split", for the message.
+        where: file and key of the mapping, as in "params.yaml: split", for error messages.
 
     Raises:
-        ParameterError: a key is unknown, missing, of the wrong type or out of range. Names every such key.
+        ParameterError: a key is unknown, missing, of the wrong type or out of range. The message names every such key.
     """
     try:
         # Strict JSON mode: a list may become a tuple and an integer a float, but "3" never becomes 3.
@@ -61,7 +61,7 @@ def build(kind: Any, values: Any, where: str) -> Any:
 
 
 def _explain(kind: Any, where: str, problem: dict[str, Any]) -> tuple[str, str]:
-    """The full key that a problem is about, and what is to be said of it."""
+    """The full key of a problem, and the message about it."""
     keys, owner = _locate(kind, problem["loc"])
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kinds = _bare(_inside(owner, keys[-1])) if keys else owner
@@ -70,15 +70,15 @@ def _explain(kind: Any, where: str, problem: dict[str, Any]) -> tuple[str, str]:
     if problem["type"] == "unexpected_keyword_argument":
         return key, f"unknown parameter{_suggestion(keys[-1], _fields(owner))}"
     if problem["type"] in ("missing", "missing_argument"):
-        return key, "missing; it has no default"
+        return key, "missing, and it has no default; set it"
     given = json.dumps(problem["input"])
     if problem["type"] == "float_type" and isinstance(problem["input"], str) and "e" in problem["input"]:
-        return key, f"{given} is text to YAML; write the number with a point, as in 1.0e-3"
+        return key, f"YAML reads {given} as text; write the number with a decimal point, as in 1.0e-3"
     return key, f"{given} is not allowed; {_lower_first(problem['msg'])}"
 
 
 def _explain_choice(key: str, problem: dict[str, Any], kinds: tuple[Any, ...]) -> tuple[str, str]:
-    """What is to be said of a mapping whose kind, the key that tells what else is in it, is missing or unknown."""
+    """The message about a mapping whose discriminator, the key that selects its type, is missing or unknown."""
     kind = problem["ctx"]["discriminator"].strip("'")
     allowed = [str(get_args(_inside(one, kind))[0]) for one in kinds]
     if problem["type"] == "union_tag_not_found":
@@ -96,9 +96,9 @@ def _suggestion(given: str, allowed: Sequence[str]) -> str:
 
 
 def _locate(kind: Any, location: Sequence[str | int]) -> tuple[list[str], Any]:
-    """The keys of a location, and the type that holds the last of them.
+    """The keys of a location, and the type that has the last of them as a field.
 
-    Where several types are possible, pydantic puts the name of the one that was tried into the location; it is no key.
+    For unions, pydantic adds the name of the tried type to the location; it is not a key.
     """
     keys: list[str] = []
     owner = inner = _bare(kind)
@@ -112,7 +112,7 @@ def _locate(kind: Any, location: Sequence[str | int]) -> tuple[list[str], Any]:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without its annotations and without None; a tuple of types where several are left."""
+    """A type without its annotations and without None; a tuple if several types are left."""
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -122,13 +122,13 @@ def _bare(kind: Any) -> Any:
 
 
 def _is_tagged(kind: Any, tag: str | int) -> bool:
-    """Is `tag` what a type of a union is known by: its name, or the only value that one of its fields allows?"""
+    """Does `tag` identify a type of a union, by its name or by the only value that one of its fields allows?"""
     fields = getattr(_bare(kind), "__pydantic_fields__", {}).values()
     return getattr(kind, "__name__", None) == tag or any((tag,) == get_args(field.annotation) for field in fields)
 
 
 def _inside(owner: Any, key: str | int) -> Any:
-    """The type of what stands under `key` in `owner`: a field, or any element of a list or a mapping."""
+    """The type of `key` in `owner`: a field, or any element of a list or a mapping."""
     if hasattr(owner, "__pydantic_fields__"):
         field = owner.__pydantic_fields__.get(key)
         return field.annotation if field else None

@@ -1,4 +1,4 @@
-"""What tests of the data share: image files made here, and real data where there are any."""
+"""Fixtures for the tests of data: generated image files, and real data if present."""
 
 import io
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Collected, Request, Source
 
 REAL_DATA = Path(os.environ.get("REPFLOW_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -29,7 +29,7 @@ def collect(tmp_path: Path) -> Callable[..., Collected]:
     """Collect a source whose relative paths start in the test's own folder."""
 
     def run(source: Source, size: int = 16, channels: int = 3, resize: Any = "stretch", seed: int = 0) -> Collected:
-        return source.collect(Request(Form(size, channels, resize), tmp_path, seed, "test"))
+        return source.collect(Request(ImageFormat(size, channels, resize), tmp_path, seed, "test"))
 
     return run
 

@@ -1,4 +1,4 @@
-"""Duplicates: the banded search finds what comparing all pairs finds, at the size of MNIST, and spares what differs."""
+"""Duplicates: the banded search finds what comparing all pairs finds, fast enough for MNIST, without false matches."""
 
 import io
 import time
@@ -92,7 +92,7 @@ def test_equal_codes_are_joined_and_unknown_ones_are_not():
     assert same_parts(found, np.array([0, 1, 0, 2, 3, 0]))
 
 
-def test_nothing_has_no_duplicates():
+def test_no_images_have_no_duplicates():
     empty = np.empty(0, np.uint64)
     assert near_pairs(empty, empty, 3).shape == (0, 2)
     assert len(components(0, near_pairs(empty, empty, 3))) == 0
@@ -111,7 +111,7 @@ def test_photos_encoded_anew_or_scaled_are_found_and_other_photos_are_not():
         assert (part == found[0]).mean() > 0.8
 
 
-def test_handwriting_does_not_run_together():
+def test_handwritten_digits_are_not_linked_as_near_duplicates():
     digits = (load_digits().images * (255 / 16)).astype(np.uint8).repeat(4, 1).repeat(4, 2)[:, None]
     facts = image_facts(np.ascontiguousarray(digits))
     sizes = np.bincount(components(len(digits), near_pairs(facts["phash"], facts["dhash"], 2)))

@@ -1,4 +1,4 @@
-"""Splits: nothing leaks, every row has one side, the budget is met, and only the seed and the paths decide."""
+"""Splits: no leakage, one side per row, the label budget is met, and only the seed and the paths decide."""
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ ENOUGH = [{"given_class": name} for name in CLASSES for _ in range(8)]
     seed=st.integers(0, 2**31),
     shuffle=st.randoms(use_true_random=False),
 )
-def test_nothing_stands_on_two_sides(source, target, labels, divide, validation, test, seed, shuffle):
+def test_no_component_is_on_two_sides(source, target, labels, divide, validation, test, seed, shuffle):
     manifests = {"source": manifest(source), "target": manifest(target, "target")}
     chosen = config(labels_per_class=labels, divide_training_groups=divide, validation=validation, test=test)
     sides = make_splits(manifests, CLASSES, chosen, seed)
@@ -240,13 +240,13 @@ def test_images_without_a_label_are_unlabelled_unless_a_given_split_or_their_gro
     assert sides["target"].tolist() == ["unlabelled"] * 5
 
 
-def test_classes_of_the_target_that_the_source_does_not_know_count_as_no_label():
+def test_target_classes_that_the_source_lacks_count_as_unlabelled():
     target = manifest([{"given_class": "yak"}] * 30, "target")
     sides = make_splits({"source": plain(20), "target": target}, CLASSES, config(), 0)
     assert set(sides["target"]) == {"unlabelled"}
 
 
-def test_the_budget_takes_images_without_copies_first_and_excludes_what_a_divided_group_holds_beyond_it():
+def test_the_budget_takes_images_without_copies_first_and_excludes_the_rest_of_a_divided_group():
     copies = [{"given_class": "cat", "group": "cats"}] * 8
     source = manifest(copies + [{"given_class": name} for name in CLASSES for _ in range(3)])
     chosen = config(validation=0.0, test=0.0)
@@ -259,31 +259,31 @@ def test_the_budget_takes_images_without_copies_first_and_excludes_what_a_divide
         assert pd.Series(sides[:8]).value_counts().to_dict() == {rest.value: 6, "labelled": 2}
 
 
-def test_the_target_gives_what_labels_it_has():
+def test_a_target_with_fewer_labels_than_the_budget_is_accepted():
     target = manifest([{"given_class": "cat"}] * 4 + [{}] * 20, "target")
     sides = make_splits({"source": plain(40), "target": target}, CLASSES, config(labels_per_class=10, test=0.0), 0)
     assert (sides["target"] == Side.LABELLED).sum() == 3
 
 
-def test_a_budget_above_what_exists_names_class_wanted_and_available():
+def test_a_budget_above_the_available_labels_is_refused_with_the_class_and_both_numbers():
     source = plain(20).drop(index=range(4))
     with pytest.raises(DataError, match=r"labels_per_class: 14 .* source 'cat' has 11; lower it to 11 or less"):
         make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=14), 0)
 
 
 def test_an_empty_class_cannot_fill_a_budget():
-    with pytest.raises(DataError, match="'fox' has 0; give each class images"):
+    with pytest.raises(DataError, match="'fox' has 0; add training images"):
         make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=1), 0)
 
 
-def test_a_class_of_the_test_that_training_never_saw_is_named():
+def test_a_test_class_without_training_images_is_refused():
     source = plain(20, split="train")
     source.loc[source["given_class"] == "dog", "split"] = "test"
-    with pytest.raises(DataError, match="source: class 'dog' has 20 images in the test but none with a label"):
+    with pytest.raises(DataError, match="source: class 'dog' has 20 images in the test split but no labelled image"):
         make_splits({"source": source, "target": nothing()}, CLASSES, config(), 0)
 
 
-def test_a_class_of_the_target_that_the_source_has_no_images_of_is_named():
+def test_a_target_class_without_source_images_is_refused():
     source = plain(20)[lambda rows: rows["given_class"] != "emu"]
     with pytest.raises(DataError, match="target: class 'emu'"):
         make_splits({"source": source, "target": plain(20, "target")}, CLASSES, config(), 0)

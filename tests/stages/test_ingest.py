@@ -1,4 +1,4 @@
-"""The stage `ingest`: from params.yaml to a store, whole or not at all, and one message for every mistake."""
+"""The stage `ingest`: from params.yaml to a store, written atomically, with one message for every user error."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ DIGITS = {"kind": "digits", "start": 0.9}
 Data = dict[str, Any]
 
 RUN = "import sys; from repflow.cli.app import app; sys.argv = ['repflow', 'ingest', 'source']; app()"
-"""What the command `repflow ingest source` runs."""
+"""The code that the command `repflow ingest source` runs."""
 
 HALF = """
 import time
@@ -39,7 +39,7 @@ def save(path, images):
 store._save = save
 ingest.run("source")
 """
-"""An ingest that stops in the middle of writing the images."""
+"""An ingestion that stops while it writes the images."""
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_both_domains_are_packed(project: Callable[..., Path]) -> None:
     assert source.images.shape == target.images.shape == (180, 3, 16, 16)
 
 
-def test_relative_paths_start_at_the_root_that_the_parameters_name(project: Callable[..., Path]) -> None:
+def test_relative_paths_start_at_the_root_of_the_parameters(project: Callable[..., Path]) -> None:
     root = project({"kind": "folder", "path": "set"}, root="pictures")
     (root / "pictures/set/cat").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(root / "pictures/set/cat/1.png")
@@ -110,7 +110,7 @@ def test_a_parameter_that_does_not_fit_is_refused(
     assert not (root / "data").exists()
 
 
-def test_a_failed_ingest_leaves_the_store_that_was_there(project: Callable[..., Path]) -> None:
+def test_a_failed_ingest_keeps_the_previous_store(project: Callable[..., Path]) -> None:
     root = project(DIGITS)
     ingest.run("source")
     project({"kind": "folder", "path": "nowhere"})
@@ -119,10 +119,10 @@ def test_a_failed_ingest_leaves_the_store_that_was_there(project: Callable[..., 
     assert len(open_store(root / "data/stores/source").images) == 180
 
 
-def test_a_mistake_ends_in_one_message_and_the_exit_code_for_it(project: Callable[..., Path]) -> None:
+def test_a_user_error_ends_in_one_message_and_its_exit_code(project: Callable[..., Path]) -> None:
     ended = command(project({"kind": "folder", "path": "nowhere"}))
     assert ended.returncode == 3
-    assert "nowhere: no such folder; `data.root` and the `path` of the source must lead to one" in ended.stderr
+    assert "nowhere: no such folder; check `data.root` and the `path` of the source" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert command(project({"kind": "digts"})).returncode == 2
 
@@ -133,12 +133,12 @@ def test_a_full_disk_ends_in_one_message_and_leaves_nothing(project: Callable[..
 
     ended = command(root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert ended.returncode == 5
-    assert "data/stores/source: cannot be written (File too large); nothing was left half-written" in ended.stderr
+    assert "data/stores/source: cannot be written (File too large); no partial file was left" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert leftovers(root) == []
 
 
-@pytest.mark.parametrize("size", ["64k", "150k"])  # too small for the images; for the manifest beside them
+@pytest.mark.parametrize("size", ["64k", "150k"])  # too small for the images; too small for images and manifest
 def test_a_really_full_disk_ends_in_one_message_and_leaves_nothing(project: Callable[..., Path], size: str) -> None:
     root = project(DIGITS)
     (root / "data/stores").mkdir(parents=True)
@@ -148,16 +148,16 @@ def test_a_really_full_disk_ends_in_one_message_and_leaves_nothing(project: Call
         not shutil.which("unshare")
         or subprocess.run([*own, mount], cwd=root, capture_output=True, check=False).returncode
     ):
-        pytest.skip("this machine does not let a test mount a small file system of its own")
+        pytest.skip("a test may not mount a file system on this machine")
     script = f'{mount} && "$0" -c "$1"; echo "ended with $?, left $(ls -A data/stores)"'
     ended = subprocess.run([*own, script, sys.executable, RUN], cwd=root, capture_output=True, text=True, check=False)
-    assert "cannot be written (No space left on device); nothing was left half-written" in ended.stderr
+    assert "cannot be written (No space left on device); no partial file was left" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout.splitlines()[-1] == "ended with 5, left "
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_a_killed_ingest_leaves_no_store_that_is_taken_for_whole(project: Callable[..., Path], before: bool) -> None:
+def test_a_killed_ingest_leaves_no_partial_store(project: Callable[..., Path], before: bool) -> None:
     root = project(DIGITS)
     if before:
         ingest.run("source")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from repflow.cli.app import app
 from repflow.data.ingest.decode import decode
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.encoders import Classifier, HeadConfig
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.model_files import Description, load_classifier, save_model, save_skipped
@@ -82,7 +82,7 @@ def test_images_are_brought_to_the_models_own_form(model: Path, tmp_path: Path) 
     (row,) = json.loads(predict(model, tmp_path / "wide.png", "--format", "json").stdout)
     content = (tmp_path / "wide.png").read_bytes()
     expected = {
-        resize: probabilities(load_classifier(model)[0], decode(content, Form(16, 3, resize)).pixels[None]).max()
+        resize: probabilities(load_classifier(model)[0], decode(content, ImageFormat(16, 3, resize)).pixels[None]).max()
         for resize in ("pad", "crop")
     }
     assert row["probability"] == pytest.approx(expected["pad"], abs=1e-5)

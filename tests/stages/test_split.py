@@ -1,4 +1,4 @@
-"""The stage `split`: what it writes fits the stores, whole or not at all, and counts stand in the metrics."""
+"""The stage `split`: its output matches the stores, is written atomically, and is counted in the metrics."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ DEFAULTS = Path(__file__).parents[2] / "conf" / "split" / "default.yaml"
 
 
 def store(name: str, first: int, last: int, labels: bool = True, unreadable: int = 0) -> None:
-    """Write a store of real handwriting, with files that could not be read before the others."""
+    """Write a store of handwritten digits, with unreadable files first."""
     data = load_digits()
     images = (data.images[first:last] * (255 / 16)).astype(np.uint8)[:, None]
     count = len(images)
@@ -98,14 +98,14 @@ def test_a_target_without_labels_is_unlabelled(stores):
     assert counts == {side: {} for side in Side} | {"unlabelled": {"(no label)": 400}}
 
 
-def test_a_budget_above_what_exists_ends_in_one_message_and_leaves_the_last_split(stores):
+def test_a_budget_above_the_available_labels_ends_in_one_message_and_keeps_the_last_split(stores):
     split.run()
     before = Path("data/splits/source.parquet").read_bytes()
     configure(labels_per_class=60)
     ended = CliRunner().invoke(app, ["split"])
     assert ended.exit_code == DataError.exit_code == 3
     assert (
-        "labels_per_class: 60 labels per class are wanted, but in the training rows of the source '0' has"
+        "labels_per_class: 60 labels per class requested, but in the training rows of the source '0' has"
         in ended.stderr
     )
     assert Path("data/splits/source.parquet").read_bytes() == before

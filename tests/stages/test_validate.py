@@ -1,4 +1,4 @@
-"""The door: every rule is broken once and found, critical rules stop the graph, warnings are told, results repeat."""
+"""Validation: violations of every rule are found, critical rules stop the run, warnings are logged, results repeat."""
 
 import json
 import subprocess
@@ -24,11 +24,11 @@ from repflow.stages import validate
 DEFAULTS = Path(__file__).parents[2] / "conf" / "validate" / "default.yaml"
 
 Images = list[tuple[dict[str, object], np.ndarray]]
-"""What a file says of itself, beside its pixels, uint8 [3, 32, 32]."""
+"""Manifest values of each file, with its pixels, uint8 [3, 32, 32]."""
 
 
 def digits(first: int, last: int) -> Images:
-    """Real handwriting, as the embedded source has it."""
+    """Handwritten digits of the bundled source."""
     data = load_digits()
     grey = (data.images[first:last] * (255 / 16)).astype(np.uint8).repeat(4, 1).repeat(4, 2)
     images = np.repeat(grey[:, None], 3, axis=1)
@@ -40,7 +40,7 @@ def digits(first: int, last: int) -> Images:
 
 
 def photo(seed: int) -> np.ndarray:
-    """Noise of no scale, which no other image looks like."""
+    """Random noise that is no near-duplicate of any other image."""
     waves = np.fft.irfft2(np.fft.rfft2(np.random.default_rng(seed).normal(size=(32, 32))), s=(32, 32)).cumsum(0)
     grey = np.interp(waves, (waves.min(), waves.max()), (0, 255)).astype(np.uint8)
     return np.repeat(grey[None], 3, axis=0)
@@ -57,18 +57,18 @@ def store(folder: Path, files: Images, unreadable: tuple[str, ...] = ()) -> None
 
 
 @pytest.fixture
-def door(tmp_path, monkeypatch):
-    """A project with the default rules; call it to change some."""
+def configure(tmp_path, monkeypatch):
+    """A project with the default rules; call the fixture to change some."""
     monkeypatch.chdir(tmp_path)
     rules = yaml.safe_load(DEFAULTS.read_text())
 
-    def configure(**changes: dict[str, object]) -> None:
+    def change_rules(**changes: dict[str, object]) -> None:
         for name, change in changes.items():
             rules[name] = rules.get(name, {}) | change
         Path("params.yaml").write_text(yaml.safe_dump({"seed": 0, "validate": rules}))
 
-    configure()
-    return configure
+    change_rules()
+    return change_rules
 
 
 def results(domain: str) -> dict[str, dict[str, object]]:
@@ -79,7 +79,7 @@ def broken(domain: str) -> dict[str, str]:
     return {name: rule["severity"] for name, rule in results(domain).items() if not rule["passed"]}
 
 
-def test_clean_handwriting_passes_and_only_the_drift_of_another_domain_warns(door, caplog):
+def test_clean_handwriting_passes_and_only_the_drift_of_another_domain_warns(configure, caplog):
     target = [(fact, 255 - image // 2) for fact, image in digits(900, 1300)]
     store(Path("data/stores/source"), digits(0, 900))
     store(Path("data/stores/target"), target)
@@ -94,7 +94,7 @@ def test_clean_handwriting_passes_and_only_the_drift_of_another_domain_warns(doo
 
 
 def damaged() -> tuple[Images, tuple[str, ...]]:
-    """Handwriting with everything wrong that one domain can have, and files that cannot be read."""
+    """Digits with violations of every rule for one domain, and unreadable files."""
     good = digits(0, 900)
 
     def like(number: int, path: str, **changes: object) -> tuple[dict[str, object], np.ndarray]:
@@ -105,7 +105,7 @@ def damaged() -> tuple[Images, tuple[str, ...]]:
     near = [like(number, f"near/{number}") for number in range(20, 90)]
     doubt = [like(number, f"doubt/{number}", given_class="x") for number in range(110, 126)]
     for _, image in near + doubt:
-        image[:, 0, 0] += 2  # not the same bytes, though nobody could tell
+        image[:, 0, 0] += 2  # other bytes, but no visible difference
     plain = {"given_class": "0", "width": 32, "height": 32}
     odd = [({**plain, "path": f"tiny/{n}", "width": 3}, photo(n)) for n in range(14)]
     odd += [({**plain, "path": f"high/{n}", "width": 1, "height": 20_000}, photo(20 + n)) for n in range(7)]
@@ -135,33 +135,33 @@ DAMAGED = [
     ("bright", "warning", 80, "bright/0 ("),
     ("low_information", "warning", 90, "blank/0 (0)"),
 ]
-"""Rule, severity, how many break it, and the first of them."""
+"""Rule, severity, number of violations, and the first of them."""
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory):
-    """What the door says of the damaged source, by rule."""
+def outcomes(tmp_path_factory):
+    """The results for the damaged source, by rule."""
     place = tmp_path_factory.mktemp("damaged")
     store(place / "source", *damaged())
     config = build(ValidateConfig, yaml.safe_load(DEFAULTS.read_text()), "validate")
     classes = (*map(str, range(10)), "rare", "gone")
-    looked_at = tables(open_store(place / "source").manifest, classes, config.near_duplicate_distance)
-    judged = validate.judge(looked_at, checks(config, "source"), classes, "source", place / "pages")
-    return {verdict.check.rule: verdict for verdict in judged}
+    checked = tables(open_store(place / "source").manifest, classes, config.near_duplicate_distance)
+    found = validate.run_checks(checked, checks(config, "source"), classes, "source", place / "pages")
+    return {outcome.check.rule: outcome for outcome in found}
 
 
 @pytest.mark.parametrize(("rule", "severity", "count", "first"), DAMAGED)
-def test_a_broken_rule_is_found_with_its_count_and_the_first_paths(verdicts, rule, severity, count, first):
-    verdict = verdicts[rule]
-    assert not verdict.passed
-    assert (verdict.check.severity, verdict.count) == (severity, count)
-    assert verdict.first[0].startswith(first)
-    assert len(verdict.first) == min(5, count)
-    assert f"{rule}: {count} of " in str(verdict)
-    assert first in str(verdict)
+def test_a_broken_rule_is_found_with_its_count_and_the_first_paths(outcomes, rule, severity, count, first):
+    outcome = outcomes[rule]
+    assert not outcome.passed
+    assert (outcome.check.severity, outcome.count) == (severity, count)
+    assert outcome.first[0].startswith(first)
+    assert len(outcome.first) == min(5, count)
+    assert f"{rule}: {count} of " in str(outcome)
+    assert first in str(outcome)
 
 
-def test_images_of_one_colour_and_copies_of_the_source_are_found(door):
+def test_images_of_one_colour_and_copies_of_the_source_are_found(configure):
     store(Path("data/stores/source"), digits(0, 300))
     grey = np.full((3, 32, 32), 5, np.uint8)
     grey[:, ::2] = 10  # not blank, and all alike
@@ -170,7 +170,7 @@ def test_images_of_one_colour_and_copies_of_the_source_are_found(door):
     for _, image in moved:
         image[:, 0, 0] += 2
     store(Path("data/stores/target"), alike + digits(7, 10) + moved)
-    door(two_labels={"severity": "off"}, channel_spread={"least": 90.0}, channel_means={"least": 200.0})
+    configure(two_labels={"severity": "off"}, channel_spread={"least": 90.0}, channel_means={"least": 200.0})
     validate.run("target")
     rules = results("target")
     assert "two_labels" not in rules
@@ -179,8 +179,8 @@ def test_images_of_one_colour_and_copies_of_the_source_are_found(door):
     assert rules["in_both_domains"]["first"][0].startswith("digits/0007")
 
 
-def test_a_critical_rule_stops_with_rule_count_paths_and_where_the_pages_are(door):
-    door(two_labels_near={"severity": "off"})
+def test_a_critical_rule_stops_with_rule_count_paths_and_the_data_docs(configure):
+    configure(two_labels_near={"severity": "off"})
     good = digits(0, 100)
     store(Path("data/stores/source"), good)
     validate.run("source")
@@ -189,17 +189,18 @@ def test_a_critical_rule_stops_with_rule_count_paths_and_where_the_pages_are(doo
     store(Path("data/stores/source"), good + liars)
     ended = CliRunner().invoke(app, ["validate", "source"])
     assert ended.exit_code == ValidationFailed.exit_code == 4
-    assert "source: 1 critical rule is broken" in ended.stderr
-    named = ", ".join(f"digits/000{number} (2)" for number in range(5))
-    assert f"two_labels: 18 of 109 images have copies under another label (none may be): {named}, ..." in ended.stderr
+    assert "source: 1 critical rule is violated" in ended.stderr
+    first = ", ".join(f"digits/000{number} (2)" for number in range(5))
+    expected = f"two_labels: 18 of 109 images have exact copies with another label (none allowed): {first}, ..."
+    assert expected in ended.stderr
     assert "reports/data_docs/source/index.html" in ended.stderr
     assert "Traceback" not in ended.output + ended.stderr
     assert Path("reports/data_docs/source/index.html").is_file()
-    assert not Path("metrics/validate/source.json").exists(), "what an earlier run said is not true of these images"
+    assert not Path("metrics/validate/source.json").exists(), "metrics of an earlier run do not describe these images"
 
 
-def test_warnings_do_not_stop_and_stand_in_the_metrics(door, caplog):
-    door(two_labels={"severity": "warning"}, two_labels_near={"severity": False})
+def test_warnings_do_not_stop_and_are_in_the_metrics(configure, caplog):
+    configure(two_labels={"severity": "warning"}, two_labels_near={"severity": False})
     good = digits(0, 100)
     store(Path("data/stores/source"), [*good, (good[5][0] | {"path": "liar", "given_class": "9"}, good[5][1])])
     validate.run("source")
@@ -211,38 +212,38 @@ def test_warnings_do_not_stop_and_stand_in_the_metrics(door, caplog):
     assert "warning: two_labels: 2 of 101" in caplog.text
 
 
-def test_the_targets_classes_are_compared_by_name_with_the_sources(door):
+def test_the_targets_classes_are_compared_by_name_with_the_sources(configure):
     store(Path("data/stores/source"), digits(0, 300))
     unlike = [(fact | {"given_class": "yak"}, 255 - image) for fact, image in digits(300, 310)]
     known = [(fact, 255 - image) for fact, image in digits(310, 400) if fact["given_class"] not in "27"]
     store(Path("data/stores/target"), known + unlike)
     with pytest.raises(ValidationFailed, match=r"unknown_classes: 10 of 8\d images are of an unknown class .*\(yak\)"):
         validate.run("target")
-    door(unknown_classes={"severity": "warning"})
+    configure(unknown_classes={"severity": "warning"})
     validate.run("target")
     assert broken("target")["unknown_classes"] == "warning"
     assert results("target")["missing_classes"]["first"] == ["2 (0)", "7 (0)"]
     assert broken("target")["missing_classes"] == "warning", "a target may lack classes"
 
 
-def test_a_target_without_labels_lacks_no_classes(door):
+def test_a_target_without_labels_lacks_no_classes(configure):
     store(Path("data/stores/source"), digits(0, 300))
     store(Path("data/stores/target"), [(fact | {"given_class": None}, 255 - image) for fact, image in digits(300, 400)])
     validate.run("target")
     assert broken("target") == {"drift": "warning"}
 
 
-def test_no_target_domain_passes_with_a_note(door):
+def test_no_target_domain_passes_with_a_note(configure):
     store(Path("data/stores/source"), digits(0, 300))
     nothing = np.empty((0, 3, 32, 32), np.uint8)
     manifest, classes = describe(listing([]), nothing)
     write_store(Path("data/stores/target"), nothing, manifest, classes, {})
     validate.run("target")
-    told = json.loads(Path("metrics/validate/target.json").read_text())
-    assert told == {"files": 0, "note": "there is no target domain, nothing was checked"}
+    written = json.loads(Path("metrics/validate/target.json").read_text())
+    assert written == {"files": 0, "note": "there is no target domain, nothing was checked"}
 
 
-def test_what_the_share_of_a_rule_allows_passes_and_is_still_named(door):
+def test_violations_within_the_allowed_share_pass_and_are_still_listed(configure):
     blank = ({"path": "blank", "given_class": "0", "width": 32, "height": 32}, np.full((3, 32, 32), 9, np.uint8))
     store(Path("data/stores/source"), [*digits(0, 300), blank], unreadable=("broken",))
     validate.run("source")
@@ -253,11 +254,11 @@ def test_what_the_share_of_a_rule_allows_passes_and_is_still_named(door):
     assert rules["readable"]["of"] == 302
 
 
-def test_results_are_the_same_bytes_in_every_run(door):
+def test_results_are_the_same_bytes_in_every_run(configure):
     files, unreadable = damaged()
     for name in yaml.safe_load(DEFAULTS.read_text()):
         if name not in ("classes", "near_duplicate_distance"):
-            door(**{name: {"severity": "warning"}})
+            configure(**{name: {"severity": "warning"}})
     store(Path("data/stores/source"), files, unreadable)
     runs = []
     for _ in range(2):
@@ -276,14 +277,14 @@ def test_results_are_the_same_bytes_in_every_run(door):
         ({"readable": {"least": 3}}, "validate.readable.least: unknown parameter"),
     ],
 )
-def test_a_rule_misspelt_or_out_of_range_is_named(door, change, message):
-    door(**change)
+def test_a_rule_misspelt_or_out_of_range_is_named(configure, change, message):
+    configure(**change)
     with pytest.raises(ParameterError) as raised:
         validate.run("source")
     assert message in str(raised.value)
 
 
-def test_the_stage_does_not_load_what_is_heavy_before_it_needs_it():
+def test_the_stage_does_not_import_heavy_packages_before_it_needs_them():
     code = "import repflow.stages.validate, repflow.stages.split, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"torch", "great_expectations", "sklearn", "torchvision"} & set(loaded)

@@ -1,1 +1,1 @@
-"""From files of any kind to batches of images: sources, store, manifest, checks, splits, batches."""
+"""Data: ingest image files into a store, check it, split it, read batches from it."""

@@ -1,7 +1,7 @@
-"""The rules that images must keep before anything learns from them, their bounds, and the tables that they look at.
+"""Data validation rules, their bounds, and the tables that they are checked on.
 
 Nothing here needs Great Expectations. `tables` prepares one row per image, class, channel and statistic; `checks` says
-which values are allowed in which column. The stage `validate` makes an expectation of each.
+which values are allowed in which column. The stage `validate` turns each check into an expectation.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from repflow.data.drift import STATISTICS, drift
 from repflow.data.linked_rows import link
 from repflow.schema import Fraction, NonNegative, parameters
 
-Level = Annotated[
+Severity = Annotated[
     Literal["critical", "warning", "off"],
     BeforeValidator(lambda given: "off" if given is False else given),  # what YAML makes of off without quotes
 ]
@@ -24,19 +24,19 @@ Level = Annotated[
 
 @parameters
 class Rule:
-    """How grave it is to break a rule, and how much of it is borne.
+    """How severe a violation of a rule is, and which share of violations is tolerated.
 
     Attributes:
-        severity: "critical" stops the graph, "warning" is told in the log and the results, "off" looks at nothing.
-        share: the share of the images (or classes, or whatever the rule is about) that may break it.
-        target_severity: the severity in the target; None for the same.
+        severity: "critical" stops the pipeline, "warning" is written to the log and the metrics, "off" skips the rule.
+        share: the share of the images (or of the rule's other rows, such as classes) that may violate it, 0 to 1.
+        target_severity: the severity in the target domain; None for the same as in the source.
     """
 
-    severity: Level
+    severity: Severity
     share: Fraction = 0.0
-    target_severity: Level | None = None
+    target_severity: Severity | None = None
 
-    def level(self, domain: str) -> str:
+    def severity_in(self, domain: str) -> str:
         """The severity in `domain`, "source" or "target"."""
         return self.target_severity or self.severity if domain == "target" else self.severity
 
@@ -51,10 +51,10 @@ class Bounds(Rule):
 
 @parameters
 class ValidateConfig:
-    """The rules of the door; `RULES` says what each one looks at.
+    """All validation rules; `RULES` says which column each one checks.
 
     Attributes:
-        classes: names of the classes that there are; None for those of the source.
+        classes: names of the allowed classes; None for those of the source.
         near_duplicate_distance: bits in which both hashes of near-duplicates may differ, see `data/duplicates.py`.
     """
 
@@ -82,53 +82,59 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a rule looks at.
+class RuleSpec:
+    """What a rule checks.
 
     Attributes:
-        table: a table of `tables`; its first column names the rows.
-        column: where the values stand.
-        broken: what is wrong where the rule is broken, after a number.
-        measure: what the values are.
-        how: "bounds" compares numbers with bounds, "missing" allows no value, "unique" no value twice, "known" only the
-            names of the classes that there are.
-        bounds: the bounds that make the rule what it is; None where the configuration gives them.
+        table: a table of `tables`; its first column identifies the rows.
+        column: the column that is checked.
+        violation: text for a violation, put after a count, as in "3 images are blank".
+        measure: what the values are, for messages.
+        kind: "bounds" compares numbers with bounds, "missing" allows no value, "unique" no value twice, "known" only
+            the names of the allowed classes.
+        bounds: fixed bounds of the rule; None where the configuration gives them.
     """
 
     table: str
     column: str
-    broken: str
+    violation: str
     measure: str = ""
-    how: Literal["bounds", "missing", "unique", "known"] = "bounds"
+    kind: Literal["bounds", "missing", "unique", "known"] = "bounds"
     bounds: tuple[float | None, float | None] | None = None
 
 
 _NONE, _ONE = (None, 0), (None, 1)
 
 RULES = {
-    "readable": Look("images", "reason", "files cannot be decoded", "reason", "missing"),
-    "exact_duplicates": Look("images", "sha256", "images are exact copies of one another", "", "unique"),
-    "near_duplicates": Look("images", "lookalikes", "images look like others", "others", bounds=_NONE),
-    "two_labels": Look("images", "labels", "images have copies under another label", "labels", bounds=_ONE),
-    "two_labels_near": Look("images", "labels_near", "images look like others of another label", "labels", bounds=_ONE),
-    "in_both_domains": Look("images", "in_source", "images stand in the source too, or look so", bounds=_NONE),
-    "unknown_classes": Look("images", "given_class", "images are of an unknown class", "class", "known"),
-    "missing_classes": Look("classes", "images", "classes have no readable image", "images", bounds=(1, None)),
-    "images_per_class": Look("classes", "images", "classes have too few images", "images"),
-    "class_balance": Look("classes", "imbalance", "classes are much smaller than the largest", "times"),
-    "size": Look("images", "shorter_side", "images are of odd size", "pixels of the shorter side"),
-    "aspect": Look("images", "aspect", "images are much longer one way than the other", "times"),
-    "blank": Look("images", "contrast", "images are blank", "standard deviation of grey"),
-    "dark": Look("images", "brightness", "images are dark", "mean of grey"),
-    "bright": Look("images", "brightness", "images are bright", "mean of grey"),
-    "low_information": Look("images", "entropy", "images hold little information", "bits of entropy"),
-    "channel_means": Look("channels", "mean", "channels have an odd mean", "mean over all images"),
-    "channel_spread": Look(
-        "channels", "spread", "channels hardly differ between images", "standard deviation of means"
+    "readable": RuleSpec("images", "reason", "files cannot be decoded", "reason", "missing"),
+    "exact_duplicates": RuleSpec("images", "sha256", "images are exact copies of one another", "", "unique"),
+    "near_duplicates": RuleSpec(
+        "images", "near_copies", "images are near-duplicates of others", "others", bounds=_NONE
     ),
-    "drift": Look("drift", "index", "statistics differ between the domains", "population stability index"),
+    "two_labels": RuleSpec("images", "labels", "images have exact copies with another label", "labels", bounds=_ONE),
+    "two_labels_near": RuleSpec(
+        "images", "labels_near", "images have near-duplicates with another label", "labels", bounds=_ONE
+    ),
+    "in_both_domains": RuleSpec("images", "in_source", "images have copies or near-copies in the source", bounds=_NONE),
+    "unknown_classes": RuleSpec("images", "given_class", "images are of an unknown class", "class", "known"),
+    "missing_classes": RuleSpec("classes", "images", "classes have no readable image", "images", bounds=(1, None)),
+    "images_per_class": RuleSpec("classes", "images", "classes have too few images", "images"),
+    "class_balance": RuleSpec(
+        "classes", "imbalance", "classes are much smaller than the largest class", "imbalance ratio"
+    ),
+    "size": RuleSpec("images", "shorter_side", "images are too small or too large", "pixels of the shorter side"),
+    "aspect": RuleSpec("images", "aspect", "images are too elongated", "aspect ratio"),
+    "blank": RuleSpec("images", "contrast", "images are blank", "standard deviation of grey"),
+    "dark": RuleSpec("images", "brightness", "images are dark", "mean of grey"),
+    "bright": RuleSpec("images", "brightness", "images are bright", "mean of grey"),
+    "low_information": RuleSpec("images", "entropy", "images have low entropy", "bits of entropy"),
+    "channel_means": RuleSpec("channels", "mean", "channels have an implausible mean", "mean over all images"),
+    "channel_spread": RuleSpec(
+        "channels", "spread", "channel means hardly vary between images", "standard deviation of means"
+    ),
+    "drift": RuleSpec("drift", "index", "statistics differ between the domains", "population stability index"),
 }
-"""What each rule of `ValidateConfig` looks at."""
+"""What each rule of `ValidateConfig` checks."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class Check:
     """A rule in one domain, with its bounds."""
 
     rule: str
-    look: Look
+    spec: RuleSpec
     severity: str
     share: float
     least: float | None
@@ -145,9 +151,9 @@ class Check:
     def __str__(self) -> str:
         bounds = [f"at least {self.least:g}"] if self.least is not None else []
         bounds += [f"at most {self.most:g}"] if self.most is not None else []
-        wanted = f"{self.look.measure} {' and '.join(bounds)}" if bounds and not self.look.bounds else ""
-        borne = f"up to {100 * self.share:.3g} % may be so" if self.share else "none may be"
-        return "; ".join(part for part in (wanted, borne) if part)
+        required = f"{self.spec.measure} {' and '.join(bounds)} required" if bounds and not self.spec.bounds else ""
+        tolerated = f"up to {100 * self.share:.3g} % allowed" if self.share else "none allowed"
+        return "; ".join(part for part in (required, tolerated) if part)
 
 
 def checks(config: ValidateConfig, domain: str) -> list[Check]:
@@ -155,24 +161,24 @@ def checks(config: ValidateConfig, domain: str) -> list[Check]:
     listed = []
     for field in fields(config):
         rule = getattr(config, field.name)
-        if not isinstance(rule, Rule) or rule.level(domain) == "off":
+        if not isinstance(rule, Rule) or rule.severity_in(domain) == "off":
             continue
-        look = RULES[field.name]
-        least, most = look.bounds or (getattr(rule, "least", None), getattr(rule, "most", None))
-        listed.append(Check(field.name, look, rule.level(domain), rule.share, least, most))
+        spec = RULES[field.name]
+        least, most = spec.bounds or (getattr(rule, "least", None), getattr(rule, "most", None))
+        listed.append(Check(field.name, spec, rule.severity_in(domain), rule.share, least, most))
     return listed
 
 
 def tables(
     manifest: pd.DataFrame, classes: Sequence[str], distance: int, source: pd.DataFrame | None = None
 ) -> dict[str, pd.DataFrame]:
-    """What the rules look at: the tables "images", "classes", "channels" and "drift". The first column names the rows.
+    """The tables that the rules check: "images", "classes", "channels", "drift". The first column identifies the rows.
 
     Args:
-        manifest: of the domain, files that could not be decoded included.
-        classes: names of the classes that there are.
+        manifest: the manifest of the domain, files that could not be decoded included.
+        classes: names of the allowed classes.
         distance: bits in which both hashes of near-duplicates may differ.
-        source: the source's manifest, where the domain is the target.
+        source: the source's manifest if the domain is the target, else None.
     """
     readable = manifest[manifest["index"] >= 0]
     images = manifest[["path", "reason", "sha256", "given_class", *STATISTICS]].copy()
@@ -191,7 +197,7 @@ def tables(
 
 
 def _copies(readable: pd.DataFrame, distance: int, source: pd.DataFrame | None) -> pd.DataFrame:
-    """For each readable image the number of others that look like it, labels of its copies, copies in the source."""
+    """Per readable image: its near-duplicates, the labels of its copies, and whether the source has a copy of it."""
     others = readable.iloc[:0] if source is None else source[source["index"] >= 0]
     component = link(pd.concat([readable, others]).assign(group=None), distance)
     mine, theirs = component[: len(readable)], component[len(readable) :]
@@ -199,7 +205,7 @@ def _copies(readable: pd.DataFrame, distance: int, source: pd.DataFrame | None) 
     by_component, by_image = rows.groupby("component"), rows.groupby("sha256")
     return pd.DataFrame(
         {
-            "lookalikes": by_component["sha256"].transform("nunique") - 1,
+            "near_copies": by_component["sha256"].transform("nunique") - 1,
             "labels": by_image["given_class"].transform("nunique"),
             "labels_near": by_component["given_class"].transform("nunique"),
             "in_source": np.isin(mine, theirs).astype(int),

@@ -1,14 +1,14 @@
-"""How far the images of two domains lie apart in brightness, contrast and the like."""
+"""Drift between two domains: how much image statistics such as brightness and contrast differ."""
 
 import numpy as np
 import pandas as pd
 
 STATISTICS = ("brightness", "contrast", "entropy", "sharpness", "red", "green", "blue")
-"""The columns of a manifest in which drift is looked for."""
+"""The manifest columns that are compared."""
 
 
 def drift(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:
-    """The stability index of each of `STATISTICS` between the readable rows of two manifests.
+    """The population stability index of each of `STATISTICS` between the readable rows of two manifests.
 
     Returns:
         columns `statistic` and `index`; no rows where a domain has no images.
@@ -19,15 +19,15 @@ def drift(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:
 
 
 def stability_index(reference: np.ndarray, other: np.ndarray, bins: int = 10) -> float:
-    """Population stability index between two samples: 0 where they are alike; above 0.25 is commonly called a shift.
+    """Population stability index between two samples: 0 for equal distributions; above 0.25 commonly counts as a shift.
 
-    The sum of (p - q) ln(p / q) over bins of equal share of the reference, p and q the samples' shares of a bin; a bin
-    without values counts as half a one. From 0 upwards, no unit.
+    The sum of (p - q) ln(p / q) over quantile bins of the reference, where p and q are the samples' shares of a bin; an
+    empty bin counts as half a value. From 0 upwards, no unit.
 
     Args:
-        reference: float [N], N > 0; says where the bins end.
+        reference: float [N], N > 0; its quantiles are the bin edges.
         other: float [M], M > 0.
-        bins: how many.
+        bins: number of bins.
     """
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, bins + 1)[1:-1]))
     shares = []

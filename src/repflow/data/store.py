@@ -1,11 +1,11 @@
-"""The store of one domain: every image decoded once, packed as uint8, beside one row of facts each.
+"""The image store of one domain: every image decoded once to uint8, with one manifest row of image statistics.
 
 A store is a folder with three files:
 
 - `images.npy`: uint8 [N, channels, size, size], memory-mapped when read;
-- `manifest.parquet`: one row per file that was found, `COLUMNS` below; a file that could not be decoded has
+- `manifest.parquet`: one row per file that was found, with the columns `COLUMNS`; a file that could not be decoded has
   `index` -1 and a `reason`;
-- `store.json`: the classes in their order, the shape, and how the store was made.
+- `store.json`: the classes in order, the shape, and how the store was made.
 """
 
 import json
@@ -28,7 +28,7 @@ COLUMNS = {
     "label": "int64",  # position in store.json's classes, or -1 where there is none
     "given_class": "string",  # the class's name as the source spells it, missing where there is none
     "split": "string",  # train, validation or test where the source gives it, else missing
-    "group": "string",  # images of one group never stand on two sides of a split; missing where there is none
+    "group": "string",  # images of one group are never divided by a split; missing where there is none
     "reason": "string",  # why the file could not be decoded, missing where it could
     "width": "int64",  # of the original, in pixels (-1 where unreadable, as all that follow)
     "height": "int64",
@@ -50,12 +50,12 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Store:
-    """One domain's images and what is known of them.
+    """One domain's images and their manifest.
 
     Attributes:
         images: uint8 [N, channels, size, size], read-only and memory-mapped.
         manifest: one row per file that was found, see `COLUMNS`.
-        classes: names of the classes; a label is a position in it.
+        classes: names of the classes; a label is an index into it.
     """
 
     images: np.ndarray
@@ -72,7 +72,7 @@ def open_store(folder: Path) -> Store:
     """Open the store in `folder`.
 
     Raises:
-        DataError: there is no store, or it is not whole.
+        DataError: there is no store, or it is incomplete.
     """
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
@@ -81,21 +81,21 @@ def open_store(folder: Path) -> Store:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: not a readable store ({error}); run `dvc repro` or `dvc pull` first") from error
     if len(images) != about["images"]:
-        raise DataError(f"{folder}: {len(images)} images where store.json says {about['images']}; make the store again")
+        raise DataError(f"{folder}: {len(images)} images, but store.json says {about['images']}; run `dvc repro` again")
     return Store(images, manifest, tuple(about["classes"]))
 
 
 def write_store(
     folder: Path, images: np.ndarray, manifest: pd.DataFrame, classes: tuple[str, ...], origin: Mapping[str, Any]
 ) -> None:
-    """Write a store to `folder`, whole or not at all.
+    """Write a store to `folder` atomically.
 
     Args:
-        folder: where the store goes; a store that is there is replaced.
+        folder: where the store goes; an existing store is replaced.
         images: uint8 [N, channels, size, size].
         manifest: one row per file, all of `COLUMNS`.
         classes: names of the classes in the order of the labels.
-        origin: how the store was made, JSON values without paths of the machine or times.
+        origin: how the store was made, as JSON values without absolute paths or times.
     """
     about = {
         "images": len(images),
@@ -112,7 +112,7 @@ def write_store(
 
 
 def _save(path: Path, images: np.ndarray) -> None:
-    """Write a .npy file. np.save does not say what the system said when the disk is full."""
+    """Write a .npy file. np.save hides the system's error when the disk is full."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
         file.write(np.ascontiguousarray(images).reshape(-1).data)

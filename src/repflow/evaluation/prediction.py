@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.files import File, decode_files, read_content
 from repflow.data.ingest.sources.folder import find_files
 from repflow.encoders import Classifier
@@ -51,7 +51,7 @@ def predict(model: Path, paths: Sequence[Path], top: int = 1) -> Iterator[Predic
     """
     classifier, description = load_classifier(model)
     try:
-        form = Form(**description.preprocessing)
+        form = ImageFormat(**description.preprocessing)
     except TypeError as error:
         raise DataError(f"{model}/model.json: preprocessing: {error}; train the model again") from error
     files = iter([file for path in paths for file in _files(path)])
@@ -67,7 +67,7 @@ def _files(path: Path) -> Iterable[File]:
 
 
 def _predict_part(
-    classifier: Classifier, classes: tuple[str, ...], form: Form, files: list[File], top: int
+    classifier: Classifier, classes: tuple[str, ...], form: ImageFormat, files: list[File], top: int
 ) -> Iterator[Prediction]:
     # Files come back sorted by name: numbered, they keep their order.
     numbered = [File(f"{number:06d}", file.content, file.size) for number, file in enumerate(files)]

@@ -1,1 +1,1 @@
-"""One module per stage of the graph: the only code that reads parameters and touches stage files."""
+"""The stages of the pipeline, one module each: the only code that reads parameters and stage files."""

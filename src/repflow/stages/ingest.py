@@ -7,6 +7,6 @@ from repflow.stages import parameters, paths
 
 
 def run(domain: str) -> None:
-    """Make the store of `domain`, "source" or "target"."""
+    """Write the store of `domain`, "source" or "target"."""
     config = parameters.read("data", DataConfig)
     ingest(config, domain, parameters.seed(), Path(config.root), paths.STORES / domain)

@@ -1,4 +1,4 @@
-"""What most stages open and write: the project's domains and its metrics."""
+"""Files that most stages read or write: the project's domains and its metrics."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from repflow.stages.parameters import read
 
 
 def open_project_domain(name: str) -> Domain:
-    """The project's domain `name`, "source" or "target"; what exceeds `runtime.memory` stays in its file."""
+    """The project's domain `name`, "source" or "target"; images beyond `runtime.memory` stay memory-mapped."""
     return open_domain(name, paths.STORES, paths.SPLITS, memory=read("runtime.memory", Positive) * 2**30)
 
 
 def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
-    """Write metrics as JSON, numbers to four digits behind the point."""
+    """Write metrics as JSON, with numbers rounded to four decimals."""
     with writing(path) as fresh:
         fresh.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Split: which image of both domains learns and which judges."""
+"""The stage `split`: labelled, unlabelled, validation and test rows of both domains."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ WITHOUT_LABEL = "(no label)"
 
 
 def run() -> None:
-    """Split both stores; write `data/splits/` whole and the counts to `metrics/split.json`."""
+    """Split both stores; write `data/splits/` atomically and the counts to `metrics/split.json`."""
     config = parameters.read("split", SplitConfig)
     seed = parameters.seed()
     stores = {name: open_store(STORES / name) for name in DOMAINS}
@@ -40,7 +40,7 @@ def run() -> None:
 
 
 def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    """Images per side and class, in the order of the sides and the classes; classes without images are left out."""
+    """Number of images per side and class, in the order of the sides and classes; without classes that have none."""
     given = manifest["given_class"].where(manifest["given_class"].isin(classes), WITHOUT_LABEL)
     return {
         side.value: {

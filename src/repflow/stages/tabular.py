@@ -1,4 +1,4 @@
-"""Rows as people and programs read them: a table for the terminal, CSV, JSON."""
+"""Output formats for rows: a table for the terminal, CSV, JSON."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows of `columns` as CSV with a header; None is an empty cell."""
+    """Rows as CSV with the header `columns`; None is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -18,13 +18,13 @@ def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as a JSON list, one on a line."""
+    """Rows as a JSON list, one per line."""
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     return "[\n  " + ",\n  ".join(lines) + "\n]\n"
 
 
 def as_table(columns: Sequence[str], lines: Iterable[Sequence[str]], numeric: Collection[str]) -> str:
-    """Lines of cells under `columns`, those of `numeric` columns at the right; as wide as the terminal."""
+    """Lines of cells with the header `columns`, as wide as the terminal; `numeric` columns are right-aligned."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

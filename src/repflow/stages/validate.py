@@ -1,4 +1,4 @@
-"""The stage `validate@DOMAIN`: the rules of `data/checks.py` as expectations of Great Expectations."""
+"""The stage `validate@DOMAIN`: checks the rules of `data/checks.py` with Great Expectations."""
 
 import logging
 import os
@@ -20,19 +20,19 @@ from repflow.stages.project import write_metrics
 LOG = logging.getLogger(__name__)
 
 SHOWN = 5
-"""How many of those that break a rule are named."""
+"""How many violations of a rule are listed."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of a check.
+class CheckResult:
+    """The result of a check.
 
     Attributes:
         check: the check.
-        passed: whether no more broke the rule than its share allows.
-        count: how many broke it.
-        of: of how many.
-        first: the first of them, with the value that broke it.
+        passed: whether the share of violations is within the allowed share.
+        count: the number of violations.
+        of: the number of checked rows.
+        first: the first violations, each with its value.
     """
 
     check: Check
@@ -42,48 +42,48 @@ class Verdict:
     first: tuple[str, ...]
 
     def __str__(self) -> str:
-        named = ", ".join(self.first) + (", ..." if self.count > len(self.first) else "")
-        return f"{self.check.rule}: {self.count:,} of {self.of:,} {self.check.look.broken} ({self.check}): {named}"
+        first = ", ".join(self.first) + (", ..." if self.count > len(self.first) else "")
+        return f"{self.check.rule}: {self.count:,} of {self.of:,} {self.check.spec.violation} ({self.check}): {first}"
 
 
 def run(domain: str) -> None:
     """Check the store of `domain`; write `metrics/validate/DOMAIN.json` and, as HTML, `reports/data_docs/DOMAIN/`.
 
     Raises:
-        ValidationFailed: a critical rule is broken. Then there are no metrics, but the pages tell all of it.
+        ValidationFailed: a critical rule is violated. Then no metrics are written, but the Data Docs list everything.
     """
     config = parameters.read("validate", ValidateConfig)
     metrics, pages = METRICS / "validate" / f"{domain}.json", REPORTS / "data_docs" / domain
-    metrics.unlink(missing_ok=True)  # of an earlier run: what it says need not be true of these images
+    metrics.unlink(missing_ok=True)  # metrics of an earlier run may not describe these images
     store = open_store(STORES / domain)
     source = store if domain == "source" else open_store(STORES / "source")
     if store.manifest.empty:
-        LOG.info("validate@%s: there are no images, nothing to check", domain)
+        LOG.info("validate@%s: there are no images to check", domain)
         write_metrics(metrics, {"files": 0, "note": f"there is no {domain} domain, nothing was checked"})
         return
     classes = source.classes if config.classes is None else tuple(config.classes)
-    looked_at = tables(
+    checked = tables(
         store.manifest,
         classes,
         config.near_duplicate_distance,
         source.manifest if domain == "target" else None,
     )
     with writing(pages, folder=True) as fresh:
-        verdicts = judge(looked_at, checks(config, domain), classes, domain, fresh)
-    _tell(domain, verdicts, pages)
-    write_metrics(metrics, summary(store, verdicts))
+        outcomes = run_checks(checked, checks(config, domain), classes, domain, fresh)
+    _report(domain, outcomes, pages)
+    write_metrics(metrics, summary(store, outcomes))
 
 
-def judge(
-    looked_at: Mapping[str, pd.DataFrame], listed: list[Check], classes: tuple[str, ...], title: str, pages: Path
-) -> list[Verdict]:
-    """Run the checks as one checkpoint of Great Expectations and build its Data Docs.
+def run_checks(
+    checked: Mapping[str, pd.DataFrame], listed: list[Check], classes: tuple[str, ...], title: str, pages: Path
+) -> list[CheckResult]:
+    """Run the checks as Great Expectations checkpoints, one per table, and build the Data Docs.
 
     Args:
-        looked_at: the tables of `repflow.data.checks.tables`. Checks of a table without rows pass.
+        checked: the tables of `repflow.data.checks.tables`. Checks of a table without rows pass.
         listed: the checks.
-        classes: names of the classes that there are.
-        title: heads the pages.
+        classes: names of the allowed classes.
+        title: title of the Data Docs.
         pages: an empty folder for the Data Docs.
     """
     context = _context(title, pages)
@@ -91,11 +91,11 @@ def judge(
     from great_expectations.checkpoint.actions import UpdateDataDocsAction
 
     data = context.data_sources.add_pandas("store")
-    found: dict[str, Verdict] = {}
-    for name, table in looked_at.items():
-        mine = [check for check in listed if check.look.table == name]
+    found: dict[str, CheckResult] = {}
+    for name, table in checked.items():
+        mine = [check for check in listed if check.spec.table == name]
         if table.empty or not mine:
-            found |= {check.rule: Verdict(check, True, 0, 0, ()) for check in mine}
+            found |= {check.rule: CheckResult(check, True, 0, 0, ()) for check in mine}
             continue
         suite = gx.ExpectationSuite(f"{title}-{name}", expectations=[_expectation(check, classes) for check in mine])
         batches = data.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
@@ -113,44 +113,44 @@ def judge(
         by_rule = {check.rule: check for check in mine}
         for result in next(iter(ran.run_results.values())).results:
             check = by_rule[result.expectation_config.meta["rule"]]
-            found[check.rule] = _verdict(check, result, table.columns[0])
+            found[check.rule] = _outcome(check, result, table.columns[0])
     return [found[check.rule] for check in listed]
 
 
-def summary(store: Store, verdicts: list[Verdict]) -> dict[str, Any]:
-    """What the metrics say: plain values that depend on the images and the rules alone."""
+def summary(store: Store, outcomes: list[CheckResult]) -> dict[str, Any]:
+    """The metrics: JSON values that depend on the images and the rules alone."""
     return {
         "files": len(store.manifest),
         "images": len(store.images),
-        "warnings": sum(not verdict.passed for verdict in verdicts),
+        "warnings": sum(not outcome.passed for outcome in outcomes),
         "rules": {
-            verdict.check.rule: {
-                "severity": verdict.check.severity,
-                "passed": verdict.passed,
-                "count": verdict.count,
-                "of": verdict.of,
-                "first": list(verdict.first),
+            outcome.check.rule: {
+                "severity": outcome.check.severity,
+                "passed": outcome.passed,
+                "count": outcome.count,
+                "of": outcome.of,
+                "first": list(outcome.first),
             }
-            for verdict in verdicts
+            for outcome in outcomes
         },
     }
 
 
-def _tell(domain: str, verdicts: list[Verdict], pages: Path) -> None:
-    broken = [verdict for verdict in verdicts if not verdict.passed]
-    for verdict in broken:
-        if verdict.check.severity == "warning":
-            LOG.warning("validate@%s: warning: %s", domain, verdict)
-    critical = [str(verdict) for verdict in broken if verdict.check.severity == "critical"]
+def _report(domain: str, outcomes: list[CheckResult], pages: Path) -> None:
+    broken = [outcome for outcome in outcomes if not outcome.passed]
+    for outcome in broken:
+        if outcome.check.severity == "warning":
+            LOG.warning("validate@%s: warning: %s", domain, outcome)
+    critical = [str(outcome) for outcome in broken if outcome.check.severity == "critical"]
     if critical:
         rules = "rule is" if len(critical) == 1 else "rules are"
         raise ValidationFailed(
-            f"{domain}: {len(critical)} critical {rules} broken\n"
+            f"{domain}: {len(critical)} critical {rules} violated\n"
             + "".join(f"  {line}\n" for line in critical)
-            + f"All of it: {pages}/index.html. Mend the images, or change the rule in conf/validate/ and compose anew"
-            f" ({PARAMETERS}: validate)."
+            + f"Full report: {pages}/index.html. Fix the images, or change the rule in conf/validate/ and run"
+            f" `repflow compose` ({PARAMETERS}: validate)."
         )
-    LOG.info("validate@%s: %d rules kept, %d warnings", domain, len(verdicts) - len(broken), len(broken))
+    LOG.info("validate@%s: %d rules passed, %d warnings", domain, len(outcomes) - len(broken), len(broken))
 
 
 def _expectation(check: Check, classes: tuple[str, ...]) -> Any:
@@ -158,13 +158,13 @@ def _expectation(check: Check, classes: tuple[str, ...]) -> Any:
 
     kinds: Any = great_expectations.expectations
     common: dict[str, Any] = {
-        "column": check.look.column,
+        "column": check.spec.column,
         "mostly": 1 - check.share,
         "severity": check.severity,
         "meta": {"rule": check.rule},
-        "description": f"{check.rule}: {check.look.broken} ({check})",
+        "description": f"{check.rule}: {check.spec.violation} ({check})",
     }
-    match check.look.how:
+    match check.spec.kind:
         case "missing":
             return kinds.ExpectColumnValuesToBeNull(**common)
         case "unique":
@@ -175,15 +175,15 @@ def _expectation(check: Check, classes: tuple[str, ...]) -> Any:
             return kinds.ExpectColumnValuesToBeBetween(**common, min_value=check.least, max_value=check.most)
 
 
-def _verdict(check: Check, result: Any, key: str) -> Verdict:
+def _outcome(check: Check, result: Any, key: str) -> CheckResult:
     details = result.result
     if "unexpected_count" not in details:
-        raise RuntimeError(f"Great Expectations could not look at {check.rule}: {result.exception_info}")
+        raise RuntimeError(f"Great Expectations could not check {check.rule}: {result.exception_info}")
     rows = details["partial_unexpected_index_list"][:SHOWN]
-    shown = check.look.how != "unique"  # a checksum tells people nothing
-    first = tuple(f"{row[key]} ({_number(row[check.look.column])})" if shown else row[key] for row in rows)
+    shown = check.spec.kind != "unique"  # a checksum means nothing to a reader
+    first = tuple(f"{row[key]} ({_number(row[check.spec.column])})" if shown else row[key] for row in rows)
     of = details["element_count"] - details.get("missing_count", 0)
-    return Verdict(check, bool(result.success), details["unexpected_count"], of, first)
+    return CheckResult(check, bool(result.success), details["unexpected_count"], of, first)
 
 
 def _number(value: Any) -> str:
@@ -191,7 +191,7 @@ def _number(value: Any) -> str:
 
 
 def _context(title: str, pages: Path) -> Any:
-    """A context of Great Expectations that leaves nothing behind but the Data Docs in `pages`."""
+    """A Great Expectations context that writes only the Data Docs in `pages`."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
     import great_expectations as gx
     from great_expectations.data_context.types.base import (

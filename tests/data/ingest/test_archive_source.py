@@ -1,4 +1,4 @@
-"""Archives: read as folders are, never beyond their bounds, and refused where they lead elsewhere."""
+"""Archives: read like folders, within limits, and refused if their paths lead out of them."""
 
 import gzip
 import io
@@ -84,11 +84,11 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
         (member("cat/1.png", tarfile.SYMTYPE, "../../out.png"), "leads out of the archive"),
         (member("cat/1.png", tarfile.SYMTYPE, "/etc/passwd"), "leads out of the archive"),
         (member("cat/1.png", tarfile.LNKTYPE, "../out.png"), "leads out of the archive"),
-        (member("cat/1.png", tarfile.CHRTYPE), "neither file nor folder"),
-        (member("cat/1.png", tarfile.FIFOTYPE), "neither file nor folder"),
+        (member("cat/1.png", tarfile.CHRTYPE), "neither a file nor a folder"),
+        (member("cat/1.png", tarfile.FIFOTYPE), "neither a file nor a folder"),
     ],
 )
-def test_what_a_tar_must_not_hold_is_refused(
+def test_unsafe_members_of_a_tar_are_refused(
     collect: Collect, tmp_path: Path, bad: tarfile.TarInfo, message: str
 ) -> None:
     tar_with(tmp_path / "a.tgz", bad)
@@ -128,14 +128,14 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(collect: Collect, tmp_path:
         collect(Archive("archive", f"a.{kind}"))
 
 
-def test_a_tar_that_lies_about_its_sizes_is_cut_off(collect: Collect, tmp_path: Path) -> None:
+def test_a_tar_with_false_sizes_is_refused(collect: Collect, tmp_path: Path) -> None:
     long_name = member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=2**32)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(long_name.tobuf() + bytes(2**27), 1))
     with pytest.raises(DataError, match="expands to more than"):
         collect(Archive("archive", "a.tgz"))
 
 
-def test_bounds_on_entries_and_bytes_are_kept(collect: Collect, write_images: Write) -> None:
+def test_limits_on_entries_and_bytes_are_enforced(collect: Collect, write_images: Write) -> None:
     root = write_images("set/cat/1.png", "set/cat/2.png")
     for kind, ending in (("zip", "zip"), ("tar", "tar")):
         shutil.make_archive(str(root / "a"), kind, root / "set")
@@ -146,9 +146,9 @@ def test_bounds_on_entries_and_bytes_are_kept(collect: Collect, write_images: Wr
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 broken", b"\x1f\x8b broken", b"\xfd7zXZ\0 broken", b"text" * 400])
-def test_what_is_no_archive_is_refused(collect: Collect, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(collect: Collect, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match="not a whole zip or tar archive"):
+    with pytest.raises(DataError, match="not a readable zip or tar archive"):
         collect(Archive("archive", "a.zip"))
 
 
@@ -157,7 +157,7 @@ def test_a_truncated_archive_is_refused(collect: Collect, write_images: Write, k
     root = write_images(*(f"set/cat/{number}.bmp" for number in range(30)))
     place = Path(shutil.make_archive(str(root / "a"), kind, root / "set"))
     place.write_bytes(place.read_bytes()[: place.stat().st_size * 2 // 3])
-    with pytest.raises(DataError, match="not a whole zip or tar archive"):
+    with pytest.raises(DataError, match="not a readable zip or tar archive"):
         collect(Archive("archive", place.name))
 
 

@@ -1,4 +1,4 @@
-"""Decoding: every kind of file becomes what a person would expect to see."""
+"""Decoding: files of every format and mode get the colours and orientation that a viewer shows."""
 
 import io
 from typing import Any
@@ -10,9 +10,9 @@ from PIL.PngImagePlugin import PngImageFile
 
 from repflow.data.ingest import decode as module
 from repflow.data.ingest.decode import Decoded, Undecodable, decode, decode_whole
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 
-EIGHT = Form(8, 3, "stretch")
+EIGHT = ImageFormat(8, 3, "stretch")
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
 
 
@@ -64,7 +64,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_kind_of_file_has_the_colour_that_a_person_sees(name: str) -> None:
+def test_every_kind_of_file_has_the_colour_that_a_viewer_shows(name: str) -> None:
     content, colour, mode = FILES[name]
     decoded = decode(content, EIGHT)
     assert (decoded.pixels == np.array(colour, np.uint8)[:, None, None]).all()
@@ -75,7 +75,7 @@ def test_every_kind_of_file_has_the_colour_that_a_person_sees(name: str) -> None
 def test_every_kind_of_file_becomes_grey_in_a_grey_store(name: str) -> None:
     content, colour, _ = FILES[name]
     luma = Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
-    assert (decode(content, Form(8, 1, "pad")).pixels == luma).all()
+    assert (decode(content, ImageFormat(8, 1, "pad")).pixels == luma).all()
 
 
 def test_a_cmyk_jpeg_has_its_colours() -> None:
@@ -85,7 +85,7 @@ def test_a_cmyk_jpeg_has_its_colours() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photo_stands_upright(kind: str, orientation: int) -> None:
+def test_the_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :16] = RED  # the upper left quarter, 32 wide and 16 high
     turns: dict[int, list[Image.Transpose]] = {
@@ -103,7 +103,7 @@ def test_a_turned_photo_stands_upright(kind: str, orientation: int) -> None:
         image = image.transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    decoded = decode(saved(image, kind, exif=exif), Form(16, 3, "stretch"))
+    decoded = decode(saved(image, kind, exif=exif), ImageFormat(16, 3, "stretch"))
     assert (decoded.width, decoded.height) == (32, 16)
     quarters = decoded.pixels[0].reshape(2, 8, 2, 8)[:, 2:6, :, 2:6].mean(axis=(1, 3))
     assert np.round(quarters / 255).tolist() == [[1, 0], [0, 0]]
@@ -118,12 +118,12 @@ def test_an_animation_gives_its_first_frame_and_their_number(kind: str) -> None:
     assert (decoded.pixels == np.array(RED, np.uint8)[:, None, None]).all()
 
 
-def test_a_large_jpeg_looks_as_if_it_had_been_decoded_whole(texture: np.ndarray) -> None:
+def test_downscaling_while_decoding_a_jpeg_barely_changes_its_pixels(texture: np.ndarray) -> None:
     large = Image.fromarray(texture).resize((192, 256), Image.Resampling.BICUBIC)
     content = saved(large, "JPEG", quality=95)
     for resize in ("crop", "pad", "stretch"):
-        decoded = decode(content, Form(32, 3, resize))
-        whole = decode(saved(large), Form(32, 3, resize))
+        decoded = decode(content, ImageFormat(32, 3, resize))
+        whole = decode(saved(large), ImageFormat(32, 3, resize))
         assert (decoded.width, decoded.height) == (192, 256)
         assert np.abs(decoded.pixels.astype(int) - whole.pixels).mean() < 0.4  # over 0.5 where too little is decoded
 
@@ -132,14 +132,14 @@ def test_a_large_jpeg_looks_as_if_it_had_been_decoded_whole(texture: np.ndarray)
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_odd_shapes_are_resized(size: tuple[int, int], resize: Any, kind: str) -> None:
-    decoded = decode(saved(Image.new("RGB", size, RED), kind), Form(32, 3, resize))
+    decoded = decode(saved(Image.new("RGB", size, RED), kind), ImageFormat(32, 3, resize))
     assert decoded.pixels.shape == (3, 32, 32)
     assert (decoded.width, decoded.height) == size
     assert decoded.pixels[0].max() > 250
 
 
-def test_pad_leaves_black_beside_the_image() -> None:
-    pixels = decode(saved(Image.new("L", (32, 16), 255)), Form(16, 1, "pad")).pixels[0]
+def test_pad_adds_black_borders() -> None:
+    pixels = decode(saved(Image.new("L", (32, 16), 255)), ImageFormat(16, 1, "pad")).pixels[0]
     assert (pixels[4:12] == 255).all()
     assert pixels[:4].max() == pixels[12:].max() == 0
 
@@ -178,7 +178,7 @@ def test_a_reason_is_the_same_in_every_run(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(module, "MAX_PIXELS", limit)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(Undecodable, match=f"more than the {limit} pixels"):
+    with pytest.raises(Undecodable, match=f"more than the limit of {limit} pixels"):
         decode(saved(flat("RGB", RED)), EIGHT)
 
 

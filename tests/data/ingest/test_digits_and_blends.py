@@ -1,4 +1,4 @@
-"""The embedded data: digits of different people, and the recipe of MNIST-M."""
+"""The bundled data: digits by different people, and the blending of MNIST-M."""
 
 import dataclasses
 import shutil
@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from repflow.data.ingest.ingestion import DataConfig
-from repflow.data.ingest.resizing import Form
-from repflow.data.ingest.sources.blended import Blended, blend, copied, random_crops
+from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.sources.blended import Blended, blend, random_crops, repeat_listing
 from repflow.data.ingest.sources.contract import Collected, Request, listing
 from repflow.data.ingest.sources.digits import Digits
 from repflow.data.ingest.sources.idx import Idx
@@ -49,7 +49,7 @@ def test_digits_are_bright_ink_on_black_inside_a_margin(collect: Collect) -> Non
     assert collect(Digits("digits", margin=0), size=32).images[:, 0, 0].max() > 0
 
 
-def test_digits_that_are_none_are_refused(collect: Collect) -> None:
+def test_an_empty_part_of_the_digits_is_refused(collect: Collect) -> None:
     with pytest.raises(ParameterError, match="start must be below stop"):
         collect(Digits("digits", 0.5, 0.5))
 
@@ -62,8 +62,8 @@ def test_no_digit_of_the_default_stands_in_both_domains(default: DataConfig, col
     assert not set(source.listing["path"]) & set(once)
 
 
-def test_no_hand_of_the_default_writes_in_both_domains(default: DataConfig, collect: Collect) -> None:
-    # Every person of the set wrote 0 to 9 in order at first.
+def test_the_domains_of_the_default_have_different_writers(default: DataConfig, collect: Collect) -> None:
+    # Every writer of the data set starts with 0 to 9 in order.
     classes = collect(default.target).listing["given_class"]
     assert "".join(classes[:: default.target.copies][:20].tolist()) == "12345678901234567890"
 
@@ -77,8 +77,8 @@ def test_a_blend_is_the_difference_of_photo_and_digit() -> None:
 
 def test_crops_come_from_the_photos_and_from_all_of_them() -> None:
     photos = [np.zeros((3, 9, 40), np.uint8), np.ones((3, 30, 8), np.uint8), np.full((3, 8, 8), 2, np.uint8)]
-    photos[0][:] = np.arange(40) + 100  # each column tells where it stands
-    crops = random_crops(photos, 3000, (8, 8), Request(Form(8, 3, "crop"), Path(), 0, "test"))
+    photos[0][:] = np.arange(40) + 100  # each column has the value of its position
+    crops = random_crops(photos, 3000, (8, 8), Request(ImageFormat(8, 3, "crop"), Path(), 0, "test"))
     first = crops[crops[:, 0, 0, 0] >= 100]
     assert 800 < len(first) < 1200
     assert set(first[:, 0, 0, 0].tolist()) == set(range(100, 133))
@@ -90,7 +90,7 @@ def test_blends_are_a_function_of_seed_and_stream(collect: Collect, tmp_path: Pa
     once, again, other = (collect(blended(), seed=seed).images for seed in (0, 0, 1))
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
-    stream = blended().collect(Request(Form(16, 3, "stretch"), tmp_path, 0, "another")).images
+    stream = blended().collect(Request(ImageFormat(16, 3, "stretch"), tmp_path, 0, "another")).images
     assert not np.array_equal(once, stream)
 
 
@@ -120,7 +120,7 @@ def test_copies_have_crops_of_their_own_and_form_a_group(collect: Collect) -> No
 def test_an_unreadable_file_is_listed_once_among_copies() -> None:
     read = listing(path=["a", "b", "c"], index=[0, -1, 1], given_class=["x", "x", "y"], reason=[None, "broken", None])
     read["group"] = [None, None, "of its own"]
-    found = copied(read, 2)
+    found = repeat_listing(read, 2)
     assert found["path"].tolist() == ["a#1", "a#2", "b", "c#1", "c#2"]
     assert found["index"].tolist() == [0, 1, -1, 2, 3]
     assert found["group"].tolist() == ["a", "a", "b", "of its own", "of its own"]
@@ -139,20 +139,20 @@ def test_own_photos_are_read_from_folder_and_archive(
 def test_a_broken_photo_is_named(collect: Collect, write_images: Callable[..., Path]) -> None:
     root = write_images("photos/a.png")
     (root / "photos/b.png").write_bytes(b"no photo")
-    with pytest.raises(DataError, match=r"photo b\.png cannot be read .*mend or remove it"):
+    with pytest.raises(DataError, match=r"photo b\.png cannot be decoded .*repair or remove it"):
         collect(Blended("blended", Digits("digits"), PhotoFolder("folder", "photos")))
 
 
 def test_photos_smaller_than_the_foreground_are_refused(collect: Collect, write_images: Callable[..., Path]) -> None:
     write_images("photos/a.png")
-    with pytest.raises(DataError, match="no photo is as large as the foreground's 32x32 pixels"):
+    with pytest.raises(DataError, match="no photo is as large as the foreground images, 32x32 pixels"):
         collect(Blended("blended", Digits("digits"), PhotoFolder("folder", "photos")), size=32)
 
 
 def test_mnist_m_is_made_of_mnist_and_bsds(real_data: Path) -> None:
     digits = Idx("idx", "mnist/t10k-images-idx3-ubyte", "mnist/t10k-labels-idx1-ubyte")
     photos = PhotoArchive("archive", "bsds500_train.tar.xz")
-    made = Blended("blended", digits, photos).collect(Request(Form(28, 3, "stretch"), real_data, 0, "target"))
+    made = Blended("blended", digits, photos).collect(Request(ImageFormat(28, 3, "stretch"), real_data, 0, "target"))
     assert made.images.shape == (10000, 3, 28, 28)
     assert made.listing["given_class"].value_counts()["1"] == 1135
     assert len(np.unique(made.images[:, :, 0, 0], axis=0)) > 5000  # corners hold no ink, so they show the photos

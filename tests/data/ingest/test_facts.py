@@ -1,4 +1,4 @@
-"""Facts about images: right on images whose facts are known, alike for images that look alike."""
+"""Image statistics: correct on known images, and hashes of similar images are near."""
 
 import hashlib
 import io
@@ -98,15 +98,15 @@ def test_blank_images_hash_alike_whatever_their_size() -> None:
     assert dhash(np.full((1, 28, 28), 77, np.uint8)).tolist() == [0]
 
 
-def test_what_an_image_does_not_hold_sets_no_bit() -> None:
+def test_frequencies_that_an_image_lacks_set_no_bit() -> None:
     step = np.where(np.arange(28) < 14, 10, 77).astype(np.uint8) * np.ones((1, 28, 1), np.uint8)
     bits = np.array(list(f"{phash(step)[0]:064b}")).reshape(8, 8) == "1"
     assert bits[0, 0]
-    assert not bits[1:].any()  # nothing changes from top to bottom, and rounding must not pretend so
-    assert not bits[0, 2::2].any()  # nor does a step hold a wave that is symmetric
+    assert not bits[1:].any()  # nothing changes from top to bottom, rounding errors must not count
+    assert not bits[0, 2::2].any()  # and a step has no symmetric components
 
 
-def test_difference_hash_tells_where_it_gets_brighter() -> None:
+def test_the_difference_hash_is_set_where_brightness_rises() -> None:
     rising = np.tile(np.arange(0, 255, 8, dtype=np.uint8), (32, 1))[None]
     assert dhash(rising).tolist() == [2**64 - 1]
     assert dhash(rising[:, :, ::-1].copy()).tolist() == [0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from repflow.data.ingest.sources.contract import Collected, in_order
 from repflow.data.ingest.sources.folder import Folder
-from repflow.data.ingest.sources.layout import arrange
+from repflow.data.ingest.sources.layout import parse_layout
 from repflow.errors import DataError
 
 Collect = Callable[..., Collected]
@@ -70,7 +70,7 @@ def test_classes_and_splits_are_read_from_the_folders(collect: Collect, write_im
     ],
 )
 def test_layouts(paths: tuple[str, ...], expected: list[tuple[str | None, str | None]]) -> None:
-    assert list(arrange(paths, (), "root").itertuples(index=False, name=None)) == expected
+    assert list(parse_layout(paths, (), "root").itertuples(index=False, name=None)) == expected
 
 
 @given(st.lists(st.integers(0, 10**6).map(str), unique=True))
@@ -102,13 +102,13 @@ def test_unreadable_files_are_listed_with_their_reason(collect: Collect, write_i
     assert len(collected.images) == 2
 
 
-def test_files_that_are_no_images_are_passed_over_and_told(
+def test_files_without_an_image_extension_are_skipped_with_a_warning(
     collect: Collect, write_images: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = write_images("set/cat/1.png", "set/.hidden/1.png", "set/cat/._1.png", "set/__MACOSX/cat/1.png")
     (root / "set/cat/notes.txt").write_text("hello")
     assert rows(collect(folder())) == [("cat/1.png", "cat", None)]
-    assert "passed over 1 files that are not named as images, such as cat/notes.txt" in caplog.text
+    assert "skipped 1 files without an image extension, such as cat/notes.txt" in caplog.text
 
 
 def test_a_missing_folder_is_refused(collect: Collect) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_folder_is_refused(collect: Collect) -> None:
         collect(folder())
 
 
-def test_a_file_in_place_of_a_folder_is_refused_with_a_hint(collect: Collect, write_images: Write) -> None:
+def test_a_file_instead_of_a_folder_is_refused_with_a_hint(collect: Collect, write_images: Write) -> None:
     write_images("set.png")
     with pytest.raises(DataError, match="for a zip or tar file write `kind: archive`"):
         collect(folder("set.png"))
@@ -124,7 +124,7 @@ def test_a_file_in_place_of_a_folder_is_refused_with_a_hint(collect: Collect, wr
 
 def test_a_folder_without_images_is_refused(collect: Collect, tmp_path: Path) -> None:
     (tmp_path / "set/cat").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no image"):
+    with pytest.raises(DataError, match="contains no image files"):
         collect(folder())
 
 

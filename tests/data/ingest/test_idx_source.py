@@ -1,4 +1,4 @@
-"""IDX files: MNIST as it is published, and files that do not fit one another."""
+"""IDX files: the published MNIST files, damaged files, and files that do not match."""
 
 import gzip
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.idx import Idx
 from repflow.errors import DataError, ParameterError
@@ -60,22 +60,22 @@ def test_colour_images_keep_their_channels(collect: Collect, files: Path) -> Non
 
 
 def test_more_labels_than_images_are_refused(collect: Collect, files: Path) -> None:
-    with pytest.raises(DataError, match=r"test_labels: holds 2 labels for the 3 images of .*images"):
+    with pytest.raises(DataError, match=r"test_labels: 2 labels for the 3 images of .*images"):
         collect(Idx("idx", "images", "test_labels"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no IDX file"),
-        (b"\x89PNG\r\n\x1a\n", "is no IDX file"),
+        (b"", "is not an IDX file"),
+        (b"\x89PNG\r\n\x1a\n", "is not an IDX file"),
         (idx(IMAGES)[:9], "ends within its header"),
-        (idx(IMAGES)[:-1], "its header tells of 60 numbers, and 59 are there"),
-        (idx(IMAGES) + b"!", "its header tells of 60 numbers, and more are there"),
-        (idx(IMAGES, kind=13), r"IDX type 0x0d; only unsigned bytes \(0x08\) are read"),
-        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "more than the 34,359,738,368 allowed"),
-        (idx(IMAGES[0]), "holds 4x5 numbers, where images"),
-        (idx(IMAGES[:0]), "holds 0x4x5x1 numbers, where images"),
+        (idx(IMAGES)[:-1], "its header says 60 bytes, but there are 59"),
+        (idx(IMAGES) + b"!", "its header says 60 bytes, but there are more"),
+        (idx(IMAGES, kind=13), r"IDX data type 0x0d; only unsigned bytes \(0x08\) are supported"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "more than the limit of 34,359,738,368"),
+        (idx(IMAGES[0]), "an array of shape 4x5, but images must have the shape"),
+        (idx(IMAGES[:0]), "an array of shape 0x4x5x1, but images must have the shape"),
         (gzip.compress(idx(IMAGES), mtime=0)[:-20], "cannot be read"),
     ],
 )
@@ -85,8 +85,8 @@ def test_a_damaged_file_is_refused(collect: Collect, tmp_path: Path, content: by
         collect(Idx("idx", "images"))
 
 
-def test_what_is_missing_is_named(collect: Collect, files: Path) -> None:
-    with pytest.raises(DataError, match=r"nothing: no such file, with \.gz or without"):
+def test_a_missing_file_is_named(collect: Collect, files: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing: no such file, with or without \.gz"):
         collect(Idx("idx", "images", "nothing"))
     with pytest.raises(ParameterError, match="test_labels are given, but no test_images"):
         collect(Idx("idx", "images", "labels", None, "test_labels"))
@@ -100,7 +100,7 @@ def test_training_and_test_images_must_have_one_shape(collect: Collect, files: P
 
 def test_mnist_is_read_whole(real_data: Path) -> None:
     parts = (f"mnist/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-    collected = Idx("idx", *parts).collect(Request(Form(28, 1, "stretch"), real_data, 0, "test"))
+    collected = Idx("idx", *parts).collect(Request(ImageFormat(28, 1, "stretch"), real_data, 0, "test"))
     assert collected.images.shape == (70000, 1, 28, 28)
     assert collected.listing["given_class"].tolist()[:5] == ["5", "0", "4", "1", "9"]
     assert collected.listing["split"].value_counts().to_dict() == {"train": 60000, "test": 10000}

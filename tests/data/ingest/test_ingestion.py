@@ -1,4 +1,4 @@
-"""From a source to a store: every row accounted for, the same bytes wherever and however often it is made."""
+"""From a source to a store: every file has a row, and the bytes are the same on every machine and every run."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from repflow.data.ingest.facts import image_facts
-from repflow.data.ingest.ingestion import DataConfig, describe, in_form, ingest, without_places
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.ingestion import DataConfig, describe, ingest, to_image_format, without_directories
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import listing
 from repflow.data.store import COLUMNS, Store, open_store, write_store
 from repflow.errors import DataError
@@ -44,7 +44,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_store_has_images_in_its_form_and_facts_about_them(tmp_path: Path, channels: int) -> None:
+def test_a_store_has_images_in_its_format_and_their_statistics(tmp_path: Path, channels: int) -> None:
     store = made(tmp_path, {"kind": "digits", "start": 0.9}, size=20, channels=channels)
     assert store.images.shape == (180, channels, 20, 20)
     assert store.images.dtype == np.uint8
@@ -76,13 +76,13 @@ def test_a_store_is_the_same_bytes_on_any_number_of_cores(
     assert contents[0] == contents[1] == contents[2]
 
 
-def test_a_store_does_not_tell_where_it_was_made(tmp_path: Path, write_images: Callable[..., Path]) -> None:
+def test_a_store_contains_no_absolute_path(tmp_path: Path, write_images: Callable[..., Path]) -> None:
     write_images("set/cat/1.png")
     made(tmp_path, {"kind": "folder", "path": str(tmp_path / "set")})
     assert not any(
         str(tmp_path).encode() in part or tmp_path.name.encode() in part for part in content(tmp_path).values()
     )
-    assert without_places({"path": "/a/b/c.zip", "many": ["x/y", "z"], "n": 1}) == {
+    assert without_directories({"path": "/a/b/c.zip", "many": ["x/y", "z"], "n": 1}) == {
         "path": "c.zip",
         "many": ["y", "z"],
         "n": 1,
@@ -99,7 +99,7 @@ def test_unreadable_files_stay_in_the_manifest(tmp_path: Path, write_images: Cal
     assert manifest["index"].to_dict() == {"cat/1.png": -1, "cat/2.png": 0, "dog/3.png": 1, "only/1.png": -1}
     assert store.classes == ("cat", "dog", "only")
     bad = manifest.loc["cat/1.png"]
-    assert bad["reason"] == "not an image of a kind that can be read"
+    assert bad["reason"] == "not an image in a supported format"
     assert bad["label"] == 0
     assert pd.isna(bad["sha256"])
     assert (bad["width"], bad["brightness"], bad["phash"]) == (-1, -1, 0)
@@ -110,7 +110,7 @@ def test_a_source_with_nothing_readable_is_refused(tmp_path: Path, write_images:
     root = write_images("set/cat/1.png")
     (root / "set/cat/1.png").write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"data.source: none of 1 files can be read; the first, cat/1\.png: the file is empty"
+        DataError, match=r"data.source: none of 1 files can be decoded; the first is cat/1\.png: the file is empty"
     ):
         made(tmp_path, {"kind": "folder", "path": "set"})
     assert not (tmp_path / "store").exists()
@@ -121,11 +121,11 @@ def test_a_target_may_be_none_but_a_source_may_not(tmp_path: Path) -> None:
     assert store.images.shape == (0, 1, 24, 24)
     assert store.classes == ()
     assert store.manifest.dtypes.astype(str).to_dict() == COLUMNS
-    with pytest.raises(DataError, match=r"data\.source: has no images; only the target may be"):
+    with pytest.raises(DataError, match=r"data\.source: has no images; the source needs images"):
         made(tmp_path, {"kind": "none"})
 
 
-def test_the_log_tells_how_many_how_fast_and_how_many_unreadable(
+def test_the_log_shows_images_throughput_and_unreadable_files(
     tmp_path: Path, write_images: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     root = write_images("set/cat/1.png", "set/cat/2.png")
@@ -139,7 +139,9 @@ def test_the_log_tells_how_many_how_fast_and_how_many_unreadable(
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "10", "9", None]), st.booleans()), max_size=20))
 @settings(deadline=None)
-def test_every_listed_file_has_one_row_with_the_facts_of_its_own_image(files: list[tuple[str | None, bool]]) -> None:
+def test_every_listed_file_has_one_row_with_its_own_statistics(
+    files: list[tuple[str | None, bool]],
+) -> None:
     readable = np.array([good for _, good in files], dtype=bool)
     images = np.arange(readable.sum(), dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 8, 8), np.uint8)
     index = np.where(readable, np.cumsum(readable) - 1, -1)
@@ -154,8 +156,8 @@ def test_every_listed_file_has_one_row_with_the_facts_of_its_own_image(files: li
 def test_colours_become_grey_and_grey_becomes_colours() -> None:
     red = np.zeros((1, 3, 8, 8), np.uint8)
     red[:, 0] = 255
-    assert np.unique(in_form(red, Form(8, 1, "stretch"))).tolist() == [76]
-    one = in_form(np.full((2, 1, 8, 8), 9, np.uint8), Form(8, 3, "stretch"))
+    assert np.unique(to_image_format(red, ImageFormat(8, 1, "stretch"))).tolist() == [76]
+    one = to_image_format(np.full((2, 1, 8, 8), 9, np.uint8), ImageFormat(8, 3, "stretch"))
     assert one.shape == (2, 3, 8, 8)
     assert one.flags["C_CONTIGUOUS"]
 
@@ -173,7 +175,7 @@ def test_every_choice_of_data_fits_the_schema(choice: str) -> None:
     assert built.reads is not None
 
 
-def test_a_half_written_store_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+def test_a_truncated_store_is_refused(tmp_path: Path) -> None:
     made(tmp_path, {"kind": "digits", "start": 0.9})
     images = tmp_path / "store/images.npy"
     images.write_bytes(images.read_bytes()[:-100])

@@ -1,4 +1,4 @@
-"""Resizing whole batches: the pixels that Pillow gives, one image at a time."""
+"""Resizing whole batches gives the pixels that Pillow gives for one image at a time."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_a_stretched_batch_has_pillows_pixels(width: int, height: int, channels:
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000), st.integers(8, 512), st.sampled_from(["crop", "pad", "stretch"]))
-def test_what_is_kept_lies_in_the_image_and_fits_the_store(width: int, height: int, size: int, resize: Any) -> None:
+def test_the_kept_part_is_inside_the_image_and_fits_the_store(width: int, height: int, size: int, resize: Any) -> None:
     (left, top, right, bottom), (new_width, new_height) = placement(width, height, size, resize)
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height

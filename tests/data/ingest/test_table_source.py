@@ -66,7 +66,7 @@ def test_a_path_to_nothing_and_a_damaged_file_are_listed(collect: Collect, write
     (root / "table.csv").write_text("path\nnowhere.png\nb.png\nc.png\n")
     collected = collect(table())
     assert column(collected, "index") == [-1, 0, -1]
-    assert column(collected, "reason") == ["no such file", None, "not an image of a kind that can be read"]
+    assert column(collected, "reason") == ["no such file", None, "not an image in a supported format"]
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "link.png"])
@@ -81,11 +81,11 @@ def test_a_path_out_of_the_root_is_refused(collect: Collect, write_images: Write
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\nb.png,1\n", r"has no column 'path' \(columns: file, label\)"),
+        ("file,label\nb.png,1\n", r"the required column 'path' is missing \(columns: file, label\)"),
         ("path,label\n", "has no rows"),
         ("", "not a readable CSV"),
         ("path,label\nb.png,1\n,2\n", "row 2: 'path' is empty"),
-        ("path,split\nb.png,training\n", r"row 1: 'training' is no split \(allowed: train, val,"),
+        ("path,split\nb.png,training\n", r"row 1: 'training' is not a split \(allowed: train, val,"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(collect: Collect, tmp_path: Path, text: str, message: str) -> None:

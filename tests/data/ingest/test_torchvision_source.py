@@ -54,8 +54,8 @@ def test_an_unknown_name_is_refused_with_the_nearest(collect: Collect) -> None:
         collect(Torchvision("torchvision", "CIFAR"))
 
 
-def test_a_set_that_is_not_there_is_refused_with_the_way_to_fetch_it(collect: Collect) -> None:
-    with pytest.raises(DataError, match=r"CIFAR10: cannot be opened .*write `download: true`"):
+def test_a_missing_data_set_is_refused_with_a_hint_to_download_it(collect: Collect) -> None:
+    with pytest.raises(DataError, match=r"CIFAR10: cannot be opened .*set `download: true`"):
         collect(Torchvision("torchvision", "CIFAR10", "nowhere"))
 
 
@@ -69,7 +69,5 @@ def test_a_set_whose_labels_are_no_classes_is_refused(collect: Collect, monkeypa
 
     load = FakeData.__getitem__
     monkeypatch.setattr(FakeData, "__getitem__", lambda self, row: (load(self, row)[0], (1.5, 2)))
-    with pytest.raises(
-        DataError, match="FakeData: the label of an image is tuple, where the number of a class is wanted"
-    ):
+    with pytest.raises(DataError, match="FakeData: the label of an image is of type tuple, but must be a class number"):
         collect(Torchvision("torchvision", "FakeData", settings={"size": 2}))

@@ -1,11 +1,11 @@
-"""Batches are a function of the step, wherever the images are and however many processes share them."""
+"""Batches are a function of the step, in memory or memory-mapped, and with any number of processes."""
 
 import numpy as np
 import pytest
 import torch
 
 from repflow.data.read.batches import Stream
-from repflow.data.read.memory_mapped import Selection
+from repflow.data.read.memory_mapped import LazyImages
 from repflow.data.read.rows import Rows
 
 
@@ -17,8 +17,8 @@ def rows() -> Rows:
 
 @pytest.fixture
 def filed(rows: Rows) -> Rows:
-    """The same rows, left in their file."""
-    return Rows(Selection([(np.asarray(rows.images), np.arange(50))]), rows.labels, rows.index, rows.classes)
+    """The same rows, memory-mapped."""
+    return Rows(LazyImages([(np.asarray(rows.images), np.arange(50))]), rows.labels, rows.index, rows.classes)
 
 
 def test_every_row_comes_once_an_epoch(rows: Rows) -> None:
@@ -45,7 +45,7 @@ def test_images_in_a_file_come_in_the_same_batches(rows: Rows, filed: Rows) -> N
         assert torch.equal(one.images, other.images)
 
 
-def test_the_next_batch_is_read_ahead(filed: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_batch_is_prefetched(filed: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Stream("unlabelled", filed)
     stream.at(0, 12, seed=0)
     assert stream._ahead is not None
@@ -55,7 +55,7 @@ def test_the_next_batch_is_read_ahead(filed: Rows, monkeypatch: pytest.MonkeyPat
     assert stream.at(1, 12, seed=0) is coming
 
 
-def test_processes_part_every_batch_between_them(rows: Rows) -> None:
+def test_processes_divide_every_batch(rows: Rows) -> None:
     whole = Stream("labelled", rows)
     shares = [Stream("labelled", rows, rank=rank, ranks=3) for rank in range(3)]
     for step in range(5):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repflow.data.read.memory_mapped import Selection, joined
+from repflow.data.read.memory_mapped import LazyImages, concatenated
 
 
 @pytest.fixture
@@ -20,23 +20,23 @@ def arrays(tmp_path: Path) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def both(arrays: list[np.ndarray]) -> tuple[Selection, np.ndarray]:
+def both(arrays: list[np.ndarray]) -> tuple[LazyImages, np.ndarray]:
     """A selection, and the same images in memory."""
     index = [np.array([0, 3, 6]), np.array([1, 2, 4])]
     whole = np.concatenate([array[rows] for array, rows in zip(arrays, index, strict=True)])
-    return Selection(list(zip(arrays, index, strict=True))), whole
+    return LazyImages(list(zip(arrays, index, strict=True))), whole
 
 
 WANTED = [slice(None), slice(1, 4), np.array([5, 0, 0, 3]), np.array([True, False, True, True, False, True]), 4]
 
 
 @pytest.mark.parametrize("wanted", WANTED)
-def test_what_is_taken_is_what_memory_holds(both: tuple[Selection, np.ndarray], wanted: object) -> None:
+def test_indexing_gives_what_an_array_in_memory_gives(both: tuple[LazyImages, np.ndarray], wanted: object) -> None:
     selection, whole = both
     assert np.array_equal(selection[wanted], whole[wanted])  # type: ignore[call-overload]
 
 
-def test_it_tells_of_itself_what_an_array_tells(both: tuple[Selection, np.ndarray]) -> None:
+def test_attributes_are_those_of_an_array(both: tuple[LazyImages, np.ndarray]) -> None:
     selection, whole = both
     for name in ("shape", "dtype", "size", "nbytes"):
         assert getattr(selection, name) == getattr(whole, name)
@@ -44,19 +44,19 @@ def test_it_tells_of_itself_what_an_array_tells(both: tuple[Selection, np.ndarra
     assert np.array_equal(np.asarray(selection), whole)
 
 
-def test_parts_of_it_stay_unread(both: tuple[Selection, np.ndarray]) -> None:
+def test_a_subset_stays_unread(both: tuple[LazyImages, np.ndarray]) -> None:
     selection, whole = both
     known = np.array([True, False, True, False, True, True])
-    part = selection.only(known)
-    assert isinstance(part, Selection)
+    part = selection.subset(known)
+    assert isinstance(part, LazyImages)
     assert np.array_equal(part[:], whole[known])
-    with pytest.raises(ValueError, match="go back"):
-        selection.only(np.array([4, 0]))
+    with pytest.raises(ValueError, match="return from one part"):
+        selection.subset(np.array([4, 0]))
 
 
-def test_joined_images_are_unread_where_one_of_them_is(both: tuple[Selection, np.ndarray]) -> None:
+def test_concatenated_images_are_unread_if_one_part_is(both: tuple[LazyImages, np.ndarray]) -> None:
     selection, whole = both
-    mixed = joined([whole[:2], selection, whole[:1]])
-    assert isinstance(mixed, Selection)
+    mixed = concatenated([whole[:2], selection, whole[:1]])
+    assert isinstance(mixed, LazyImages)
     assert np.array_equal(mixed[:], np.concatenate([whole[:2], whole, whole[:1]]))
-    assert isinstance(joined([whole, whole]), np.ndarray)
+    assert isinstance(concatenated([whole, whole]), np.ndarray)

@@ -1,1 +1,1 @@
-"""Ingesting data: sources, decoding, resizing and image facts, up to the store."""
+"""Ingesting data: sources, decoding, resizing and image statistics, up to writing the store."""

@@ -1,7 +1,7 @@
-"""From the bytes of an image file to the pixels that a person would expect to see.
+"""Decode the bytes of an image file to 8-bit pixels.
 
-Upright as its EXIF block says; the first frame of an animation; transparent parts on white; 16 bits scaled to 8; CMYK
-and palettes as colours. Colour profiles are not applied.
+The EXIF orientation is applied, the first frame of an animation is taken, transparency is composited on white, 16 bits
+are scaled to 8, and CMYK and palettes become RGB. Colour profiles are not applied.
 """
 
 import io
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from repflow.data.ingest.resizing import FILTER, Form, placement
+from repflow.data.ingest.resizing import FILTER, ImageFormat, placement
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF")
-"""What Pillow may open, by its own names. What runs another program to be read, such as EPS, is not among them."""
+"""The formats that Pillow may open, by its own names. Formats that run another program, such as EPS, are excluded."""
 
-Image.init()  # loads the readers, before threads would do it side by side
+Image.init()  # loads Pillow's plugins here, so that threads do not load them at the same time
 
 MAX_PIXELS = 89_478_485
-"""An image of more pixels (Pillow's own measure of a decompression bomb) is not decoded."""
+"""An image of more pixels (Pillow's own limit for decompression bombs) is not decoded."""
 
 MAX_BYTES = 2**29
 """A file of more bytes is not read."""
@@ -31,18 +31,18 @@ _ORIENTATION = 0x0112
 
 
 class Undecodable(Exception):
-    """A file is no image that can be shown. The text says why, without paths of the machine."""
+    """A file cannot be decoded as an image. The text says why, without absolute paths."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image in the form of the store.
+    """An image in the image format of the store.
 
     Attributes:
         pixels: uint8 [channels, size, size].
-        width, height: of the original as a person sees it, in pixels.
+        width, height: of the original after its EXIF orientation is applied, in pixels.
         mode: of the original, as Pillow names it.
-        frames: how many it has.
+        frames: the number of frames of the original.
     """
 
     pixels: np.ndarray
@@ -52,8 +52,8 @@ class Decoded:
     frames: int
 
 
-def decode(content: bytes | Image.Image, form: Form) -> Decoded:
-    """Bring one image file, or an image that Pillow has opened, into the form of the store.
+def decode(content: bytes | Image.Image, form: ImageFormat) -> Decoded:
+    """Decode one image file, or an image that Pillow has opened, to the image format of the store.
 
     Raises:
         Undecodable: it cannot be decoded.
@@ -69,7 +69,7 @@ def decode(content: bytes | Image.Image, form: Form) -> Decoded:
 
 
 def decode_whole(content: bytes, longest: int) -> np.ndarray:
-    """Decode one image in colour at its own size, or shrunk to `longest` pixels along its longer side.
+    """Decode one image in RGB at its own size, or shrunk to `longest` pixels along its longer side.
 
     Returns:
         uint8 [3, height, width].
@@ -85,8 +85,8 @@ def decode_whole(content: bytes, longest: int) -> np.ndarray:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Silence Pillow's warnings about files that are odd but readable. Not for use inside threads."""
+def without_decoder_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings about unusual but readable files. Not for use inside threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -106,42 +106,42 @@ def _opened(content: bytes | Image.Image) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise Undecodable(_too_large("a decompression bomb")) from None
     except UnidentifiedImageError:
-        raise Undecodable("not an image of a kind that can be read") from None
-    except Exception as error:  # readers of damaged files raise whatever comes
+        raise Undecodable("not an image in a supported format") from None
+    except Exception as error:  # Pillow's plugins raise exceptions of any type on damaged files
         text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", str(error)) or type(error).__name__
         raise Undecodable(f"damaged: {text}") from None
 
 
 def _too_large(what: str) -> str:
-    return f"{what}, more than the {MAX_PIXELS:,} pixels that are allowed"
+    return f"{what}, more than the limit of {MAX_PIXELS:,} pixels"
 
 
 def _frames(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except Exception:  # the later frames are damaged, which does not hurt the first
+    except Exception:  # a later frame is damaged; the first can still be decoded
         return 1
 
 
-def _draft(image: Image.Image, form: Form) -> None:
-    """Have a JPEG decoded at a fraction of its size, yet at twice what is needed, in a fraction of the time."""
+def _draft(image: Image.Image, form: ImageFormat) -> None:
+    """Let the JPEG decoder downscale while it decodes, to no less than twice the final size: much faster."""
     (left, top, right, bottom), (width, height) = placement(*image.size, form.size, form.resize)
     needed = (2 * width * image.width / (right - left), 2 * height * image.height / (bottom - top))
     image.draft(None, (int(needed[0]) + 1, int(needed[1]) + 1))
 
 
 def _load(image: Image.Image) -> int:
-    """Decode, and tell the orientation from 1 (upright) to 8; 5 and above lie on their side."""
+    """Decode, and return the EXIF orientation from 1 (upright) to 8; from 5 on, width and height are swapped."""
     image.load()
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block does not hurt the image
+    except Exception:  # a damaged EXIF block is ignored
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def _plain(image: Image.Image, channels: int) -> Image.Image:
-    """The image as 8-bit grey or colour."""
+    """The image as 8-bit grey or RGB."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     elif image.has_transparency_data:
@@ -163,7 +163,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
 
 
-def _resized(image: Image.Image, form: Form) -> np.ndarray:
+def _resized(image: Image.Image, form: ImageFormat) -> np.ndarray:
     box, (width, height) = placement(*image.size, form.size, form.resize)
     pixels = np.asarray(image.resize((width, height), FILTER, box=box)).reshape(height, width, form.channels)
     if (height, width) != (form.size, form.size):

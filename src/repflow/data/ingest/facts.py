@@ -1,6 +1,6 @@
-"""Facts about images that a manifest holds, computed for whole batches: hashes, brightness, sharpness and the like.
+"""Image statistics of the manifest, computed for whole batches: hashes, brightness, sharpness and others.
 
-Everything up to the last division is done in integers, so that the facts of an image are the same on every machine.
+Everything up to the last division is done in integers, so that the statistics are the same on every machine.
 """
 
 import hashlib
@@ -11,21 +11,21 @@ from scipy.fft import dct
 from repflow.data.ingest.resizing import scale
 
 CHUNK_PIXELS = 2**22
-"""How many grey pixels are looked at together: enough for NumPy to be quick, few enough to stay in the cache."""
+"""Grey pixels per chunk: enough for fast NumPy calls, few enough to stay in the CPU cache."""
 
 HASH_SIDE = 32
 """The side, in pixels, of the grey image whose cosine coefficients are hashed."""
 
 
 def image_facts(images: np.ndarray) -> dict[str, np.ndarray]:
-    """The facts of every image.
+    """The statistics of every image.
 
     Args:
         images: uint8 [N, channels, size, size] with 1 or 3 channels.
 
     Returns:
-        A column [N] for each of sha256, phash, dhash, brightness, contrast, entropy, sharpness, red, green and blue.
-        See `repflow.data.store.COLUMNS` for what they mean.
+        A column [N] for each of sha256, phash, dhash, brightness, contrast, entropy, sharpness, red, green and blue,
+        defined in `repflow.data.store.COLUMNS`.
     """
     if not len(images):
         blank = np.zeros((1, *images.shape[1:]), np.uint8)
@@ -36,7 +36,7 @@ def image_facts(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """Luma of images, uint8 [N, height, width], with the weights of ITU-R 601 as Pillow rounds them.
+    """Luma of images, uint8 [N, height, width], with the ITU-R 601 weights and Pillow's rounding.
 
     Args:
         images: uint8 [N, channels, height, width] with 1 or 3 channels.
@@ -50,18 +50,18 @@ def grey(images: np.ndarray) -> np.ndarray:
 def phash(planes: np.ndarray) -> np.ndarray:
     """Perceptual hashes uint64 [N] of grey images uint8 [N, height, width].
 
-    Each bit tells whether one of the 8 x 8 lowest cosine coefficients of the image at 32 x 32 lies above their median
-    (as in pHash by Zauner, 2010). Two hashes that differ in few bits belong to images that look alike.
+    Each bit says whether one of the 8 x 8 lowest DCT coefficients of the image at 32 x 32 is above their median (as in
+    pHash by Zauner, 2010). Hashes of similar images differ in few bits.
     """
     small = scale(planes, HASH_SIDE, HASH_SIDE).astype(np.float64)
     rows = dct(small, axis=1, norm="ortho")[:, :8]
     low = dct(rows, axis=2, norm="ortho")[:, :, :8].reshape(-1, 64)
-    low = np.round(low, 3) + 0.0  # what is zero but for rounding is zero, so that blank images hash alike
+    low = np.round(low, 3) + 0.0  # removes rounding errors around zero, so that all blank images have the same hash
     return _pack(low > np.median(low, axis=1, keepdims=True))
 
 
 def dhash(planes: np.ndarray) -> np.ndarray:
-    """Difference hashes uint64 [N] of grey images uint8 [N, height, width]: does it get brighter from left to right?"""
+    """Difference hashes uint64 [N] of grey images uint8 [N, height, width]: is a pixel brighter than its left one?"""
     small = scale(planes, 8, 9)
     return _pack((small[:, :, 1:] > small[:, :, :-1]).reshape(-1, 64))
 
@@ -109,7 +109,7 @@ def _entropy(planes: np.ndarray) -> np.ndarray:
 
 
 def _sharpness(planes: np.ndarray) -> np.ndarray:
-    """Variance of the Laplacian of each plane, borders left out."""
+    """Variance of the Laplacian of each plane, without the border."""
     wide = planes.astype(np.int16)
     centre = wide[:, 1:-1, 1:-1]
     around = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
@@ -117,5 +117,5 @@ def _sharpness(planes: np.ndarray) -> np.ndarray:
 
 
 def _pack(bits: np.ndarray) -> np.ndarray:
-    """bool [N, 64] to uint64 [N], the first bit the highest."""
+    """bool [N, 64] to uint64 [N], most significant bit first."""
     return np.packbits(bits, axis=1).reshape(-1).view(">u8").astype(np.uint64)

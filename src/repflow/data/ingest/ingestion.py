@@ -1,4 +1,4 @@
-"""From a source to a store: every image in one form, with its facts beside it."""
+"""Ingestion: from a source of images to a store with a manifest of image statistics."""
 
 import dataclasses
 import logging
@@ -12,24 +12,24 @@ import pandas as pd
 from pydantic import Field
 
 from repflow.data.ingest.facts import grey, image_facts
-from repflow.data.ingest.resizing import Form, Resize, resize_batch
+from repflow.data.ingest.resizing import ImageFormat, Resize, resize_batch
 from repflow.data.ingest.sources import SourceConfig
 from repflow.data.ingest.sources.contract import Request, in_order
 from repflow.data.store import NO_LABEL, write_store
 from repflow.errors import DataError
 from repflow.schema import parameters
 
-_UNKNOWN = {"sha256": None, "phash": 0, "dhash": 0}
-"""What stands in the place of a fact about an unreadable image, where it is not -1."""
+_MISSING = {"sha256": None, "phash": 0, "dhash": 0}
+"""The value of a statistic for an unreadable image, where it is not -1."""
 
 log = logging.getLogger("repflow")
 
 
 @parameters
 class Reads:
-    """What DVC looks at to tell whether the images of a domain have changed: a file or folder, relative to the project.
+    """What DVC watches for changed images: a file or folder for each domain, relative to the project.
 
-    No code reads this but dvc.yaml, which makes each a dependency of `ingest`.
+    Only dvc.yaml reads these: each is a dependency of `ingest`.
     """
 
     source: str
@@ -38,17 +38,17 @@ class Reads:
 
 @parameters
 class DataConfig:
-    """Where the images of both domains come from, and the form that they take.
+    """Where the images of both domains come from, and the image format that they are stored in.
 
     Attributes:
-        size: side of every stored image, in pixels.
+        size: width and height of every stored image, in pixels.
         channels: 3 (red, green, blue) or 1 (grey).
-        resize: what becomes of an image that is not square: "crop" keeps the middle, "pad" keeps all of it on black,
-            "stretch" distorts it.
-        reads: what the images depend on outside of the parameters.
-        root: the folder where the relative paths of the sources start; relative to the project, or absolute.
+        resize: how an image becomes square: "crop" takes the centre, "pad" adds black borders, "stretch" changes the
+            aspect ratio.
+        reads: files or folders that DVC watches for changes.
+        root: the folder that relative paths of the sources start from; relative to the project, or absolute.
         source: the domain with labels.
-        target: the domain to adapt to; `{kind: none}` where there is none.
+        target: the domain to adapt to; `{kind: none}` for none.
     """
 
     size: Annotated[int, Field(ge=8, le=512)]
@@ -60,8 +60,8 @@ class DataConfig:
     reads: Reads | None = None
 
     @property
-    def form(self) -> Form:
-        return Form(self.size, self.channels, self.resize)
+    def form(self) -> ImageFormat:
+        return ImageFormat(self.size, self.channels, self.resize)
 
 
 def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path) -> None:
@@ -70,26 +70,28 @@ def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path)
     Args:
         config: what to read.
         domain: "source" or "target".
-        seed: of whatever the source draws at random.
-        root: where the relative paths of the source start.
-        folder: where the store goes.
+        seed: the random seed for sources that draw random numbers.
+        root: the folder that relative paths of the source start from.
+        folder: where the store is written.
 
     Raises:
-        DataError: the source cannot be read, or no image of it can.
+        DataError: the source, or every image of it, cannot be read.
         StorageError: the store cannot be written.
     """
     started = time.perf_counter()
     source = getattr(config, domain)
     collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}"))
-    images = in_form(collected.images, config.form)
+    images = to_image_format(collected.images, config.form)
     manifest, classes = describe(collected.listing, images)
     _check_readable(manifest, domain)
-    write_store(folder, images, manifest, classes, {"seed": seed, "source": without_places(dataclasses.asdict(source))})
+    write_store(
+        folder, images, manifest, classes, {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
+    )
     _report(domain, manifest, len(images), time.perf_counter() - started)
 
 
-def in_form(images: np.ndarray, form: Form) -> np.ndarray:
-    """Bring images uint8 [N, 1 or 3, height, width] to the form of the store."""
+def to_image_format(images: np.ndarray, form: ImageFormat) -> np.ndarray:
+    """Convert images uint8 [N, 1 or 3, height, width] to the image format of the store."""
     images = resize_batch(images, form.size, form.resize)
     if images.shape[1] == form.channels:
         return np.ascontiguousarray(images)
@@ -97,7 +99,7 @@ def in_form(images: np.ndarray, form: Form) -> np.ndarray:
 
 
 def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The manifest of a listing and its images, and the classes in their order."""
+    """The manifest of a listing and its images, and the classes in order."""
     classes = tuple(in_order(listing["given_class"].dropna()))
     position = {name: number for number, name in enumerate(classes)}
     label = listing["given_class"].map(position).fillna(NO_LABEL).astype("int64")
@@ -105,29 +107,29 @@ def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, t
     readable = rows >= 0
     manifest = listing.assign(label=label)
     for name, facts in image_facts(images).items():
-        column = np.full(len(listing), _UNKNOWN.get(name, -1), object if facts.dtype.kind == "U" else facts.dtype)
+        column = np.full(len(listing), _MISSING.get(name, -1), object if facts.dtype.kind == "U" else facts.dtype)
         column[readable] = facts[rows[readable]]
         manifest[name] = column
     return manifest, classes
 
 
-def without_places(values: Any) -> Any:
-    """Plain values with every path cut to its last part, so that a store does not tell where it was made."""
+def without_directories(values: Any) -> Any:
+    """Plain values with every path cut to its last part, so that a store does not depend on where it was made."""
     if isinstance(values, Mapping):
-        return {key: without_places(value) for key, value in values.items()}
+        return {key: without_directories(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [without_places(value) for value in values]
+        return [without_directories(value) for value in values]
     return PurePath(values).name if isinstance(values, str) and "/" in values else values
 
 
 def _check_readable(manifest: pd.DataFrame, domain: str) -> None:
     if domain == "source" and manifest.empty:
-        raise DataError("data.source: has no images; only the target may be `kind: none`")
+        raise DataError("data.source: has no images; the source needs images, only the target may be `kind: none`")
     bad = manifest[manifest["index"] < 0]
     if len(manifest) and len(bad) == len(manifest):
         first = bad.iloc[0]
         message = (
-            f"data.{domain}: none of {len(bad):,} files can be read; the first, {first['path']}: {first['reason']}"
+            f"data.{domain}: none of {len(bad):,} files can be decoded; the first is {first['path']}: {first['reason']}"
         )
         raise DataError(message)
 

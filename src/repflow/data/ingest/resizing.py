@@ -1,4 +1,4 @@
-"""Resizing whole batches of images of one size, as Pillow resizes each."""
+"""Resizing whole batches of images of one size, with the results of Pillow's own resizing."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,17 +7,17 @@ import numpy as np
 from PIL import Image
 
 Resize = Literal["crop", "pad", "stretch"]
-"""How an image that is not square becomes square: its middle; the whole of it on black; the whole of it, distorted."""
+"""How an image becomes square: centre crop, black borders, or a changed aspect ratio."""
 
 
 @dataclass(frozen=True)
-class Form:
-    """The form that every image of a store takes.
+class ImageFormat:
+    """The format of all images in a store.
 
     Attributes:
-        size: side in pixels.
+        size: width and height in pixels.
         channels: 3 (red, green, blue) or 1 (grey).
-        resize: what becomes of an image that is not square.
+        resize: how an image that is not square becomes square.
     """
 
     size: int
@@ -31,10 +31,10 @@ Box = tuple[float, float, float, float]
 
 
 def placement(width: int, height: int, size: int, resize: Resize) -> tuple[Box, tuple[int, int]]:
-    """What part of an image is kept, and how large it becomes.
+    """Which part of an image is kept, and its size after resizing.
 
     Returns:
-        (left, top, right, bottom) of the part in pixels, and its (width, height) after resizing, both at most `size`.
+        (left, top, right, bottom) of that part in pixels, and its (width, height) after resizing, both at most `size`.
     """
     if resize == "crop":
         side = min(width, height)
@@ -48,15 +48,15 @@ def placement(width: int, height: int, size: int, resize: Resize) -> tuple[Box, 
 
 
 def resize_batch(images: np.ndarray, size: int, resize: Resize = "stretch") -> np.ndarray:
-    """Bring images to `size` x `size`.
+    """Resize images to `size` x `size`.
 
     Args:
         images: uint8 [N, channels, height, width].
-        size: the side wanted, in pixels.
-        resize: what to do where they are not square.
+        size: width and height after resizing, in pixels.
+        resize: how images become square.
 
     Returns:
-        uint8 [N, channels, size, size]; the images themselves where they have that size.
+        uint8 [N, channels, size, size]; the same array if the images already have that size.
     """
     count, channels, height, width = images.shape
     if (height, width) == (size, size):
@@ -77,8 +77,8 @@ def resize_batch(images: np.ndarray, size: int, resize: Resize = "stretch") -> n
 def scale(planes: np.ndarray, height: int, width: int, box: Box | None = None) -> np.ndarray:
     """Resize uint8 [N, h, w] to [N, height, width].
 
-    Pillow resizes along one axis after the other. All rows of all planes are put below one another into one tall
-    picture, so that one call does one axis of the whole batch.
+    Pillow resizes along one axis after the other. All rows of all planes are stacked into one tall image, so that one
+    call resizes one axis of the whole batch.
     """
     left, top, right, bottom = box or (0, 0, planes.shape[2], planes.shape[1])
     planes = _scale_rows(planes, width, left, right)

@@ -1,4 +1,4 @@
-"""Images that stay where they are, in files that are memory-mapped, until some of them are asked for."""
+"""Images in memory-mapped files, read only when they are indexed."""
 
 import mmap
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import numpy as np
 _AT_ONCE = 1024
 
 
-class Selection:
-    """Some images of some arrays, one below the other, read when they are taken: behaves like an array that is read.
+class LazyImages:
+    """A read-only array of selected rows of memory-mapped arrays, concatenated; rows are read when they are indexed.
 
     Args:
-        parts: arrays [N, ...] of one shape and type, each with the rows that are meant, int64 [n].
+        parts: arrays [N, ...] of one shape and dtype, each with the selected rows, int64 [n].
     """
 
     def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]):
@@ -28,15 +28,15 @@ class Selection:
         return int(self.shape[0])
 
     def __getitem__(self, wanted: Any) -> np.ndarray:
-        """The images at a slice, an array of positions, or a mask, read now: [n, ...]."""
+        """The images at a slice, an index array or a mask, read into memory: [n, ...]."""
         rows = np.arange(len(self))[wanted]
         found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
         flat, out = rows.reshape(-1), found.reshape(-1, *self.shape[1:])
-        # Piece by piece, so that next to nothing is in memory beside what is asked for.
+        # In chunks, so that little more than the result is in memory.
         for first in range(0, len(flat), _AT_ONCE):
             self._fill(out[first : first + _AT_ONCE], flat[first : first + _AT_ONCE])
             for array, _ in self._parts:
-                _forget(array)
+                _release_pages(array)
         return found
 
     def _fill(self, found: np.ndarray, rows: np.ndarray) -> None:
@@ -49,33 +49,33 @@ class Selection:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
 
-    def only(self, wanted: np.ndarray) -> "Selection":
-        """The images at some positions, int64 [n] or a mask, still unread."""
+    def subset(self, wanted: np.ndarray) -> "LazyImages":
+        """The images at the given positions, int64 [n] or a mask, without reading them."""
         rows = np.arange(len(self))[wanted]
         part = np.searchsorted(self._ends, rows, side="right")
         if (np.diff(part) < 0).any():
-            raise ValueError("positions must not go back from one part to an earlier one")
+            raise ValueError("positions must not return from one part to an earlier one")
         starts = self._ends - [len(index) for _, index in self._parts]
-        return Selection([(array, index[rows[part == n] - starts[n]]) for n, (array, index) in enumerate(self._parts)])
+        return LazyImages([(array, index[rows[part == n] - starts[n]]) for n, (array, index) in enumerate(self._parts)])
 
-    def __add__(self, other: "Selection") -> "Selection":
-        """Both, one below the other."""
-        return Selection([*self._parts, *other._parts])
+    def __add__(self, other: "LazyImages") -> "LazyImages":
+        """The concatenation of both, without reading either."""
+        return LazyImages([*self._parts, *other._parts])
 
 
-def _forget(array: np.ndarray) -> None:
-    """Let the pages of a memory-mapped file go that were read; they count as this process's memory until then."""
+def _release_pages(array: np.ndarray) -> None:
+    """Release the pages of a memory-mapped file that were read; until then they count as this process's memory."""
     if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
-Images = np.ndarray | Selection
-"""uint8 [N, channels, size, size], in memory or in a file."""
+Images = np.ndarray | LazyImages
+"""uint8 [N, channels, size, size], in memory or memory-mapped."""
 
 
-def joined(parts: Sequence[Images]) -> Images:
-    """All images, one below the other; unread where any of them is."""
+def concatenated(parts: Sequence[Images]) -> Images:
+    """The concatenation of all images; memory-mapped if any of the parts is."""
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate(list(parts))
-    whole = [part if isinstance(part, Selection) else Selection([(part, np.arange(len(part)))]) for part in parts]
+    whole = [part if isinstance(part, LazyImages) else LazyImages([(part, np.arange(len(part)))]) for part in parts]
     return sum(whole[1:], whole[0])

@@ -1,6 +1,6 @@
-"""The rows of a domain that a stage may read, and the labels that it may see.
+"""Access to the rows of a domain by side of the split, with labels hidden by default.
 
-Labels are hidden unless they are asked for by name: a stage that trains without target labels cannot read one by
+Labels are hidden unless they are requested explicitly: a stage that trains without target labels cannot read one by
 mistake.
 """
 
@@ -13,24 +13,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repflow.data.read.memory_mapped import Images, Selection, joined
+from repflow.data.read.memory_mapped import Images, LazyImages, concatenated
 from repflow.data.store import NO_LABEL, Store, open_store
 from repflow.errors import DataError
 
 
 class Side(StrEnum):
-    """The sides of a split. Every readable image stands on exactly one."""
+    """The sides of a split. Every readable image belongs to exactly one."""
 
     LABELLED = "labelled"
     UNLABELLED = "unlabelled"
     VALIDATION = "validation"
     TEST = "test"
     EXCLUDED = "excluded"
-    """Read by nobody: it belongs together with images of another side, which has the better claim to them."""
+    """Never used: the image is a duplicate of, or grouped with, an image on another side of the split."""
 
 
 TRAINING = (Side.LABELLED, Side.UNLABELLED)
-"""The sides that training may see: `UNLABELLED` are the rows whose label is missing or beyond the budget."""
+"""The sides that training may see: `UNLABELLED` are the rows whose label is missing or beyond the label budget."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rows:
     """Some rows of one domain.
 
     Attributes:
-        images: uint8 [N, channels, size, size], in memory or still in the store's file.
+        images: uint8 [N, channels, size, size], in memory or memory-mapped from the store.
         labels: int64 [N], -1 where a label is missing or hidden.
         index: int64 [N], the rows' positions in the store.
         classes: names of the classes.
@@ -54,9 +54,9 @@ class Rows:
 
 
 def pooled(*parts: Rows) -> Rows:
-    """Rows of several domains as one; `index` then tells nothing across domains and is counted anew."""
+    """The rows of several domains concatenated. `index` is renumbered from 0, as store positions mean nothing here."""
     labels = np.concatenate([part.labels for part in parts])
-    return Rows(joined([part.images for part in parts]), labels, np.arange(len(labels)), parts[0].classes)
+    return Rows(concatenated([part.images for part in parts]), labels, np.arange(len(labels)), parts[0].classes)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Domain:
         name: "source" or "target".
         store: the images.
         sides: the side of every image, a value of `Side` each.
-        classes: names of the classes, the same for both domains; a label is a position in it.
-        memory: bytes up to which rows are read into memory; what is larger is read from the file batch by batch.
+        classes: names of the classes, the same for both domains; a label is an index into it.
+        memory: rows of up to so many bytes are read into memory; larger ones are read from the file batch by batch.
     """
 
     name: str
@@ -82,29 +82,29 @@ class Domain:
 
         Args:
             sides: one or more sides.
-            labels: show the labels; else every label reads -1. Rows without a label read -1 all the same.
+            labels: include the labels; otherwise every label is -1. Rows without a label are -1 in both cases.
         """
         index = np.flatnonzero(np.isin(self.sides, [side.value for side in sides]))
         shown = self._labels()[index] if labels else np.full(len(index), NO_LABEL, np.int64)
-        images = Selection([(self.store.images, index)])
+        images = LazyImages([(self.store.images, index)])
         return Rows(images[:] if images.nbytes <= self.memory else images, shown, index, self.classes)
 
     def labelled_rows(self, *sides: Side) -> Rows:
-        """The rows on the given sides that have a label, with it."""
+        """The rows on the given sides that have a label, with their labels."""
         rows = self.rows(*sides, labels=True)
         known = rows.labels != NO_LABEL
-        images = rows.images.only(known) if isinstance(rows.images, Selection) else rows.images[known]
+        images = rows.images.subset(known) if isinstance(rows.images, LazyImages) else rows.images[known]
         return Rows(images, rows.labels[known], rows.index[known], rows.classes)
 
     def groups(self, rows: Rows) -> np.ndarray:
-        """Which of `rows` belong to one group of the manifest: int64 [N], from 0 upwards without a gap."""
+        """The manifest group of each of `rows`, as consecutive numbers from 0: int64 [N]. Ungrouped rows differ."""
         listed = self.store.readable["group"].iloc[rows.index].reset_index(drop=True)
         alone = pd.Series([f"row {number}" for number in rows.index], dtype="string")
         codes = pd.factorize(("group " + listed).fillna(alone))[0]
         return codes.astype(np.int64)
 
     def _labels(self) -> np.ndarray:
-        """Labels in the shared order of classes; a class that only this store knows has none."""
+        """Labels in the shared order of classes; -1 for a class that the source does not have."""
         position = {name: number for number, name in enumerate(self.classes)}
         given = self.store.readable["given_class"]
         return given.map(position).fillna(NO_LABEL).to_numpy().astype(np.int64)
@@ -121,7 +121,7 @@ def open_domain(name: str, stores: Path, splits: Path, memory: float = math.inf)
         memory: see `Domain`.
 
     Raises:
-        DataError: a file is missing or does not fit the other.
+        DataError: a file is missing, or split and store do not match.
     """
     store = open_store(stores / name)
     path = splits / f"{name}.parquet"

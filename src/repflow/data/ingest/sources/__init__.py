@@ -1,4 +1,4 @@
-"""Where images come from: one module per kind, each with the class that its parameters become."""
+"""Sources of images: one module per kind, each with the dataclass of its parameters."""
 
 from typing import Annotated
 
@@ -16,4 +16,4 @@ from repflow.data.ingest.sources.torchvision import Torchvision
 SourceConfig = Annotated[
     Digits | Blended | Folder | Archive | Table | Idx | Torchvision | Nothing, Field(discriminator="kind")
 ]
-"""Any kind of source, told apart by `kind`."""
+"""Any kind of source, distinguished by `kind`."""

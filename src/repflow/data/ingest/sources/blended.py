@@ -1,4 +1,4 @@
-"""Digits on photos: the recipe of MNIST-M, for any foreground and any photos.
+"""Images blended with random photo crops: how MNIST-M was made, for any foreground and any photos.
 
 Ganin et al. Domain-Adversarial Training of Neural Networks. JMLR 2016, section 5.2.4.
 """
@@ -22,21 +22,21 @@ from repflow.randomness.seeds import numpy_generator
 from repflow.schema import Count, parameters
 
 Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
-"""Any source but a blend itself."""
+"""Any source except `blended` itself."""
 
 
 @parameters
 class Blended:
-    """Every image of the foreground as |crop - image|, channel by channel, on a random crop of a random photo.
+    """Every foreground image as |crop - image| per channel, with a random crop of a random photo.
 
-    Crops have the foreground's own size (28x28 for MNIST), before anything is resized to the store's. Each depends on
-    the seed and on the image's place only.
+    Crops have the size of the foreground images (28x28 for MNIST), before images are resized for the store. Each
+    depends only on the seed and on the position of the image.
 
     Attributes:
-        foreground: where the images come from.
-        photos: what they are blended with.
-        copies: blends of every image, each with a crop of its own. They form one group: a split keeps them together,
-            and an interval does not take them for independent.
+        foreground: the source of the images.
+        photos: the background photos.
+        copies: number of blends of every image, each with its own crop. They form one group: a split keeps them
+            together, and confidence intervals do not count them as independent.
     """
 
     kind: Literal["blended"]
@@ -53,17 +53,19 @@ class Blended:
         ]
         if not photos:
             raise DataError(
-                f"blended: no photo is as large as the foreground's {width}x{height} pixels; give larger ones"
+                f"blended: no photo is as large as the foreground images, {width}x{height} pixels; give larger photos"
             )
         rows = np.repeat(np.arange(len(front.images)), self.copies)
         crops = random_crops(photos, len(rows), (height, width), request)
-        return Collected(blend(crops, front.images[rows]), copied(front.listing, self.copies).assign(mode="RGB"))
+        return Collected(
+            blend(crops, front.images[rows]), repeat_listing(front.listing, self.copies).assign(mode="RGB")
+        )
 
 
-def copied(listing: pd.DataFrame, copies: int) -> pd.DataFrame:
-    """The listing of images of which there are `copies` below one another; unreadable files stand in it once.
+def repeat_listing(listing: pd.DataFrame, copies: int) -> pd.DataFrame:
+    """The listing with every readable row repeated `copies` times; unreadable files are listed once.
 
-    The copies' paths end in "#1", "#2" and so on. They form the group that the image had, else one named by its path.
+    The paths of copies end in "#1", "#2" and so on. They keep the image's group, or form one named after its path.
     """
     if copies == 1:
         return listing
@@ -79,13 +81,13 @@ def copied(listing: pd.DataFrame, copies: int) -> pd.DataFrame:
 
 
 def random_crops(photos: list[np.ndarray], count: int, shape: tuple[int, int], request: Request) -> np.ndarray:
-    """Cut `count` crops: a photo is drawn, then a place in it, both uniformly.
+    """Cut `count` random crops: a photo, then a position in it, both uniformly distributed.
 
     Args:
         photos: uint8 [3, h, w] each, none smaller than a crop.
-        count: how many crops.
+        count: the number of crops.
         shape: height and width of a crop.
-        request: gives the seed and the stream of the draws.
+        request: gives the random seed and stream.
 
     Returns:
         uint8 [count, 3, height, width].
@@ -103,12 +105,12 @@ def random_crops(photos: list[np.ndarray], count: int, shape: tuple[int, int], r
 
 
 def blend(crops: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """|crop - image|, channel by channel.
+    """|crop - image| per channel.
 
     Args:
         crops: uint8 [N, 3, height, width].
         images: uint8 [N, 1 or 3, height, width].
     """
     brighter: np.ndarray = np.maximum(crops, images)
-    brighter -= np.minimum(crops, images)  # what is taken away is never more, so that nothing wraps around
+    brighter -= np.minimum(crops, images)  # never larger, so that uint8 does not wrap around
     return brighter

@@ -1,4 +1,4 @@
-"""What every source of images keeps: asked for images in a form, it gives one array and one row per file."""
+"""The interface of all image sources: a source returns one array of images and one listing row per file."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,27 +9,27 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.resizing import ImageFormat
 
 LISTED = ("path", "index", "given_class", "split", "group", "reason", "width", "height", "mode", "frames")
-"""The manifest's columns that a source fills; the others are computed from the stored pixels."""
+"""The manifest columns that a source fills; the others are computed from the stored pixels."""
 
 SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-"""How a source may spell a split, and how the manifest does."""
+"""Accepted names of splits, and the name of each in the manifest."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a source is asked for.
+    """The arguments of `Source.collect`.
 
     Attributes:
-        form: the form of the store.
-        root: where relative paths start.
-        seed: the run's seed.
-        stream: a name for what is drawn at random, different for every domain.
+        form: the image format of the store.
+        root: the folder that relative paths start from.
+        seed: the random seed of the run.
+        stream: name of the random stream, different for every domain.
     """
 
-    form: Form
+    form: ImageFormat
     root: Path
     seed: int
     stream: str
@@ -37,11 +37,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a source holds.
+    """The images and the listing of a source.
 
     Attributes:
-        images: uint8 [N, channels, height, width], in the store's form or at their own size, all alike.
-        listing: one row per file with the columns `LISTED`; `index` is the row in `images`, or -1 where there is none.
+        images: uint8 [N, channels, height, width], in the store's image format or at their own common size.
+        listing: one row per file with the columns `LISTED`; `index` is the row in `images`, or -1 if unreadable.
     """
 
     images: np.ndarray
@@ -49,13 +49,13 @@ class Collected:
 
 
 class Source(Protocol):
-    """Where the images of a domain come from. A kind of source is one module with one such class."""
+    """Where the images of a domain come from. Each kind of source is one module with one such class."""
 
     def collect(self, request: Request) -> Collected:
-        """Read everything.
+        """Read all images.
 
         Raises:
-            DataError: the source cannot be read at all; a single file that cannot is listed with its reason.
+            DataError: the source cannot be read at all. A single unreadable file is listed with the reason instead.
         """
         ...
 
@@ -82,17 +82,17 @@ def array_listing(name: str, classes: Sequence[str | None], width: int, height: 
 
 
 def listing(path: Sequence[str], **columns: object) -> pd.DataFrame:
-    """A listing of the given files; a column that is not given is missing, -1 or, for `frames`, 1."""
+    """A listing of the given files; columns that are not given are missing, -1 or, for `frames`, 1."""
     empty = {"index": -1, "given_class": None, "split": None, "group": None, "reason": None}
     empty |= {"width": -1, "height": -1, "mode": None, "frames": 1}
     return pd.DataFrame({"path": list(path)}).assign(**(empty | columns))[list(LISTED)]  # type: ignore[arg-type]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names sorted as a person would: numbers inside them by their value, so that "10" comes after "9"."""
+    """The distinct names in natural order: numbers inside them count by value, so that "10" comes after "9"."""
     return sorted(set(names), key=_natural)
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
-    parts = re.split(r"([0-9]+)", name)  # text and number take turns, so that like is compared with like
+    parts = re.split(r"([0-9]+)", name)  # text and numbers alternate, so that equal types are compared
     return [int(part) if number % 2 else part for number, part in enumerate(parts)], name

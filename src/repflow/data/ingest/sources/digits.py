@@ -1,7 +1,7 @@
-"""Handwritten digits that scikit-learn carries: 1,797 real ones by 13 people, 8x8 pixels with 17 levels of grey.
+"""The handwritten digits bundled with scikit-learn: 1,797 images by 13 people, 8x8 pixels with 17 levels of grey.
 
 Alpaydin and Kaynak. Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998 (the test part).
-The set keeps the order in which people wrote, so parts that do not overlap are mostly the hands of different people.
+The images are ordered by writer, so parts that do not overlap are mostly by different people.
 """
 
 from typing import Annotated, Literal
@@ -17,13 +17,13 @@ from repflow.schema import Fraction, parameters
 
 @parameters
 class Digits:
-    """A contiguous part of the digits, bright ink on black, smoothly enlarged to the size of the store.
+    """A contiguous part of the digits, white on black, upscaled to the image size of the store.
 
     Attributes:
-        start: where the part starts, as a fraction of the set.
-        stop: where it ends; the digit at `stop` belongs to the next part.
-        margin: black border on every side, as a fraction of the store's size. The digits themselves have none; MNIST's
-            have 0.14.
+        start: start of the part, as a fraction of the data set.
+        stop: end of the part, exclusive, as a fraction of the data set.
+        margin: black border on every side, as a fraction of the image size. The original digits have none; MNIST has
+            0.14.
     """
 
     kind: Literal["digits"]
@@ -39,7 +39,7 @@ class Digits:
         first, last = (round(fraction * len(digits.images)) for fraction in (self.start, self.stop))
         if first >= last:
             raise ParameterError(
-                f"digits: start {self.start} and stop {self.stop} hold no image; start must be below stop"
+                f"digits: there are no images between start {self.start} and stop {self.stop}; start must be below stop"
             )
         ink = np.rint(digits.images[first:last] * (255 / 16)).astype(np.uint8)
         rows = array_listing("digits", [str(digit) for digit in digits.target], 8, 8, "L")[first:last]

@@ -1,4 +1,4 @@
-"""Files that hold one image each: decoded side by side, in the order of their paths."""
+"""Image files, decoded in parallel and sorted by path."""
 
 import os
 from collections import deque
@@ -11,28 +11,41 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from repflow.data.ingest.decode import MAX_BYTES, Decoded, Undecodable, decode, quietly
-from repflow.data.ingest.resizing import Form
+from repflow.data.ingest.decode import MAX_BYTES, Decoded, Undecodable, decode, without_decoder_warnings
+from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Collected, listing
 from repflow.errors import DataError
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".gif")
-"""Endings of files that are read as images."""
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".gif")
+"""Extensions of files that are read as images."""
 
-FOREIGN_ENDINGS = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw")
-"""Endings of images that cannot be read. Such files are listed as unreadable rather than passed over."""
+UNSUPPORTED_EXTENSIONS = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".svg",
+    ".psd",
+    ".raw",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".arw",
+)
+"""Extensions of unsupported image formats. Such files are listed as unreadable instead of being skipped."""
 
 _TASK_FILES, _TASK_BYTES = 64, 2**23
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that should hold an image.
+    """A file that should contain an image.
 
     Attributes:
-        path: as the manifest lists it, with "/" between the parts.
-        content: gives the bytes, or an image that Pillow has opened; raises OSError or Undecodable where it cannot.
-        size: how many bytes that is, about.
+        path: the path in the manifest, with "/" between the parts.
+        content: returns the bytes, or an image that Pillow has opened; raises OSError or Undecodable on failure.
+        size: the approximate number of bytes.
     """
 
     path: str
@@ -41,12 +54,12 @@ class File:
 
 
 def is_image_name(name: str) -> bool:
-    """Does this name end like an image's?"""
-    return name.lower().endswith(ENDINGS + FOREIGN_ENDINGS)
+    """Does this name have the extension of an image format?"""
+    return name.lower().endswith(EXTENSIONS + UNSUPPORTED_EXTENSIONS)
 
 
 def is_hidden(name: str) -> bool:
-    """Is this one part of a path hidden, or one of those that macOS adds to archives?"""
+    """Is this path component hidden, or a folder that macOS adds to archives?"""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -62,43 +75,41 @@ def read_content(path: Path) -> bytes:
 
 
 def too_many_bytes(size: int) -> str:
-    """The reason for leaving a large file unread."""
-    return f"{size:,} bytes, more than the {MAX_BYTES:,} that are allowed"
+    """The reason that is given for a file that is too large."""
+    return f"{size:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
 def check_inside(path: Path, root: Path, shown: str) -> None:
-    """Refuse a path that leads out of `root`, over a link or otherwise.
+    """Check that a path does not lead out of `root`, by a symbolic link or otherwise.
 
     Args:
         path: the path on disk.
-        root: a folder, free of links itself.
-        shown: how to call the path in the message.
+        root: a folder without symbolic links in its own path.
+        shown: the path as the error message should show it.
 
     Raises:
-        DataError: it does.
+        DataError: the path leads out of `root`.
     """
     try:
         inside = path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a link that leads to itself
+    except (OSError, RuntimeError):  # a link to itself
         inside = False
     if not inside:
-        raise DataError(
-            f"{shown}: leads out of {root} or nowhere; put what it should lead to into the folder, or remove it"
-        )
+        raise DataError(f"{shown}: leads out of {root} or nowhere; copy its target into the folder, or remove it")
 
 
-def decode_files(files: Iterable[File], form: Form) -> Collected:
+def decode_files(files: Iterable[File], form: ImageFormat) -> Collected:
     """Decode files on all cores.
 
     Args:
-        files: in any order.
-        form: the form of the store.
+        files: the files, in any order.
+        form: the image format of the store.
 
     Returns:
-        Images in the store's form and one row per file, both sorted by path. Classes are left open.
+        Images in the store's format and one row per file, both sorted by path, without classes.
     """
     results: list[tuple[str, Decoded | str]] = []
-    with quietly():
+    with without_decoder_warnings():
         for part in _in_parallel(_tasks(files), form):
             results.extend(part)
     results.sort(key=lambda result: result[0])
@@ -106,7 +117,7 @@ def decode_files(files: Iterable[File], form: Form) -> Collected:
     decoded = [result for _, result in results if isinstance(result, Decoded)]
     results.clear()
     images = np.empty((len(decoded), form.channels, form.size, form.size), np.uint8)
-    while decoded:  # every image is let go as it is packed, so that they are not held twice
+    while decoded:  # each image is freed as soon as it is copied, so that they are not in memory twice
         image = decoded.pop()
         images[len(decoded)] = image.pixels
     return Collected(images, rows)
@@ -127,7 +138,7 @@ def _listed(results: list[tuple[str, Decoded | str]]) -> pd.DataFrame:
 
 
 def _tasks(files: Iterable[File]) -> Iterator[list[File]]:
-    """Files in groups that are worth handing to a thread, and small enough to be held several at a time."""
+    """Files in groups that are large enough for one thread task, and small enough to keep several in memory."""
     group: list[File] = []
     size = 0
     for file in files:
@@ -140,8 +151,8 @@ def _tasks(files: Iterable[File]) -> Iterator[list[File]]:
         yield group
 
 
-def _in_parallel(tasks: Iterable[list[File]], form: Form) -> Iterator[list[tuple[str, Decoded | str]]]:
-    """Results in the order of the tasks. Few tasks wait at a time, for each may hold its files' bytes."""
+def _in_parallel(tasks: Iterable[list[File]], form: ImageFormat) -> Iterator[list[tuple[str, Decoded | str]]]:
+    """Results in the order of the tasks. Few tasks are queued at a time, as each may hold the bytes of its files."""
     threads = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     waiting: deque[Future[list[tuple[str, Decoded | str]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -153,11 +164,11 @@ def _in_parallel(tasks: Iterable[list[File]], form: Form) -> Iterator[list[tuple
             yield waiting.popleft().result()
 
 
-def _decode_task(task: list[File], form: Form) -> list[tuple[str, Decoded | str]]:
+def _decode_task(task: list[File], form: ImageFormat) -> list[tuple[str, Decoded | str]]:
     return [(file.path, _decode_file(file, form)) for file in task]
 
 
-def _decode_file(file: File, form: Form) -> Decoded | str:
+def _decode_file(file: File, form: ImageFormat) -> Decoded | str:
     try:
         return decode(file.content(), form)
     except Undecodable as problem:
@@ -167,5 +178,5 @@ def _decode_file(file: File, form: Form) -> Decoded | str:
 
 
 def _text(path: str) -> str:
-    """A path as text, also where its bytes are no UTF-8."""
+    """A path as text, also if its bytes are not valid UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.files import (
-    ENDINGS,
+    EXTENSIONS,
     File,
     check_inside,
     decode_files,
@@ -16,7 +16,7 @@ from repflow.data.ingest.sources.files import (
     is_image_name,
     read_content,
 )
-from repflow.data.ingest.sources.layout import arrange
+from repflow.data.ingest.sources.layout import parse_layout
 from repflow.errors import DataError
 from repflow.schema import parameters
 
@@ -25,7 +25,7 @@ log = logging.getLogger("repflow")
 
 @parameters
 class Folder:
-    """Image files in folders that are named for their classes; see `layout` for splits and images without a class.
+    """Image files in folders named after their classes; see `layout` for splits and images without a class.
 
     Attributes:
         path: the folder, relative to `data.root`.
@@ -39,21 +39,21 @@ class Folder:
         root = request.root / self.path
         files, folders = find_files(root)
         collected = decode_files(files, request.form)
-        layout = arrange(collected.listing["path"].tolist(), folders, str(root))
+        layout = parse_layout(collected.listing["path"].tolist(), folders, str(root))
         rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
         return Collected(collected.images, rows)
 
 
 def find_files(root: Path) -> tuple[list[File], list[str]]:
-    """All image files below `root` and all folders, sorted by path. What is hidden is passed over.
+    """All image files below `root` and all folders, sorted by path. Hidden files and folders are skipped.
 
     Raises:
-        DataError: there is no such folder, it holds no image, or a link in it leads out of it or to a folder.
+        DataError: there is no such folder, it has no images, or a link in it leads out of it or to a folder.
     """
     if not root.exists():
-        raise DataError(f"{root}: no such folder; `data.root` and the `path` of the source must lead to one")
+        raise DataError(f"{root}: no such folder; check `data.root` and the `path` of the source")
     if not root.is_dir():
-        raise DataError(f"{root}: is a file, where a folder is wanted; for a zip or tar file write `kind: archive`")
+        raise DataError(f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`")
     files: list[File] = []
     folders: list[str] = []
     passed: list[str] = []
@@ -73,17 +73,15 @@ def find_files(root: Path) -> tuple[list[File], list[str]]:
             else:
                 passed.append(name)
     if not files:
-        raise DataError(f"{root}: holds no image (read: {' '.join(ENDINGS)})")
-    report_passed(root.name, passed)
+        raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
+    report_skipped(root.name, passed)
     return sorted(files, key=lambda file: file.path), sorted(folders)
 
 
-def report_passed(where: str, passed: list[str]) -> None:
-    """Say that files whose names do not end like an image's were not looked at."""
+def report_skipped(where: str, passed: list[str]) -> None:
+    """Log a warning about files that were skipped because they have no image extension."""
     if passed:
-        log.warning(
-            "%s: passed over %d files that are not named as images, such as %s", where, len(passed), min(passed)
-        )
+        log.warning("%s: skipped %d files without an image extension, such as %s", where, len(passed), min(passed))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -91,10 +89,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({os.strerror(error.errno or 0)}); mend its permissions") from error
+        raise DataError(f"{folder}: cannot be read ({os.strerror(error.errno or 0)}); fix its permissions") from error
 
 
 def _check_link(link: Path, root: Path) -> None:
     check_inside(link, root, f"the link {link}")
     if link.is_dir():
-        raise DataError(f"the link {link}: leads to a folder, which is not followed; put the folder in its place")
+        raise DataError(f"the link {link}: leads to a folder, which is not followed; replace it with the folder")

@@ -1,4 +1,4 @@
-"""What the folders of a data set say: `[SPLIT/]CLASS/**`, with a folder of images without a class allowed."""
+"""Folder layouts: reads splits and classes from paths such as `[SPLIT/]CLASS/**`."""
 
 import logging
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from repflow.data.ingest.sources.contract import SPLITS
-from repflow.data.ingest.sources.files import ENDINGS
+from repflow.data.ingest.sources.files import EXTENSIONS
 from repflow.errors import DataError
 
 UNLABELLED = ("unlabelled", "unlabeled")
@@ -18,23 +18,23 @@ log = logging.getLogger("repflow")
 Parts = tuple[str, ...]
 
 
-def arrange(paths: Sequence[str], folders: Collection[str], where: str, unwrap: bool = False) -> pd.DataFrame:
+def parse_layout(paths: Sequence[str], folders: Collection[str], where: str, unwrap: bool = False) -> pd.DataFrame:
     """Read classes and splits from the paths of images.
 
-    The top level is a level of splits if all its folders are called train, val, validation or test (or unlabelled).
-    The next level is that of the classes; what lies deeper belongs to its class.
+    The top-level folders are splits if all of them are called train, val, validation or test (or unlabelled). The next
+    level are the classes; deeper folders belong to their class.
 
     Args:
-        paths: of the images, relative to the root, "/" between the parts.
-        folders: the folders, also those without an image.
+        paths: paths of the images, relative to the root, with "/" between the parts.
+        folders: all folders, including empty ones.
         where: the root, for messages.
-        unwrap: pass over a single folder that everything lies in, as archives often have one.
+        unwrap: skip a single top-level folder that contains everything, as in many archives.
 
     Returns:
-        The columns `given_class` and `split`, one row per path, None where it has none.
+        The columns `given_class` and `split`, one row per path, None where there is none.
 
     Raises:
-        DataError: a class's folder has no image.
+        DataError: the folder of a class has no image.
     """
     split_paths = [tuple(path.split("/")) for path in paths]
     split_folders = {tuple(folder.split("/")) for folder in folders}
@@ -60,7 +60,10 @@ def _has_splits(tops: Collection[str], where: str) -> bool:
     others = sorted(top for top in tops if not _is_split(top) and not _is_unlabelled(top))
     if splits and others:
         log.warning(
-            "%s: %r is taken for a class, because %r, which is no split, lies beside it", where, splits[0], others[0]
+            "%s: %r is taken as a class, not as a split, because the folder %r is on the same level",
+            where,
+            splits[0],
+            others[0],
         )
     return bool(splits) and not others
 
@@ -69,15 +72,17 @@ def _check_empty(paths: Sequence[Parts], folders: Collection[Parts], has_splits:
     """A folder at the level of the classes without an image below it is a mistake, not a class."""
     level = 2 if has_splits else 1
     filled = {path[:level] for path in paths if len(path) > level}
-    # The folder of the unlabelled may stand beside the splits, and what lies in it is no class.
+    # A folder `unlabelled` may be on the level of the splits; its subfolders are not classes.
     empty = sorted(
         folder for folder in folders if len(folder) == level and folder not in filled and not _is_unlabelled(folder[0])
     )
     if empty:
         name = "/".join(empty[0])
         more = f" (and {len(empty) - 1} more such folders)" if len(empty) > 1 else ""
-        endings = " ".join(ENDINGS)
-        raise DataError(f"{where}: the class folder {name!r} has no image{more}; fill or remove it (read: {endings})")
+        extensions = " ".join(EXTENSIONS)
+        raise DataError(
+            f"{where}: the class folder {name!r} has no image{more}; add images or remove it (extensions: {extensions})"
+        )
 
 
 def _class_and_split(path: Parts, has_splits: bool) -> tuple[str | None, str | None]:
@@ -87,7 +92,7 @@ def _class_and_split(path: Parts, has_splits: bool) -> tuple[str | None, str | N
         path = path[1:] if split else path
     if len(path) == 1 or _is_unlabelled(path[0]):
         return None, split
-    # "é" can be spelt as one character or two, and file systems differ in which they keep.
+    # "é" can be one Unicode character or two, and file systems differ in which form they keep.
     return unicodedata.normalize("NFC", path[0]), split
 
 

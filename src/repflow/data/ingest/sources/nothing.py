@@ -1,4 +1,4 @@
-"""No images: the target of a project that has one domain alone."""
+"""No images: the target of a project with only one domain."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from repflow.schema import parameters
 
 @parameters
 class Nothing:
-    """An empty domain. Everything that needs a second domain then says that it has nothing to do."""
+    """An empty domain. Stages that need a target domain then log that they have nothing to do."""
 
     kind: Literal["none"]
 

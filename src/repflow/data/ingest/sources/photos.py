@@ -1,4 +1,4 @@
-"""Photos to cut backgrounds from: two that scikit-learn carries, or the user's own."""
+"""Photos to cut background crops from: two bundled with scikit-learn, or the user's own."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from repflow.data.ingest.decode import Undecodable, decode_whole, quietly
-from repflow.data.ingest.sources.contents import Contents
+from repflow.data.ingest.decode import Undecodable, decode_whole, without_decoder_warnings
+from repflow.data.ingest.sources.archive_reader import ArchiveReader
 from repflow.data.ingest.sources.contract import Request
 from repflow.data.ingest.sources.files import File
 from repflow.data.ingest.sources.folder import find_files
@@ -16,12 +16,12 @@ from repflow.errors import DataError
 from repflow.schema import Count, parameters
 
 LONGEST = 640
-"""Larger photos are shrunk to this many pixels along their longer side, so that a small crop still shows something."""
+"""Larger photos are shrunk to this many pixels along their longer side, so that small crops still have structure."""
 
 
 @parameters
 class BundledPhotos:
-    """The two photos that scikit-learn carries: a temple in China and a dahlia, 640x427 pixels."""
+    """The two photos bundled with scikit-learn: a temple in China and a dahlia, 640x427 pixels."""
 
     kind: Literal["bundled"]
 
@@ -55,7 +55,7 @@ class PhotoArchive:
 
     Attributes:
         path: the archive, relative to `data.root`.
-        max_files, max_bytes, max_ratio: bounds, as for `Archive`.
+        max_files, max_bytes, max_ratio: limits, as for `Archive`.
     """
 
     kind: Literal["archive"]
@@ -67,19 +67,19 @@ class PhotoArchive:
     def photos(self, request: Request) -> list[np.ndarray]:
         """Every photo, uint8 [3, height, width], sorted by path."""
         place = request.root / self.path
-        contents = Contents(place, self.max_files, self.max_bytes, self.max_ratio)
-        photos = _decoded(contents, str(place))
-        contents.finish()
+        reader = ArchiveReader(place, self.max_files, self.max_bytes, self.max_ratio)
+        photos = _decoded(reader, str(place))
+        reader.finish()
         return photos
 
 
 Photos = Annotated[BundledPhotos | PhotoFolder | PhotoArchive, Field(discriminator="kind")]
-"""Any kind of photos, told apart by `kind`."""
+"""Any kind of photos, distinguished by `kind`."""
 
 
 def _decoded(files: Iterable[File], where: str) -> list[np.ndarray]:
     found = []
-    with quietly():
+    with without_decoder_warnings():
         for file in files:
             try:
                 content = file.content()
@@ -87,6 +87,6 @@ def _decoded(files: Iterable[File], where: str) -> list[np.ndarray]:
                 found.append((file.path, decode_whole(content, LONGEST)))
             except (Undecodable, OSError) as problem:
                 raise DataError(
-                    f"{where}: the photo {file.path} cannot be read ({problem}); mend or remove it"
+                    f"{where}: the photo {file.path} cannot be decoded ({problem}); repair or remove it"
                 ) from None
     return [photo for _, photo in sorted(found, key=lambda pair: pair[0])]

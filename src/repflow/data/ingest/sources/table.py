@@ -15,14 +15,15 @@ from repflow.schema import parameters
 
 @parameters
 class Table:
-    """Image files that a table names, one per row.
+    """Image files listed in a table, one per row.
 
-    The column `path` must be there; `label`, `split` (train, val, validation or test) and `group` (images that belong
-    together, and never stand on two sides of a split) may be, and may have gaps. Other columns are not looked at.
+    The column `path` is required. `label`, `split` (train, val, validation or test) and `group` (images that a split
+    must not divide) are optional, and their cells may be empty. Other columns are ignored.
 
     Attributes:
-        path: the table, relative to `data.root`: a `.parquet` file, or else CSV.
-        images: the folder where the paths in the table start, relative to `data.root`; None is the table's own folder.
+        path: the table, relative to `data.root`: a `.parquet` file, anything else is read as CSV.
+        images: the folder that the paths in the table are relative to, itself relative to `data.root`; None for the
+            folder of the table.
     """
 
     kind: Literal["table"]
@@ -30,28 +31,28 @@ class Table:
     images: str | None = None
 
     def collect(self, request: Request) -> Collected:
-        """Every row of the table, in its order. See `Source`."""
+        """Every row of the table, in order. See `Source`."""
         place = request.root / self.path
         table = read_table(place)
         root = (request.root / self.images if self.images is not None else place.parent).resolve()
         if not root.is_dir():
-            raise DataError(f"{root}: no such folder; `images` of the table source must lead to one")
+            raise DataError(f"{root}: no such folder; check `images` of the table source")
         files = [_file(number, path, root, place) for number, path in enumerate(table["path"])]
         collected = decode_files(files, request.form)
-        # Rows are numbered, so that they come back in the order of the table.
+        # Files are named by row number, so that sorting restores the order of the table.
         classes = table["label"].map(functools.partial(unicodedata.normalize, "NFC"), na_action="ignore")
         rows = collected.listing.assign(path=table["path"], given_class=classes)
         return Collected(collected.images, rows.assign(split=table["split"], group=table["group"]))
 
 
 def read_table(place: Path) -> pd.DataFrame:
-    """The columns path, label, split and group of a table as text, None where a cell is empty.
+    """The columns path, label, split and group of a table as text, None for empty cells.
 
     Raises:
         DataError: there is no such table, it has no rows or no column `path`, a path is empty or a split is unknown.
     """
     if not place.is_file():
-        raise DataError(f"{place}: no such table; `data.root` and the `path` of the source must lead to one")
+        raise DataError(f"{place}: no such table; check `data.root` and the `path` of the source")
     try:
         if place.suffix == ".parquet":
             table = pd.read_parquet(place)
@@ -60,12 +61,13 @@ def read_table(place: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
     if "path" not in table.columns:
-        raise DataError(f"{place}: has no column 'path' (columns: {', '.join(map(str, table.columns))})")
+        given = ", ".join(map(str, table.columns))
+        raise DataError(f"{place}: the required column 'path' is missing (columns: {given})")
     if table.empty:
-        raise DataError(f"{place}: has no rows")
-    columns = ("path", "label", "split", "group")
-    texts = {name: [_text(cell) for cell in table[name]] if name in table.columns else None for name in columns}
-    table = pd.DataFrame({name: texts[name] for name in columns}, index=range(len(table)), dtype=object)
+        raise DataError(f"{place}: has no rows; list at least one image")
+    names = ("path", "label", "split", "group")
+    texts = {name: [_text(cell) for cell in table[name]] if name in table.columns else None for name in names}
+    table = pd.DataFrame({name: texts[name] for name in names}, index=range(len(table)), dtype=object)
     _check_cells(table, place)
     return table.assign(split=table["split"].map(lambda name: SPLITS[name.casefold()], na_action="ignore"))
 
@@ -78,11 +80,11 @@ def _check_cells(table: pd.DataFrame, place: Path) -> None:
     unknown = given[~given.str.casefold().isin(list(SPLITS))]
     if len(unknown):
         allowed = f"allowed: {', '.join(SPLITS)}, or empty"
-        raise DataError(f"{place}: row {unknown.index[0] + 1}: {unknown.iloc[0]!r} is no split ({allowed})")
+        raise DataError(f"{place}: row {unknown.index[0] + 1}: {unknown.iloc[0]!r} is not a split ({allowed})")
 
 
 def _text(cell: Any) -> str | None:
-    """A cell as text; a whole number without a point, as "3" for 3.0, for gaps make integers floating-point."""
+    """A cell as text; "3" for 3.0, because missing cells turn a column of integers into floating point."""
     if cell is None or (not isinstance(cell, str) and pd.isna(cell)):
         return None
     if isinstance(cell, float) and cell.is_integer():

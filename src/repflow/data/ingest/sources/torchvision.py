@@ -1,4 +1,4 @@
-"""Any image classification data set of torchvision, by its name."""
+"""Any image classification data set of torchvision, by name."""
 
 import difflib
 import functools
@@ -23,13 +23,13 @@ _SPLITS = (*SPLITS, "unlabeled")
 
 @parameters
 class Torchvision:
-    """A data set of torchvision, all of its splits that are called train, val, test or unlabeled.
+    """A data set of torchvision, with all of its splits that are called train, val, test or unlabeled.
 
     Attributes:
-        name: of the class in `torchvision.datasets`, as in "CIFAR10".
-        path: the folder that torchvision calls the root, relative to `data.root`.
-        download: let torchvision fetch what is not there.
-        settings: more arguments of the class, as in `{split: letters}` for EMNIST.
+        name: name of the class in `torchvision.datasets`, as in "CIFAR10".
+        path: torchvision's `root` folder, relative to `data.root`.
+        download: let torchvision download missing files.
+        settings: further arguments of the class, as in `{split: letters}` for EMNIST.
     """
 
     kind: Literal["torchvision"]
@@ -56,7 +56,7 @@ class Torchvision:
         return Collected(collected.images, rows)
 
     def _parts(self, root: Path) -> Iterator[tuple[str | None, Any]]:
-        """The splits that the data set has, by the name of each in the manifest."""
+        """The splits of the data set, each with its name in the manifest."""
         kind = self._kind()
         accepted = _accepted(kind)
         given: dict[str, Any] = {"root": str(root), "download": self.download}
@@ -97,16 +97,16 @@ class Torchvision:
                 raise _NoSuchSplitError from None
             raise DataError(f"torchvision {self.name}: {error}") from error
         except (RuntimeError, OSError, TypeError, ImportError) as error:
-            hint = "" if self.download else "; write `download: true` to fetch it where there is a network"
+            hint = "" if self.download else "; set `download: true` to download it"
             raise DataError(f"torchvision {self.name}: cannot be opened ({error}){hint}") from error
 
 
 class _NoSuchSplitError(Exception):
-    """A data set has no split of the name that was tried."""
+    """The data set has no split of this name."""
 
 
 def _accepted(kind: Any) -> set[str]:
-    """The names of a class's arguments, also of those that it hands on to the class that it is made of."""
+    """The argument names of a class, including those that it passes on to its base classes."""
     names: set[str] = set()
     for base in kind.__mro__:
         own = inspect.signature(base.__init__).parameters
@@ -117,7 +117,7 @@ def _accepted(kind: Any) -> set[str]:
 
 
 def _load(dataset: Any, number: int, targets: dict[int, str | None], row: int) -> Image.Image:
-    """Image `number` of a data set; its class is noted in `targets` under `row`."""
+    """Image `number` of a data set; its class is stored in `targets[row]`."""
     try:
         image, target = dataset[number]
     except (OSError, SyntaxError, ValueError) as error:
@@ -125,8 +125,10 @@ def _load(dataset: Any, number: int, targets: dict[int, str | None], row: int) -
     try:
         targets[row] = _class_name(dataset, operator.index(target))
     except TypeError:
-        found = f"{type(target).__name__}, where the number of a class is wanted"
-        raise DataError(f"torchvision {type(dataset).__name__}: the label of an image is {found}") from None
+        raise DataError(
+            f"torchvision {type(dataset).__name__}: the label of an image is of type {type(target).__name__}, but must"
+            " be a class number; only data sets for classification can be used"
+        ) from None
     return cast(Image.Image, image)
 
 

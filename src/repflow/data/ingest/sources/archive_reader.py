@@ -1,4 +1,4 @@
-"""Reading the image files in a zip or tar file with an eye on what comes out. Nothing is unpacked to the disk."""
+"""Read the image files in a zip or tar archive without unpacking it to disk, with limits against zip bombs."""
 
 import bz2
 import gzip
@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
 from repflow.data.ingest.decode import MAX_BYTES, Undecodable
-from repflow.data.ingest.sources.files import ENDINGS, File, is_hidden, is_image_name, too_many_bytes
-from repflow.data.ingest.sources.folder import report_passed
+from repflow.data.ingest.sources.files import EXTENSIONS, File, is_hidden, is_image_name, too_many_bytes
+from repflow.data.ingest.sources.folder import report_skipped
 from repflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 _ALWAYS_ALLOWED = 2**26
-"""So many bytes may come out of any archive, however small it is."""
+"""So many bytes may be decompressed from any archive, however small it is."""
 
 
-class Contents:
-    """The image files in an archive, read from front to back with an eye on what comes out.
+class ArchiveReader:
+    """The image files in an archive, read sequentially and checked against limits.
 
-    Iterating gives each file, with its bytes already read. Afterwards `folders` holds the paths of the folders.
+    Iterating yields each file with its bytes already read. Afterwards `folders` holds the paths of the folders.
 
     Raises (while iterating):
-        DataError: there is no such archive, it is damaged or encrypted, it holds a path that leads out of it or
-            something that is neither file nor folder, or it grows beyond its bounds.
+        DataError: there is no such archive, it is damaged or encrypted, it contains a path that leads out of it or
+            something that is neither file nor folder, or it exceeds its limits.
     """
 
     def __init__(self, place: Path, max_files: int, max_bytes: int, max_ratio: int):
         if not place.exists():
-            raise DataError(f"{place}: no such archive; `data.root` and the `path` of the source must lead to one")
+            raise DataError(f"{place}: no such archive; check `data.root` and the `path` of the source")
         if not place.is_file():
-            raise DataError(f"{place}: is no file, where an archive is wanted; for a folder write `kind: folder`")
+            raise DataError(f"{place}: is a folder, not an archive; for a folder write `kind: folder`")
         self.place = place
         self.folders: set[str] = set()
         self._passed: list[str] = []
@@ -56,10 +56,10 @@ class Contents:
                 yield self._file(name, read, size)
 
     def finish(self) -> None:
-        """Check and report what was found."""
+        """Check that there were images, and log which files were skipped."""
         if not self._images:
-            raise DataError(f"{self.place}: holds no image (read: {' '.join(ENDINGS)})")
-        report_passed(self.place.name, self._passed)
+            raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
+        report_skipped(self.place.name, self._passed)
 
     def _file(self, name: str, read: Callable[[], bytes], size: int) -> File:
         self._images += 1
@@ -84,7 +84,7 @@ class Contents:
                 if budget < 0:
                     raise self._too_much()
                 if kind not in (0, stat.S_IFREG, stat.S_IFLNK):
-                    raise DataError(f"{self.place}: {name} is neither file nor folder; such an archive is not read")
+                    raise self._not_a_file(name)
                 if self._wanted(name):
                     linked = kind == stat.S_IFLNK
                     yield name, (_failing(_LINK) if linked else _zip_reader(archive, entry)), entry.file_size
@@ -102,12 +102,12 @@ class Contents:
                         if self._wanted(name):
                             yield name, _failing(_LINK), 0
                     elif not entry.isreg():
-                        raise DataError(f"{self.place}: {name} is neither file nor folder; such an archive is not read")
+                        raise self._not_a_file(name)
                     elif self._wanted(name):
                         yield name, _tar_reader(archive, entry), entry.size
 
     def _checked(self, name: str) -> str:
-        """The path of an entry without "." and doubled "/", refused where it leads out of the archive."""
+        """The normalised path of an entry; an error if it leads out of the archive."""
         self._entries += 1
         if self._entries > self._max_files:
             raise DataError(
@@ -115,7 +115,7 @@ class Contents:
             )
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-            raise DataError(f"{self.place}: the path {name!r} leads out of the archive; such an archive is not read")
+            raise DataError(f"{self.place}: the path {name!r} leads out of the archive; remove it from the archive")
         return path.as_posix()
 
     def _checked_link(self, name: str, entry: tarfile.TarInfo) -> None:
@@ -125,7 +125,7 @@ class Contents:
             depth += -1 if part == ".." else 1
             if depth < 0 or part == "/":
                 message = f"the link {name!r} leads out of the archive, to {entry.linkname!r}"
-                raise DataError(f"{self.place}: {message}; such an archive is not read")
+                raise DataError(f"{self.place}: {message}; remove it from the archive")
 
     def _add_folder(self, name: str) -> None:
         if name != "." and not any(is_hidden(part) for part in name.split("/")):
@@ -142,10 +142,13 @@ class Contents:
     def _budget(self) -> int:
         return min(self._max_bytes, max(_ALWAYS_ALLOWED, self._max_ratio * self.place.stat().st_size))
 
+    def _not_a_file(self, name: str) -> DataError:
+        return DataError(f"{self.place}: {name} is neither a file nor a folder; remove it from the archive")
+
     def _too_much(self) -> DataError:
-        bounds = f"{self._max_bytes:,} bytes (`max_bytes`) or {self._max_ratio} times its size (`max_ratio`)"
+        limits = f"{self._max_bytes:,} bytes (`max_bytes`) or {self._max_ratio} times its size (`max_ratio`)"
         return DataError(
-            f"{self.place}: expands to more than {bounds}, as a zip bomb does; raise these if you trust it"
+            f"{self.place}: expands to more than {limits}, as a zip bomb does; raise the limits if you trust it"
         )
 
     @contextmanager
@@ -161,11 +164,11 @@ class Contents:
             OSError,
             ValueError,
         ) as error:
-            raise DataError(f"{self.place}: not a whole zip or tar archive ({error})") from error
+            raise DataError(f"{self.place}: not a readable zip or tar archive ({error})") from error
 
 
 class _Counted(io.RawIOBase):
-    """A stream that is cut off when more comes out of it than is allowed."""
+    """A stream that raises an error when more bytes are read from it than allowed."""
 
     def __init__(self, stream: IO[bytes], budget: int, refusal: Callable[[], DataError]):
         super().__init__()
@@ -198,8 +201,8 @@ def _zip_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[]
     def read() -> bytes:
         try:
             return archive.read(entry)
-        except RuntimeError as error:  # which is how zipfile says that a password is wanted
-            raise Undecodable(f"encrypted, or packed in a way that cannot be read ({type(error).__name__})") from None
+        except RuntimeError as error:  # raised by zipfile where a password is needed
+            raise Undecodable(f"encrypted, or an unsupported compression ({type(error).__name__})") from None
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
             raise Undecodable(f"damaged inside the archive: {error}") from None
 
@@ -209,7 +212,7 @@ def _zip_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[]
 def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Callable[[], bytes]:
     def read() -> bytes:
         if entry.issparse():  # a few bytes that stand for any number of zeros
-            raise Undecodable("a sparse file inside an archive, which is not read")
+            raise Undecodable("a sparse file inside an archive, which is not supported")
         stream = archive.extractfile(entry)
         return stream.read() if stream else b""
 
@@ -217,7 +220,7 @@ def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Callable[[]
 
 
 def _decompressed(place: Path) -> IO[bytes]:
-    """The tar inside a file, whatever its compression."""
+    """The tar stream in a file, decompressed if it is compressed."""
     with place.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"\x1f\x8b"):
