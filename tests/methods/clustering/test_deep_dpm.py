@@ -49,11 +49,11 @@ def clustered(labels: np.ndarray) -> tuple[DeepDPM, Tensor]:
     """A method whose clusters and their Gaussians are those of `labels`, and its codes."""
     made = method()
     features = made.encoder(IMAGES)
-    made._look_along(features)
+    made._fit_principal_components(features)
     codes = (features - made.centre) @ made.directions
     given = torch.from_numpy(labels)
     with torch.no_grad(), seeded(0, "clusters"):
-        made.network._have(made.network._new(codes, given == each) for each in given.unique())
+        made.network._set_clusters(made.network._new_cluster(codes, given == each) for each in given.unique())
     made._codes = codes
     return made, codes
 
@@ -85,9 +85,9 @@ def test_the_loss_is_that_of_single_codes() -> None:
         expected = np.array(joint) / sum(joint)
         divergence += float((expected * np.log(np.maximum(expected, 1e-300) / shares)).sum())
         own = made.network.each()[int(shares.argmax())]
-        sides = own.sides(code[None])[0].detach().double().softmax(0).numpy()
+        sides = own.subclusters(code[None])[0].detach().double().softmax(0).numpy()
         apart += float(
-            sum(s * ((point - h.double().numpy()) ** 2).sum() for s, h in zip(sides, own.halves, strict=True))
+            sum(s * ((point - h.double().numpy()) ** 2).sum() for s, h in zip(sides, own.subcluster_means, strict=True))
         )
     assert found == pytest.approx(divergence / 256 + apart / 256 / 2, rel=1e-4)
 

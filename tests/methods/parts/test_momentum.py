@@ -24,7 +24,7 @@ def test_a_momentum_network_moves_by_its_share_alone() -> None:
     with torch.no_grad():
         for weight in (*first.parameters(), *second.parameters()):
             weight.normal_()
-    slow.follow(first, second, momentum=0.75)
+    slow.update(first, second, momentum=0.75)
     now = dict(zip(before, (*first.parameters(), *second.parameters()), strict=True))
     for name, weight in slow.state_dict().items():
         assert torch.allclose(weight, 0.75 * before[name] + 0.25 * now[name], atol=1e-6), name

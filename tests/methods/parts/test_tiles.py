@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from repflow.methods.parts.tiles import cut, rearranged, standardised, tiles_of, together
+from repflow.methods.parts.tiles import assemble, crop_windows, cut_tiles, permuted, standardised
 from repflow.randomness.draws import Draw
 
 IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
@@ -11,7 +11,7 @@ IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
 
 def test_windows_lie_where_they_are_asked_for() -> None:
     places = Draw(0, "places").integers(4, 5, 2, high=23)
-    windows = cut(IMAGES, places, 8)
+    windows = crop_windows(IMAGES, places, 8)
     assert windows.shape == (4, 5, 3, 8, 8)
     for image, corners, found in zip(IMAGES, places.tolist(), windows, strict=True):
         for (row, column), window in zip(corners, found, strict=True):
@@ -19,15 +19,15 @@ def test_windows_lie_where_they_are_asked_for() -> None:
 
 
 def test_tiles_that_fill_their_cells_make_the_image_again() -> None:
-    tiles = tiles_of(IMAGES, 1.0, 1.0, 10, Draw(0, "tiles"))
-    assert torch.allclose(together(tiles, (30, 30)), IMAGES, atol=1e-6)
+    tiles = cut_tiles(IMAGES, 1.0, 1.0, 10, Draw(0, "tiles"))
+    assert torch.allclose(assemble(tiles, (30, 30)), IMAGES, atol=1e-6)
     assert torch.allclose(tiles[:, 5], IMAGES[:, :, 10:20, 20:30], atol=1e-6)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_a_tile_stays_in_its_cell_and_goes_where_jitter_lets_it(jitter: float) -> None:
     rows = torch.arange(32.0).view(1, 1, 32, 1).expand(2000, 1, 32, 32)  # the value of a pixel is its row
-    tops = tiles_of(rows, 0.6, jitter, 6, Draw(0, "tiles"))[:, :, 0, 0, 0]  # cells of 10 pixels begin at row 1
+    tops = cut_tiles(rows, 0.6, jitter, 6, Draw(0, "tiles"))[:, :, 0, 0, 0]  # cells of 10 pixels begin at row 1
     slack = round(jitter * 4)
     for tile in range(9):
         first = 1 + 10 * (tile // 3) + (4 - slack) // 2
@@ -42,8 +42,8 @@ def test_a_standardised_tile_has_mean_0_and_contrast_1_and_a_flat_one_stays_flat
 
 
 def test_a_rearrangement_is_undone_by_its_inverse() -> None:
-    tiles = tiles_of(IMAGES, 0.8, 1.0, 8, Draw(0, "tiles"))
+    tiles = cut_tiles(IMAGES, 0.8, 1.0, 8, Draw(0, "tiles"))
     order = Draw(0, "order").uniform(4, 9).argsort(dim=1)
-    shuffled = rearranged(tiles, order)
+    shuffled = permuted(tiles, order)
     assert torch.equal(shuffled[2, 3], tiles[2, order[2, 3]])
-    assert torch.equal(rearranged(shuffled, order.argsort(dim=1)), tiles)
+    assert torch.equal(permuted(shuffled, order.argsort(dim=1)), tiles)

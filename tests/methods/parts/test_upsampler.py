@@ -9,16 +9,16 @@ from repflow.randomness.draws import Draw
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])
-@pytest.mark.parametrize("beside", [0, 1])
-def test_it_makes_maps_of_any_size(size: tuple[int, int], beside: int) -> None:
-    upsampler = Upsampler(16, (8, 4), channels=2, beside=beside)
-    image = torch.zeros(3, beside, *size) if beside else None
+@pytest.mark.parametrize("skip", [0, 1])
+def test_it_makes_maps_of_any_size(size: tuple[int, int], skip: int) -> None:
+    upsampler = Upsampler(16, (8, 4), channels=2, skip=skip)
+    image = torch.zeros(3, skip, *size) if skip else None
     assert upsampler(torch.zeros(3, 16, 4, 4), size, image).shape == (3, 2, *size)
 
 
 def test_what_stands_beside_is_seen_where_it_stands() -> None:
     torch.manual_seed(0)
-    upsampler = Upsampler(16, (8, 4), channels=2, beside=1)
+    upsampler = Upsampler(16, (8, 4), channels=2, skip=1)
     maps, image = torch.zeros(1, 16, 4, 4), torch.zeros(1, 1, 16, 16)
     spot = image.clone()
     spot[..., 8, 8] = 1

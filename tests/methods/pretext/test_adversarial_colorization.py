@@ -75,5 +75,5 @@ def test_noise_changes_the_colours_in_training_alone() -> None:
     one, other = (method(BATCH, Draw(seed, "step"), 1).total for seed in (0, 1))
     assert one != other
     method.eval()
-    assert torch.equal(method.pictures(IMAGES), method.pictures(IMAGES))
-    assert method.pictures(IMAGES).shape == (6, 3, 3, 16, 16)
+    assert torch.equal(method.figures(IMAGES), method.figures(IMAGES))
+    assert method.figures(IMAGES).shape == (6, 3, 3, 16, 16)

@@ -29,6 +29,6 @@ def test_the_loss_is_the_mean_squared_error_of_what_is_made_of_a_short_code() ->
                 (a - b) ** 2 for a, b in zip(restored.flatten().tolist(), image.flatten().tolist(), strict=True)
             )
     assert loss == pytest.approx(total / IMAGES.numel(), rel=1e-5)
-    shown = method.pictures(IMAGES)
+    shown = method.figures(IMAGES)
     assert torch.equal(shown[:, 0], IMAGES)
     assert torch.allclose(shown[:, 1], method.reconstruct(IMAGES).clamp(0, 1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 
 from repflow.augment.operations import HorizontalFlip
 from repflow.data.read.batches import Batches, Stream
@@ -24,9 +25,9 @@ ROWS = Rows(DIGITS, np.full(60, -1), np.arange(60), ())
 STREAMS = {"unlabelled": Stream("unlabelled", ROWS)}
 
 
-def made(words: int = 7) -> BagOfVisualWords:
+def made(words: int = 7, images: int = 40) -> BagOfVisualWords:
     torch.manual_seed(0)
-    config = Config(perturb=(HorizontalFlip(probability=1.0),), bootstrap=0.5, words=words, images=40, softness=0.5)
+    config = Config(perturb=(HorizontalFlip(probability=1.0),), bootstrap=0.5, words=words, images=images, softness=0.5)
     return BagOfVisualWords(config, build_encoder(SmallConfig(widths=(8, 16)), 1, 16)).train()
 
 
@@ -93,7 +94,7 @@ def test_the_loss_is_cross_entropy_of_the_clean_image_s_words_and_the_perturbed_
 def test_words_are_centres_of_the_places_that_are_nearest_to_them() -> None:
     method = grown()
     rows = Draw(0, "refresh", 1).permutation(60)[:40]
-    places = method.places(STREAMS["unlabelled"].take(rows).images).flatten(0, 1)
+    places = method.local_features(STREAMS["unlabelled"].take(rows).images).flatten(0, 1)
     far = torch.cdist(places, method.vocabulary)
     for word in range(7):
         assert torch.allclose(places[far.argmin(1) == word].mean(0), method.vocabulary[word], atol=1e-3)
@@ -130,3 +131,30 @@ def test_more_words_than_places_are_refused() -> None:
     method.losses(batch(0.5), Draw(0, "step"))
     with pytest.raises(ParameterError, match="1000 are too many; there are 640 places"), torch.no_grad():
         method.refresh(1, STREAMS, Draw(0, "refresh", 1))
+
+
+@pytest.mark.parametrize("words", [40, 120, 160])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_last_digits_of_the_features_do_not_choose_the_words(words: int, seed: int) -> None:
+    """With 160 words, every place is one of its own."""
+    expected = with_noise(words, seed, 0, 0.0)
+    for other in range(3):
+        for name, value in with_noise(words, seed, other, 1e-15).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-5, msg=f"{name}, noise {other}")
+
+
+def with_noise(words: int, seed: int, noise_seed: int, noise: float) -> dict[str, Tensor]:
+    """What comes of a method that makes its words from the features of ten images with this relative noise."""
+    method = made(words, images=10)
+    features, generator = method.local_features, torch.Generator().manual_seed(noise_seed)
+
+    def noisy(images: Tensor) -> Tensor:
+        exact = features(images).double()
+        return exact * (1 + noise * torch.randn(exact.shape, generator=generator, dtype=torch.float64))
+
+    method.local_features = noisy  # type: ignore[method-assign]
+    method.losses(batch(0.5), Draw(0, "step"))
+    with torch.no_grad():
+        method.refresh(1, STREAMS, Draw(seed, "refresh", 1))
+        losses = method.losses(batch(0.6), Draw(0, "step"))
+    return {"words": method.vocabulary, "spread": method.spread, "loss": losses.total, **losses.metrics}

@@ -41,7 +41,7 @@ def test_the_losses_are_the_paper_s(method: BiGAN) -> None:
     exchanged = (sum(math.log(1 - each) for each in encoded) + sum(math.log(each) for each in decoded)) / 6
     found = method.discriminate(BATCH, Draw(0, "step"))
     assert found.total.item() == pytest.approx(-value, rel=1e-4)
-    assert method.agree(BATCH, Draw(0, "step")).total.item() == pytest.approx(-exchanged, rel=1e-4)
+    assert method.generate_and_encode(BATCH, Draw(0, "step")).total.item() == pytest.approx(-exchanged, rel=1e-4)
 
 
 def test_a_code_belongs_to_its_own_image(method: BiGAN) -> None:
@@ -56,6 +56,6 @@ def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(metho
     first, second = (set(update.modules) for update in method.updates)
     assert first == {method.discriminator}
     assert second == {method.encoder, method.to_codes, method.generator}
-    method.agree(BATCH, Draw(0, "step")).total.backward()
+    method.generate_and_encode(BATCH, Draw(0, "step")).total.backward()
     for module in second:
         assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in module.parameters())

@@ -46,7 +46,7 @@ def test_the_losses_are_the_paper_s(method: BigBiGAN) -> None:
                 discriminator += sum(max(0.0, 1 - y * score) for score in found) / 6
                 joint += y * sum(found) / 6
     assert method.discriminate(BATCH, Draw(0, "step")).total.item() == pytest.approx(discriminator, rel=1e-4)
-    assert method.agree(BATCH, Draw(0, "step")).total.item() == pytest.approx(joint, rel=1e-4, abs=1e-5)
+    assert method.generate_and_encode(BATCH, Draw(0, "step")).total.item() == pytest.approx(joint, rel=1e-4, abs=1e-5)
 
 
 def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method: BigBiGAN) -> None:
@@ -55,7 +55,7 @@ def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method
         mean, spread = method.to_codes(method.encoder(IMAGES)).chunk(2, dim=1)
     assert torch.allclose(many.mean(0), mean, atol=0.2)
     assert torch.allclose(many.std(0), F.softplus(spread), rtol=0.15)
-    method.agree(BATCH, Draw(0, "step")).total.backward()
+    method.generate_and_encode(BATCH, Draw(0, "step")).total.backward()
     assert method.to_codes.weight.grad is not None
     assert (method.to_codes.weight.grad.abs().sum(1) > 0).all()
 

@@ -31,7 +31,7 @@ def method() -> Colorization:
 
 def test_the_loss_is_the_weighted_cross_entropy_of_every_place(method: Colorization) -> None:
     found = method.losses(BATCH, Draw(0, "step"))
-    wanted = method.wanted(IMAGES).double()
+    wanted = method.target_distribution(IMAGES).double()
     with torch.no_grad():
         logits = method.logits(without_colour(IMAGES)).double().numpy()
     total = 0.0
@@ -53,13 +53,13 @@ def test_the_encoder_sees_no_colour(method: Colorization) -> None:
 
 
 def test_the_weights_are_those_of_the_colours_that_are_there(method: Colorization) -> None:
-    shares = method.wanted(IMAGES).mean((0, 2, 3))
+    shares = method.target_distribution(IMAGES).mean((0, 2, 3))
     assert torch.allclose(method.weights, method.gamut.rebalancing(shares, 0.5), rtol=1e-3)
     assert method.weights.min() < 1 < method.weights.max()
 
 
 def test_pictures_keep_the_lightness(method: Colorization) -> None:
-    pictures = method.eval().pictures(IMAGES)
+    pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (5, 3, 3, 16, 16)
     assert torch.equal(pictures[:, 0], IMAGES)
     assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-3

@@ -7,7 +7,7 @@ from scipy.special import log_softmax
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
-from repflow.methods.parts.tiles import tiles_of
+from repflow.methods.parts.tiles import cut_tiles
 from repflow.methods.pretext.context_prediction import Config, ContextPrediction, one_colour
 from repflow.randomness.draws import Draw
 
@@ -39,7 +39,7 @@ def test_the_loss_is_the_mean_over_the_eight_neighbours_of_every_centre(method: 
 
 def test_places_are_numbered_row_by_row() -> None:
     ramp = 32 * torch.arange(32.0).view(32, 1) + torch.arange(32.0)  # brighter to the right, and more so further down
-    means = tiles_of(ramp.expand(1, 3, 32, 32), 0.7, 0.0, 8, Draw(0, "tiles")).mean((2, 3, 4))[0]
+    means = cut_tiles(ramp.expand(1, 3, 32, 32), 0.7, 0.0, 8, Draw(0, "tiles")).mean((2, 3, 4))[0]
     assert means.argsort().tolist() == list(range(9))
 
 

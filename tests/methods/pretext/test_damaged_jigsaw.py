@@ -59,12 +59,12 @@ def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> Non
         for puzzle, seen, gone, answer in zip(tiles, damaged, missing, which.tolist(), strict=True):
             features = torch.cat([method.tile_head(method.encoder(tile[None]))[0] for tile in seen])
             solving -= log_softmax(method.head(features).double().numpy())[answer] / 4
-            painted = method.painter(features[None], (12, 12))[0]
+            painted = method.inpainting_decoder(features[None], (12, 12))[0]
             painting += F.mse_loss(painted, puzzle[gone][0]).item() / 4
             for tile, grey, lost in zip(puzzle, seen, gone, strict=True):
                 if lost:
                     continue
-                logits = method.colourist(method.encoder.maps(grey[None]), (2, 2))[0].double().numpy()
+                logits = method.colour_decoder(method.encoder.maps(grey[None]), (2, 2))[0].double().numpy()
                 true = F.adaptive_avg_pool2d(rgb_to_lab(tile[None])[:, 1:], 2)
                 shares = method.gamut.shares(true)[0].double().numpy()
                 colouring -= (shares * log_softmax(logits, axis=0)).sum() / (4 * 8 * 4)
@@ -74,7 +74,7 @@ def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> Non
 
 
 def test_pictures_show_the_image_the_damage_and_the_completion(method: DamagedJigsaw) -> None:
-    pictures = method.eval().pictures(IMAGES)
+    pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (4, 3, 3, 32, 32)
     assert torch.equal(pictures[:, 0], IMAGES)
     assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-2

@@ -46,7 +46,7 @@ def test_the_losses_are_the_papers(loss: str) -> None:
     told = method.discriminate(BATCH, Draw(0, "step"))
     assert told.total.item() == pytest.approx(discriminator, rel=1e-4)
     right = sum(each > 0 for each in real) + sum(each < 0 for each in fake)
-    assert told.metrics["told_apart"].item() == pytest.approx(right / 12)
+    assert told.metrics["discriminator_accuracy"].item() == pytest.approx(right / 12)
     assert method.generate(BATCH, Draw(0, "step")).total.item() == pytest.approx(generator, rel=1e-4)
 
 

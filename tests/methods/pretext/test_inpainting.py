@@ -88,7 +88,7 @@ def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> N
 
 
 def test_pictures_show_the_image_the_hole_and_what_was_painted_into_it() -> None:
-    whole, lacking, painted = method("central").eval().pictures(IMAGES).unbind(1)
+    whole, lacking, painted = method("central").eval().figures(IMAGES).unbind(1)
     assert torch.equal(whole, IMAGES)
     assert (lacking[:, :, 8:24, 8:24] == 0.5).all()
     assert torch.equal(painted[:, :, :8], IMAGES[:, :, :8])

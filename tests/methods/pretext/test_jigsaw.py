@@ -74,6 +74,6 @@ def test_the_answer_puts_the_tiles_back(method: Jigsaw) -> None:
 
 
 def test_pictures_show_the_image_the_puzzle_and_the_solution(method: Jigsaw) -> None:
-    pictures = method.eval().pictures(IMAGES)
+    pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (4, 3, 3, 32, 32)
     assert torch.equal(pictures[:, 0], IMAGES)

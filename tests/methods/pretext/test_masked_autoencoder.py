@@ -30,7 +30,7 @@ def new(normalise: bool = True) -> MaskedAutoencoder:
 def restored(method: MaskedAutoencoder, images: Tensor) -> tuple[Tensor, float]:
     """All patches as the decoder leaves them [B, N, pixels], and the loss."""
     seen: list[Tensor] = []
-    handle = method.leave.register_forward_hook(lambda module, given, result: seen.append(result.detach()))
+    handle = method.decoder_output.register_forward_hook(lambda module, given, result: seen.append(result.detach()))
     loss = method.losses(batches(images), Draw(0, "step")).total.item()
     handle.remove()
     return seen[0], loss
@@ -72,15 +72,15 @@ def test_nothing_of_the_removed_patches_is_seen() -> None:
 
 def test_patches_come_to_their_places_and_blanks_between_them() -> None:
     method = new()
-    method.enter = nn.Linear(192, 12, bias=False)
-    method.decoder, method.leave = nn.Identity(), nn.Identity()
+    method.decoder_input = nn.Linear(192, 12, bias=False)
+    method.decoder, method.decoder_output = nn.Identity(), nn.Identity()
     nn.init.zeros_(method.positions)
     seen = torch.randn(4, 1 + 4, 192)
     with torch.no_grad():
-        found, entered = method.restore(seen, ORDER), method.enter(seen)
+        found, entered = method.decode(seen, ORDER), method.decoder_input(seen)
     for number, order in enumerate(ORDER.tolist()):
         for rank, place in enumerate(order):
-            wanted = entered[number, 1 + rank] if rank < 4 else method.blank[0, 0]
+            wanted = entered[number, 1 + rank] if rank < 4 else method.mask_token[0, 0]
             assert torch.allclose(found[number, place], wanted, atol=1e-6)
 
 
@@ -107,7 +107,7 @@ def test_pictures_show_what_was_seen_and_a_perfect_guess_is_the_image(
     normalise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = new(normalise).eval()
-    image, seen, whole = method.pictures(IMAGES).unbind(1)
+    image, seen, whole = method.figures(IMAGES).unbind(1)
     assert torch.equal(image, IMAGES)
     there = (patches_of(seen, 4) == patches_of(IMAGES, 4)).all(dim=2)
     assert there.sum(dim=1).tolist() == [4] * 4
@@ -117,6 +117,6 @@ def test_pictures_show_what_was_seen_and_a_perfect_guess_is_the_image(
 
     patches = patches_of(IMAGES, 4)
     mean, deviation = method.scale(patches)
-    monkeypatch.setattr(method, "guess", lambda images, draw: ((patches - mean) / deviation, ORDER[:, 4:]))
-    assert torch.allclose(method.pictures(IMAGES)[:, 2], IMAGES, atol=1e-5)
+    monkeypatch.setattr(method, "predict", lambda images, draw: ((patches - mean) / deviation, ORDER[:, 4:]))
+    assert torch.allclose(method.figures(IMAGES)[:, 2], IMAGES, atol=1e-5)
     assert torch.equal(image_of(patches, (16, 16)), IMAGES)

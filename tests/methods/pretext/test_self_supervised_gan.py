@@ -38,7 +38,7 @@ def test_each_player_adds_the_rotations_of_its_own_images(method: SelfSupervised
     with torch.no_grad():
         made = method.sample(8, (16, 16), Draw(0, "step"))
     real, fake = (cross_entropy_of_turns(method, images[:2]) for images in (IMAGES, made))
-    discriminator, generator = (GAN.tell_apart(method, IMAGES, made), GAN.deceive(method, made))
+    discriminator, generator = (GAN.discriminator_losses(method, IMAGES, made), GAN.generator_losses(method, made))
     found = method.discriminate(BATCH, Draw(0, "step"))
     assert found.total.item() == pytest.approx(discriminator.total.item() + 1.5 * real, rel=1e-4)
     found = method.generate(BATCH, Draw(0, "step"))

@@ -95,7 +95,7 @@ def test_what_is_foretold_for_sure_is_the_middle_of_its_bin(method: SplitBrain, 
 
 
 def test_pictures_keep_what_each_half_sees(method: SplitBrain) -> None:
-    image, coloured, lit = method.eval().pictures(IMAGES).unbind(1)
+    image, coloured, lit = method.eval().figures(IMAGES).unbind(1)
     assert torch.equal(image, IMAGES)
     lab, given, guessed = (rgb_to_lab(each) for each in (image, coloured, lit))
     assert torch.allclose(given[:, 0], lab[:, 0], atol=0.5)

@@ -75,6 +75,6 @@ def test_samples_are_images() -> None:
 
 def test_pictures_show_images_beside_what_their_mean_codes_give() -> None:
     method = made(1.0)
-    pictures = method.pictures(IMAGES)
+    pictures = method.figures(IMAGES)
     assert torch.equal(pictures[:, 0], IMAGES)
-    assert torch.equal(pictures[:, 1], method.pictures(IMAGES)[:, 1]), "without noise"
+    assert torch.equal(pictures[:, 1], method.figures(IMAGES)[:, 1]), "without noise"

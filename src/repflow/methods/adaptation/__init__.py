@@ -1,1 +1,1 @@
-"""Domain adaptation: a classifier for the target, learned with the labels of the source. One method, one module."""
+"""Domain adaptation: a classifier for the target domain, trained with labels of the source domain only."""

@@ -1,4 +1,4 @@
-"""DANN: features that tell the class and not the domain.
+"""DANN: learn features that a domain classifier cannot separate, through a gradient reversal layer.
 
 Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky. Domain-Adversarial Training of Neural
 Networks. JMLR 2016.
@@ -24,10 +24,10 @@ class Config:
     """DANN's own parameters.
 
     Attributes:
-        augment: the policy that the images of both domains go through.
+        augment: augmentation policy of both domains.
         hidden: width of the domain classifier's hidden layer.
-        strength: the largest weight of the reversed gradient.
-        gamma: how fast that weight rises: strength * (2 / (1 + exp(-gamma p)) - 1) over progress p.
+        strength: maximum weight of the reversed gradient.
+        gamma: steepness of the weight's schedule: strength * (2 / (1 + exp(-gamma p)) - 1) over progress p.
     """
 
     augment: PolicyConfig = ()
@@ -37,7 +37,7 @@ class Config:
 
 
 class DANN(ClassifierMethod):
-    """A label classifier on the source against a domain classifier on both, through a reversed gradient."""
+    """A label classifier on the source, and a domain classifier on both domains behind a gradient reversal layer."""
 
     streams = ("source", "target")
 
@@ -69,15 +69,15 @@ class DANN(ClassifierMethod):
 
 
 class ReverseGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by minus `weight` on the way back."""
+    """Gradient reversal: the identity, whose gradient is multiplied by -`weight`."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: float) -> Tensor:
-        """The features as they are."""
+        """The features, unchanged."""
         ctx.weight = weight
         return features.view_as(features)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """The gradient, reversed and weighted."""
+        """The gradient, negated and weighted."""
         return -ctx.weight * gradient, None

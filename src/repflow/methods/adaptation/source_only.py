@@ -1,4 +1,4 @@
-"""Source only: the classifier that never saw the target, the floor of every comparison."""
+"""Source only: train on source labels without adaptation, the lower baseline."""
 
 import torch.nn.functional as F
 
@@ -12,7 +12,7 @@ from repflow.training.contract import ClassifierMethod, Losses
 
 @parameters
 class Config:
-    """The policy that the images go through."""
+    """The parameters: the augmentation policy."""
 
     augment: PolicyConfig = ()
 

@@ -1,4 +1,4 @@
-"""Subspace alignment: turn the source's principal axes onto the target's, and classify there.
+"""Subspace alignment: align the principal subspace of the source features with the target's, and classify there.
 
 Fernando, Habrard, Sebban, Tuytelaars. Unsupervised Visual Domain Adaptation Using Subspace Alignment. ICCV 2013. As in
 Ganin et al. (JMLR 2016), the features are those of the last hidden layer of a network trained on the source alone.
@@ -25,7 +25,7 @@ class Config:
     """Subspace alignment's own parameters.
 
     Attributes:
-        augment: the policy that the source goes through in training.
+        augment: augmentation policy of the source images.
         dimension: of the subspaces.
         inverse_regularisation: of the logistic regression in the aligned space; scikit-learn's C.
     """
@@ -36,7 +36,7 @@ class Config:
 
 
 class SubspaceAlignment(ClassifierMethod):
-    """Cross-entropy on the source; then the last layer gives way to one fitted in the aligned space."""
+    """Cross-entropy on the source; then the last layer is replaced by one fitted in the aligned subspace."""
 
     streams = ("source", "target")
 
@@ -46,7 +46,7 @@ class SubspaceAlignment(ClassifierMethod):
         self.augment = Policy(config.augment)
 
     def batch_size(self, stream: str, size: int) -> int:
-        """The target is looked at once, at the end."""
+        """The target is used only in `finish`."""
         return size if stream == "source" else 0
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
@@ -60,7 +60,7 @@ class SubspaceAlignment(ClassifierMethod):
         target = self._hidden(streams["target"])  # [T, D]
         allowed = min(source.shape[1], len(source), len(target))
         if self.config.dimension > allowed:
-            raise ParameterError(f"settings.dimension: {self.config.dimension} is more than {allowed}, all there is")
+            raise ParameterError(f"settings.dimension: {self.config.dimension} exceeds the maximum of {allowed}")
         labels = streams["source"].labels.cpu().numpy()
         weight, bias = align(source, target, labels, self.config)
         last = self.classifier.head[-1]
@@ -85,8 +85,8 @@ def align(source: np.ndarray, target: np.ndarray, labels: np.ndarray, config: Co
         config: the subspace and the classifier.
 
     Returns:
-        Weight [K, D] and bias [K] that take target features to logits: standardising, projecting and classifying are
-        all affine, so that together they are one linear layer.
+        Weight [K, D] and bias [K] from target features to logits: standardisation, projection and classification are
+        affine, so together they are one linear layer.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -1,4 +1,4 @@
-"""Train on target: the oracle that sees the target's labels, the ceiling of every comparison."""
+"""Train on target: train with the labels of the target domain, the oracle and upper baseline."""
 
 import torch.nn.functional as F
 
@@ -12,7 +12,7 @@ from repflow.training.contract import ClassifierMethod, Losses
 
 @parameters
 class Config:
-    """The policy that the images go through."""
+    """The parameters: the augmentation policy."""
 
     augment: PolicyConfig = ()
 

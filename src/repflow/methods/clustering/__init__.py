@@ -1,1 +1,1 @@
-"""Deep clustering: an encoder and clusters learned together, without labels. One method, one module."""
+"""Deep clustering: encoder and cluster assignments trained jointly, without labels. One module per method."""

@@ -1,4 +1,4 @@
-"""DeepCluster: k-means on the features gives labels, telling the labels gives better features, and so on.
+"""DeepCluster: alternate between k-means on the features and classification of the cluster assignments.
 
 Caron, Bojanowski, Joulin, Douze. Deep Clustering for Unsupervised Learning of Visual Features. ECCV 2018.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
-from repflow.methods.parts.passes import encode_all
+from repflow.methods.parts.dataset_features import encode_all
 from repflow.randomness.draws import Draw, seeded
 from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, parameters
@@ -25,10 +25,10 @@ class Config:
     """DeepCluster's parameters.
 
     Attributes:
-        augment: the policy that makes the view whose cluster is told.
-        clusters: how many; ten times the number of classes in the paper.
-        components: features are whitened along as many of their principal components before k-means.
-        every: steps between two reassignments; an epoch in the paper.
+        augment: augmentation policy.
+        clusters: number of clusters; ten times the number of classes in the paper.
+        components: number of principal components to which features are reduced and whitened before k-means.
+        every: steps between two cluster reassignments; an epoch in the paper.
     """
 
     augment: PolicyConfig
@@ -38,7 +38,7 @@ class Config:
 
 
 class DeepCluster(EncoderMethod):
-    """The encoder below a linear layer that tells the clusters and is made anew whenever they are."""
+    """The encoder with a linear classifier of the cluster assignments, reset at every reassignment."""
 
     streams = ("unlabelled",)
     labels: Tensor
@@ -49,15 +49,15 @@ class DeepCluster(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         self.head = nn.Linear(encoder.width, config.clusters)
-        self.register_buffer("weights", torch.ones(config.clusters))  # of the clusters in the loss
+        self.register_buffer("weights", torch.ones(config.clusters))  # of each cluster in the loss
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Make room for the label of every image."""
+        """Allocate the pseudo-label of every image."""
         count = len(streams["unlabelled"])
         self.register_buffer("labels", torch.zeros(count, dtype=torch.int64))  # [N]
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Label every image by its cluster among the present features, and begin with a new head."""
+        """Cluster the current features, assign pseudo-labels and reset the head."""
         if step % self.config.every:
             return
         features = encode_all(self.encoder, streams["unlabelled"])  # [N, width]
@@ -71,7 +71,7 @@ class DeepCluster(EncoderMethod):
         self.head = head.to(features.device)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy with the labels, every cluster weighing the same."""
+        """Cross-entropy with the pseudo-labels, with equal total weight of all clusters."""
         views = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         labels = self.labels[batch["unlabelled"].rows.to(self.labels.device)]  # [B]
         logits = self.head(self.encoder(views))  # [B, clusters]
@@ -80,16 +80,16 @@ class DeepCluster(EncoderMethod):
 
     @torch.no_grad()
     def assign(self, images: Tensor) -> Tensor:
-        """The cluster of each image [B, C, H, W]: int64 [B]."""
+        """The cluster assignment of each image [B, C, H, W]: int64 [B]."""
         found: Tensor = self.head(self.encoder(images)).argmax(dim=1)
         return found
 
 
 def clusters_of(features: np.ndarray, clusters: int, components: int, seed: int) -> np.ndarray:
-    """Clusters of features [N, width], whitened along their first principal components, as unit vectors: int [N].
+    """k-means on PCA-whitened, L2-normalised features [N, width]: cluster assignments, int [N].
 
-    scikit-learn's k-means gives a cluster that runs empty the point that is farthest from its own centre, so that none
-    stays empty where there are as many different points as clusters.
+    scikit-learn's k-means reassigns the point that is farthest from its centre to an empty cluster, so that no cluster
+    stays empty if there are at least as many distinct points as clusters.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -106,9 +106,9 @@ def clusters_of(features: np.ndarray, clusters: int, components: int, seed: int)
 
 
 def balance(labels: Tensor, clusters: int) -> Tensor:
-    """What an image of each cluster weighs, [clusters], so that all clusters weigh the same and an image 1 on average.
+    """Weight of an image of each cluster, [clusters]: equal total weight per cluster, and 1 per image on average.
 
-    The paper says that it comes to the same as drawing the images evenly over the clusters.
+    Equivalent to sampling images uniformly over clusters, as the paper notes.
     """
     sizes = torch.bincount(labels, minlength=clusters)
     return len(labels) / ((sizes > 0).sum() * sizes.clamp(min=1))

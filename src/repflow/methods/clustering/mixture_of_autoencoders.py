@@ -1,4 +1,4 @@
-"""Mixture of autoencoders: each cluster has an autoencoder of its own, and a network says whose an image is.
+"""Mixture of autoencoders: one autoencoder per cluster, and a network that assigns images to them.
 
 Zhang, Sun, Eriksson, Balzano. Deep Unsupervised Clustering Using Mixture of Autoencoders. arXiv 2017.
 """
@@ -23,13 +23,13 @@ class Config:
     """The parameters of the mixture of autoencoders.
 
     Attributes:
-        augment: the policy that makes the images.
-        clusters: how many, each an autoencoder.
-        codes: width of each autoencoder's code.
-        hidden: width of the hidden layer of the network that assigns.
-        decoder: channels of each decoder's stages, each of twice the height and width of the one before.
-        sample_entropy: weight of the entropy of each image's assignment, to be low.
-        batch_entropy: weight of the entropy of the batch's mean assignment, to be high.
+        augment: augmentation policy.
+        clusters: number of clusters and autoencoders.
+        codes: dimension of each autoencoder's latent code.
+        hidden: width of the hidden layer of the assignment network.
+        decoder: channels of each decoder's stages, each of which doubles height and width.
+        sample_entropy: weight of the entropy of each image's assignment, which is minimised.
+        batch_entropy: weight of the entropy of the batch's mean assignment, which is maximised.
     """
 
     augment: PolicyConfig = ()
@@ -42,13 +42,13 @@ class Config:
 
 
 class MixtureOfAutoencoders(EncoderMethod):
-    """One encoder, from which each autoencoder takes a linear code of its own that it decodes by itself.
+    """A shared encoder; each autoencoder has its own linear latent code and decoder.
 
-    The paper's autoencoders share nothing; here they share what is kept, the encoder.
+    In the paper the autoencoders share nothing; here they share the encoder, which is kept after training.
     """
 
     streams = ("unlabelled",)
-    columns = ("image", "restored by its cluster's autoencoder")
+    columns = ("image", "reconstructed by its cluster's autoencoder")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -64,45 +64,47 @@ class MixtureOfAutoencoders(EncoderMethod):
         )
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Squared errors weighted by the assignment, which is to be sure of each image and even over the batch."""
+        """Reconstruction errors weighted by the soft assignment, plus sample entropy minus batch entropy."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         codes = self.codes(self.encoder(images))  # [B, clusters x codes]
         shares = self.assignment(codes).softmax(dim=1)  # [B, clusters]
-        errors = (self.restore(codes, images.shape[2:]) - images[:, None]).square().mean(dim=(2, 3, 4))  # [B, clusters]
+        errors = (
+            (self.reconstruct(codes, images.shape[2:]) - images[:, None]).square().mean(dim=(2, 3, 4))
+        )  # [B, clusters]
         error = (shares * errors).sum(dim=1).mean()
         sample, whole = entropy(shares).mean(), entropy(mean_of_all(shares))
         total = error + self.config.sample_entropy * sample - self.config.batch_entropy * whole
         return Losses(total, {"error": error, "sample_entropy": sample, "batch_entropy": whole})
 
-    def restore(self, codes: Tensor, size: tuple[int, ...]) -> Tensor:
-        """What each autoencoder makes of its own of the codes [B, clusters x codes]: [B, clusters, C, *size]."""
+    def reconstruct(self, codes: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Reconstructions by each autoencoder from its part of [B, clusters x codes]: [B, clusters, C, *size]."""
         pairs = zip(self.decoders, codes.chunk(self.config.clusters, dim=1), strict=True)
         return torch.stack([decoder(code, size) for decoder, code in pairs], dim=1)
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], and what the autoencoder of each one's cluster makes of it: [B, 2, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] and reconstructions by the autoencoder of each image's cluster: [B, 2, C, H, W]."""
         codes = self.codes(self.encoder(images))
-        own = self.restore(codes, images.shape[2:])[torch.arange(len(images)), self.assignment(codes).argmax(dim=1)]
+        own = self.reconstruct(codes, images.shape[2:])[torch.arange(len(images)), self.assignment(codes).argmax(dim=1)]
         return torch.stack([images, own.clamp(0, 1)], dim=1)
 
     @torch.no_grad()
     def assign(self, images: Tensor) -> Tensor:
-        """The cluster of each image [B, C, H, W]: int64 [B]."""
+        """The cluster assignment of each image [B, C, H, W]: int64 [B]."""
         return cast(Tensor, self.assignment(self.codes(self.encoder(images))).argmax(dim=1))
 
 
 def entropy(shares: Tensor) -> Tensor:
     """Entropy in nats of each row of [..., clusters]: [...]."""
-    logs = shares.clamp(min=1e-12).log()  # the slope at a share of 0, which rounding makes, would be infinite
+    logs = shares.clamp(min=1e-12).log()  # the gradient at 0, which rounding can give, would be infinite
     nats: Tensor = -(shares * logs).sum(dim=-1)
     return nats
 
 
 def mean_of_all(shares: Tensor) -> Tensor:
-    """The mean row over all processes, [clusters] of [B, clusters], with the gradients of this one's rows.
+    """The mean row over all processes, [clusters] of [B, clusters], with gradients for this process's rows.
 
-    Processes average their gradients, so what each gives is that of the common mean.
+    As gradients are averaged over processes, the result is the gradient of the global mean.
     """
     own = shares.mean(dim=0)
     return gathered(shares).mean(dim=0) + own - own.detach()

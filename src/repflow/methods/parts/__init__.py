@@ -1,1 +1,1 @@
-"""Parts that several methods share, beyond encoders and augmentations."""
+"""Components that several methods share, besides encoders and augmentations."""

@@ -1,4 +1,4 @@
-"""The way back: features to images. What methods that reconstruct or generate have above an encoder."""
+"""A convolutional decoder: features to images."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Who tells real images from made ones, patch by patch.
+"""A patch discriminator: real or generated, one score per patch.
 
 Isola, Zhu, Zhou, Efros. Image-to-Image Translation with Conditional Adversarial Networks. CVPR 2017.
 """
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class PatchDiscriminator(nn.Module):
-    """Images [B, channels, H, W] to a score of each of their patches, high for real: [B, 1, h, w].
+    """Images [B, channels, H, W] to a score per patch, high for real images: [B, 1, h, w].
 
-    Group normalisation where the paper has batch normalisation, so that an image's scores do not depend on its batch.
+    Group normalisation in place of the paper's batch normalisation, so that scores do not depend on the batch.
 
     Args:
         channels: of the images.
-        stages: channels, each stage of half the height and width of the one before.
+        stages: channels of the stages, each of which halves height and width.
     """
 
     def __init__(self, channels: int, stages: tuple[int, ...]):

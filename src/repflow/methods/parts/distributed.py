@@ -1,4 +1,4 @@
-"""What processes that share a training tell each other."""
+"""Communication between the processes of a data-parallel training."""
 
 import torch
 import torch.distributed
@@ -7,9 +7,9 @@ from torch import Tensor
 
 @torch.no_grad()
 def gathered(rows: Tensor) -> Tensor:
-    """The rows of all processes, one process's below the other's: [B, ...] to [ranks x B, ...], without gradients.
+    """All-gather rows of all processes, concatenated by rank: [B, ...] to [ranks x B, ...], without gradients.
 
-    Every process must have the same B. Where there is one process, its own rows.
+    Every process must have the same B. With a single process, its own rows.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return rows.detach()

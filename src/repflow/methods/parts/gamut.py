@@ -1,4 +1,4 @@
-"""Colours as classes: the a and b of CIELAB in bins, of which a screen can show some hundreds.
+"""Colour classes: the a and b channels of CIELAB, quantised to the bins within the sRGB gamut.
 
 Zhang, Isola, Efros. Colorful Image Colorization. ECCV 2016, sections 2.1 and 2.2.
 """
@@ -10,14 +10,14 @@ from repflow.augment.color_spaces import rgb_to_lab
 from repflow.hardware.portable_math import distances
 
 NEIGHBOURS = 5
-"""Bins among which a colour is shared."""
+"""Number of nearest bins in the soft encoding of a colour."""
 
 
 class Gamut(nn.Module):
-    """The bins of a grid over a and b that hold colours in sRGB.
+    """The bins of a grid over a and b that contain sRGB colours.
 
     Args:
-        grid: side of a bin; at the paper's 10 there are 261 (the paper, which does not say how it counts, has 313).
+        grid: side length of a bin; with the paper's 10 there are 261 (the paper counts 313, without saying how).
     """
 
     centres: Tensor
@@ -35,13 +35,13 @@ class Gamut(nn.Module):
         return len(self.centres)
 
     def shares(self, colours: Tensor) -> Tensor:
-        """Soft encoding: each colour shared among its nearest bins by a Gaussian of half a bin.
+        """Soft encoding: Gaussian weights over each colour's nearest bins, with a standard deviation of half a bin.
 
         Args:
             colours: a and b, [B, 2, H, W].
 
         Returns:
-            [B, Q, H, W], sums of 1.
+            [B, Q, H, W], summing to 1 over Q.
         """
         flat = colours.movedim(1, -1).flatten(0, 2).to(self.centres)  # [BHW, 2]
         near = distances(flat, self.centres).topk(NEIGHBOURS, largest=False)
@@ -51,15 +51,15 @@ class Gamut(nn.Module):
         return soft
 
     def annealed_mean(self, logits: Tensor, temperature: float) -> Tensor:
-        """The colour [B, 2, H, W] of logits [B, Q, H, W]: at temperature 1 their mean, towards 0 their mode."""
+        """Decode logits [B, Q, H, W] to colours [B, 2, H, W]: the mean at temperature 1, towards 0 the mode."""
         return torch.einsum("bqhw,qc->bchw", (logits / temperature).softmax(dim=1), self.centres)
 
     def rebalancing(self, shares: Tensor, uniform: float) -> Tensor:
-        """Weights [Q] that let rare colours count, of mean 1 over pixels.
+        """Class-rebalancing weights [Q], larger for rare colours, with mean 1 over pixels.
 
         Args:
-            shares: of the bins among all pixels, [Q], a sum of 1.
-            uniform: how much of an even distribution to mix in, in [0, 1]; at 1 all weigh the same.
+            shares: relative frequencies of the bins among all pixels, [Q].
+            uniform: weight of a uniform distribution that is mixed in, in [0, 1]; with 1 there is no rebalancing.
         """
         kernel = (-distances(self.centres, self.centres).square() / (2 * self.spread**2)).exp()
         smooth = kernel @ shares

@@ -1,7 +1,7 @@
-"""Codes to images, for methods that play an adversarial game.
+"""A DCGAN-like generator: latent codes to images.
 
 Radford, Metz, Chintala. Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks.
-ICLR 2016; with nearest-neighbour enlargement and convolutions in place of transposed ones (Odena et al., Distill 2016).
+ICLR 2016; with nearest-neighbour upsampling and convolutions in place of transposed ones (Odena et al., Distill 2016).
 """
 
 import itertools
@@ -15,8 +15,8 @@ class Generator(nn.Module):
     """Codes [B, codes] to images [B, channels, *size] in [0, 1], of any size.
 
     Args:
-        codes: width of a code.
-        stages: channels at 4x4 pixels, then after each doubling of height and width but the last.
+        codes: dimension of a latent code.
+        stages: channels at 4x4 pixels, and after every doubling of height and width except the last.
         channels: of the images.
     """
 

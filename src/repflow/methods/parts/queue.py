@@ -1,4 +1,4 @@
-"""The features of the last images seen, the newest first."""
+"""A first-in, first-out queue of features."""
 
 import torch
 from torch import Tensor, nn
@@ -7,13 +7,13 @@ from repflow.methods.parts.distributed import gathered
 
 
 class FeatureQueue(nn.Module):
-    """A memory of the last `length` features.
+    """A queue of the last `length` features, the newest first.
 
-    It begins with random directions. Their number goes down with every `push`; `full` says whether all are gone.
+    It is initialised with random unit vectors; `full` tells whether all of them have been replaced.
 
     Args:
-        length: how many features it holds.
-        width: of a feature.
+        length: capacity of the queue.
+        width: dimension of a feature.
     """
 
     rows: Tensor
@@ -26,12 +26,12 @@ class FeatureQueue(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether every feature in it is one of an image."""
+        """Whether all entries are features of images."""
         return bool(self.seen >= len(self.rows))
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:
-        """Put features [B, width] of every process in, in the order of the common batch; the oldest ones leave."""
+        """Enqueue the features [B, width] of all processes, in the order of the global batch; drop the oldest."""
         everyone = gathered(features.to(self.rows))
         common = everyone.view(-1, *features.shape).transpose(0, 1).flatten(0, 1)  # process r holds r, r + ranks, ...
         self.rows.copy_(torch.cat([common, self.rows])[: len(self.rows)])

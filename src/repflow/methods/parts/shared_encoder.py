@@ -1,4 +1,4 @@
-"""Methods that learn on an encoder that belongs to another method."""
+"""Methods that train an encoder owned by another method."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,15 +7,15 @@ from repflow.encoders import Encoder
 from repflow.training.contract import EncoderMethod
 
 
-def on_shared(kind: Callable[[Any, Encoder], EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
-    """A method that uses `encoder` without owning it: among its parameters and in its state are its heads alone.
+def with_shared_encoder(kind: Callable[[Any, Encoder], EncoderMethod], config: Any, encoder: Encoder) -> EncoderMethod:
+    """A method that uses `encoder` without registering it: its parameters and state dict contain its heads only.
 
     Args:
-        kind: of the method.
+        kind: the method's class.
         config: its parameters.
-        encoder: stays a part of whoever asks.
+        encoder: remains a submodule of the caller.
     """
     task = kind(config, encoder)
-    del task.encoder  # as a submodule, or its weights would be in the state of both
+    del task.encoder  # unregister it, or its weights would be in both state dicts
     task.__dict__["encoder"] = encoder
     return task

@@ -1,4 +1,4 @@
-"""The way back from feature maps: what methods that foretell something of every pixel have above an encoder."""
+"""A convolutional decoder for dense prediction: feature maps to maps of any size."""
 
 import math
 
@@ -12,26 +12,26 @@ class Upsampler(nn.Module):
 
     Args:
         width: of the feature maps.
-        stages: channels, each stage of twice the height and width of the one before.
-        channels: of what is made.
-        beside: channels of an image of the wanted size that the last layers see too, so that they need not make up its
-            edges; 0 for none.
+        stages: channels of the stages, each of which doubles height and width.
+        channels: of the output.
+        skip: channels of an image of the output size, a skip connection to the last stage that preserves edges; 0 for
+            none.
     """
 
-    def __init__(self, width: int, stages: tuple[int, ...], channels: int, beside: int = 0):
+    def __init__(self, width: int, stages: tuple[int, ...], channels: int, skip: int = 0):
         super().__init__()
         inputs = [width, *stages[:-1]]
-        inputs[-1] += beside
+        inputs[-1] += skip
         pairs = zip(inputs, stages, strict=True)
         self.convolutions = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairs)
         self.last = nn.Conv2d(stages[-1], channels, 1)
 
-    def forward(self, maps: Tensor, size: tuple[int, ...], beside: Tensor | None = None) -> Tensor:
-        """The maps; `size` is their height and width, `beside` is [B, beside, *size]."""
+    def forward(self, maps: Tensor, size: tuple[int, ...], skip: Tensor | None = None) -> Tensor:
+        """Maps of height and width `size`; `skip` is [B, skip, *size]."""
         for left, convolution in zip(reversed(range(len(self.convolutions))), self.convolutions, strict=True):
             maps = F.interpolate(maps, [math.ceil(side / 2**left) for side in size])
-            if beside is not None and not left:
-                maps = torch.cat([maps, beside], dim=1)
+            if skip is not None and not left:
+                maps = torch.cat([maps, skip], dim=1)
             maps = F.relu(convolution(maps))
         made: Tensor = self.last(maps)
         return made

@@ -1,1 +1,1 @@
-"""Pretext tasks: an encoder learned without labels, by a task that images set by themselves. One method, one module."""
+"""Pretext tasks: self-supervised pretraining of an encoder. One module per method."""

@@ -1,4 +1,4 @@
-"""Adversarial colorization: give a grey image colours that a discriminator cannot tell from its own.
+"""Adversarial colorization: predict colours from lightness with an L1 and an adversarial loss.
 
 Isola, Zhu, Zhou, Efros. Image-to-Image Translation with Conditional Adversarial Networks. CVPR 2017.
 """
@@ -17,8 +17,8 @@ from repflow.encoders import Encoder
 from repflow.encoders.dropout import Dropout
 from repflow.encoders.split import join_lab, split_lab
 from repflow.errors import ParameterError
+from repflow.methods.parts.adversarial_losses import discriminator_accuracy, discriminator_loss, generator_loss
 from repflow.methods.parts.discriminator import PatchDiscriminator
-from repflow.methods.parts.game import look_real, tell_apart, told_apart
 from repflow.methods.parts.upsampler import Upsampler
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
@@ -30,11 +30,11 @@ class Config:
     """The parameters of adversarial colorization.
 
     Attributes:
-        augment: the policy that makes the image.
-        distance: weight of the absolute error beside the adversarial loss.
-        noise: share of the encoder's maps that dropout takes away: the noise of the generator.
-        decoder: channels of the generator's stages, each of twice the height and width of the one before.
-        discriminator: channels of its stages, each of half the height and width of the one before.
+        augment: augmentation policy.
+        distance: weight of the L1 loss; the adversarial loss has weight 1.
+        noise: dropout probability on the encoder's feature maps, the generator's source of noise.
+        decoder: channels of the generator's stages, each of which doubles height and width.
+        discriminator: channels of the discriminator's stages, each of which halves height and width.
     """
 
     augment: PolicyConfig = ()
@@ -45,10 +45,10 @@ class Config:
 
 
 class AdversarialColorization(EncoderMethod):
-    """The encoder below a decoder that gives a and b, against a discriminator that sees them beside the lightness."""
+    """The generator is the encoder with a decoder to a and b; the discriminator is conditioned on the lightness."""
 
     streams = ("unlabelled",)
-    columns = ("image", "without its colours", "coloured")
+    columns = ("image", "grey input", "predicted colours")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -59,49 +59,49 @@ class AdversarialColorization(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         self.noise = Dropout(config.noise)
-        self.decoder = Upsampler(encoder.width, config.decoder, channels=2, beside=1)
+        self.decoder = Upsampler(encoder.width, config.decoder, channels=2, skip=1)
         self.discriminator = PatchDiscriminator(3, config.discriminator)
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """The discriminator learns first, then the generator, which the encoder is part of."""
+        """First the discriminator, then the generator, which includes the encoder."""
         return (
             Update(self.discriminate, (self.discriminator,)),
             Update(self.generate, (self.encoder, self.decoder)),
         )
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
-        """True colours should score high, made ones low, each beside its lightness."""
+        """The discriminator's loss on true and predicted colours, conditioned on the lightness."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
         with torch.no_grad():
             made = self.colours(images)
         real, fake = self.score(lightness, colour), self.score(lightness, made)
-        loss = 0.5 * tell_apart(real, fake)  # halved as in the paper, to slow the discriminator
-        return Losses(loss, {"discriminator": loss, "told_apart": told_apart(real, fake)})
+        loss = 0.5 * discriminator_loss(real, fake)  # halved as in the paper, to slow the discriminator
+        return Losses(loss, {"discriminator": loss, "discriminator_accuracy": discriminator_accuracy(real, fake)})
 
     def generate(self, batch: Batches, draw: Draw) -> Losses:
-        """Made colours should score high, and be near the true ones."""
+        """The generator's adversarial loss plus the weighted L1 loss."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))
         lightness, colour = split_lab(images)
         made = self.colours(images)
-        adversarial, error = look_real(self.score(lightness, made)), F.l1_loss(made, colour)
+        adversarial, error = generator_loss(self.score(lightness, made)), F.l1_loss(made, colour)
         return Losses(adversarial + self.config.distance * error, {"generator": adversarial, "error": error})
 
     def colours(self, images: Tensor) -> Tensor:
-        """Colours made from the lightness of images [B, 3, H, W] alone, as `split_lab` gives them: [B, 2, H, W]."""
+        """Colours predicted from the lightness of images [B, 3, H, W], scaled as in `split_lab`: [B, 2, H, W]."""
         maps = self.noise(self.encoder.maps(without_colour(images)))  # [B, width, h, w]
-        colours: Tensor = self.decoder(maps, images.shape[2:], beside=split_lab(images)[0])
+        colours: Tensor = self.decoder(maps, images.shape[2:], skip=split_lab(images)[0])
         return colours.tanh()
 
     def score(self, lightness: Tensor, colour: Tensor) -> Tensor:
-        """How real the colours look for this lightness, patch by patch: [B, 1, h, w]."""
+        """The discriminator's logits for these colours given the lightness, per patch: [B, 1, h, w]."""
         scores: Tensor = self.discriminator(torch.cat([lightness, colour], dim=1))
         return scores
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W], these without their colours, and with the made ones: [B, 3, 3, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], grey inputs, and images with predicted colours: [B, 3, 3, H, W]."""
         lightness, _ = split_lab(images)
         made = join_lab(lightness, self.colours(images))
         return torch.stack([images, without_colour(images), made], dim=1)

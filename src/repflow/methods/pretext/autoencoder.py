@@ -1,4 +1,4 @@
-"""Autoencoder: give an image back from a short code.
+"""Autoencoder: reconstruct an image from a low-dimensional latent code.
 
 Hinton, Salakhutdinov. Reducing the Dimensionality of Data with Neural Networks. Science 2006.
 """
@@ -21,9 +21,9 @@ class Config:
     """The autoencoder's parameters.
 
     Attributes:
-        augment: the policy that makes the image.
-        codes: width of the code; the paper takes 30 for handwritten digits.
-        decoder: channels of the decoder's stages, each of twice the height and width of the one before.
+        augment: augmentation policy.
+        codes: dimension of the latent code; the paper takes 30 for handwritten digits.
+        decoder: channels of the decoder's stages, each of which doubles height and width.
     """
 
     augment: PolicyConfig = ()
@@ -32,10 +32,10 @@ class Config:
 
 
 class Autoencoder(EncoderMethod):
-    """The encoder below a linear layer to the code, and a convolutional decoder."""
+    """The encoder with a linear layer to the latent code, and a convolutional decoder."""
 
     streams = ("unlabelled",)
-    columns = ("image", "made of its code")
+    columns = ("image", "reconstruction")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -44,17 +44,17 @@ class Autoencoder(EncoderMethod):
         self.decoder = Decoder(config.codes, config.decoder, channels=len(encoder.mean))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Mean squared error between the image and what is made of its code."""
+        """Mean squared error of the reconstruction."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         return Losses(F.mse_loss(self.reconstruct(images), images))
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] and back."""
+        """Reconstructions of images [B, C, H, W]."""
         codes = self.code(self.encoder(images))  # [B, codes]
         restored: Tensor = self.decoder(codes, images.shape[2:])
         return restored
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], and what their codes keep of them: [B, 2, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] and reconstructions: [B, 2, C, H, W]."""
         return torch.stack([images, self.reconstruct(images).clamp(0, 1)], dim=1)

@@ -1,4 +1,4 @@
-"""Bag of visual words: tell from a perturbed image which visual words the clean one is made of.
+"""Bag of visual words: predict from a perturbed image the histogram of visual words of the clean image.
 
 Gidaris, Bursuc, Komodakis, Pérez, Cord. Learning Representations by Predicting Bags of Visual Words. CVPR 2020; words
 are counted softly as in Gidaris et al. OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning.
@@ -19,7 +19,7 @@ from repflow.encoders import Encoder
 from repflow.encoders.encoder import Pooled
 from repflow.errors import ParameterError
 from repflow.hardware.portable_math import squared_distances
-from repflow.methods.parts.shared_encoder import on_shared
+from repflow.methods.parts.shared_encoder import with_shared_encoder
 from repflow.methods.pretext import rotation
 from repflow.randomness.draws import Draw
 from repflow.randomness.seeds import derive_seed
@@ -32,12 +32,12 @@ class Config:
     """The parameters of the bag of visual words.
 
     Attributes:
-        augment: the policy that makes the clean image, and the one that is turned in the first phase.
-        perturb: the policy that the clean image goes through before the encoder sees it.
-        bootstrap: share of training that foretells rotations, before the words are made.
-        words: in the vocabulary.
-        images: whose feature maps the words are sought in.
-        softness: temperature of a place's choice of words, in mean squared distances to the nearest word.
+        augment: augmentation policy of the clean image, and of the rotated images in the first phase.
+        perturb: augmentation policy of the perturbed image, applied to the clean image.
+        bootstrap: fraction of training spent on rotation prediction, before the vocabulary is built.
+        words: size of the vocabulary.
+        images: number of images whose feature maps are clustered to the vocabulary.
+        softness: temperature of the soft assignment, in units of the mean squared distance to the nearest word.
     """
 
     perturb: PolicyConfig
@@ -49,9 +49,10 @@ class Config:
 
 
 class BagOfVisualWords(EncoderMethod):
-    """The encoder below a head for rotations, then, as the frozen bootstrap network, below one for words.
+    """The encoder with a rotation head in the first phase, and with a head for words in the second.
 
-    The encoder goes on from the bootstrap network's weights, where the paper begins anew.
+    The encoder at the end of the first phase becomes the frozen bootstrap network, which provides the targets. Training
+    continues from its weights, whereas the paper starts from scratch.
     """
 
     streams = ("unlabelled",)
@@ -65,30 +66,30 @@ class BagOfVisualWords(EncoderMethod):
             raise ParameterError("encoder: bag_of_visual_words needs feature maps: small, resnet18 or resnet50")
         self.config = config
         self.augment, self.perturb = Policy(config.augment), Policy(config.perturb)
-        self.rotation = on_shared(rotation.Rotation, rotation.Config(config.augment), encoder)
+        self.rotation = with_shared_encoder(rotation.Rotation, rotation.Config(config.augment), encoder)
         self.bootstrap = copy.deepcopy(encoder).requires_grad_(False)
         self.head = nn.Linear(encoder.width, config.words, bias=False)
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # the paper's γ
         self.register_buffer("vocabulary", torch.zeros(config.words, encoder.width))
         self.register_buffer("spread", torch.zeros(()))  # mean squared distance to the nearest word; 0 before words
-        self.register_buffer("progress", torch.zeros(()))  # of training, at the last step
-        self._let_learn()
+        self.register_buffer("progress", torch.zeros(()))  # fraction of training done
+        self._freeze_by_phase()
 
     @property
     def has_words(self) -> bool:
         """Whether the first phase is over."""
         return bool(self.spread > 0)
 
-    def _let_learn(self) -> None:
-        """The heads learn in their own phase alone."""
+    def _freeze_by_phase(self) -> None:
+        """Freeze the heads that are not trained in this phase."""
         self.rotation.requires_grad_(not self.has_words)
         self.head.requires_grad_(self.has_words)
         self.sharpness.requires_grad_(self.has_words)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take up the state, and its phase."""
+        """Load the state and its phase."""
         keys = super().load_state_dict(state_dict, strict, assign)
-        self._let_learn()
+        self._freeze_by_phase()
         return keys
 
     def train(self, mode: bool = True) -> Self:
@@ -98,19 +99,19 @@ class BagOfVisualWords(EncoderMethod):
         return self
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Once the first phase is over, freeze the encoder as the bootstrap network and make its words."""
+        """After the first phase, copy the encoder to the frozen bootstrap network and build the vocabulary."""
         if not self.has_words and self.progress >= self.config.bootstrap:
             self.bootstrap.load_state_dict(self.encoder.state_dict())
-            self.make_words(streams["unlabelled"], draw)
-            self._let_learn()
+            self.build_vocabulary(streams["unlabelled"], draw)
+            self._freeze_by_phase()
 
-    def make_words(self, stream: Stream, draw: Draw) -> None:
+    def build_vocabulary(self, stream: Stream, draw: Draw) -> None:
         """The words are the centres of k-means on the feature maps of some images, place by place."""
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
         rows = draw.permutation(len(stream))[: self.config.images].cpu()
-        places = torch.cat([self.places(stream.take(part).images).flatten(0, 1) for part in rows.split(512)])
+        places = torch.cat([self.local_features(stream.take(part).images).flatten(0, 1) for part in rows.split(512)])
         if len(places) < self.config.words:
             raise ParameterError(f"settings.words: {self.config.words} are too many; there are {len(places)} places")
         seed = derive_seed(draw.seed, draw.name, draw.step) % 2**32
@@ -119,21 +120,21 @@ class BagOfVisualWords(EncoderMethod):
         self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
         self.spread.fill_(max(found.inertia_ / len(places), 1e-12))
 
-    def places(self, images: Tensor) -> Tensor:
-        """The bootstrap network's features of each place [B, h x w, width]."""
+    def local_features(self, images: Tensor) -> Tensor:
+        """The bootstrap network's local features, one per position of its feature maps: [B, h x w, width]."""
         return self.bootstrap.maps(images).flatten(2).transpose(1, 2)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the rotation first, then with the histogram of words."""
+        """Cross-entropy of rotation prediction in the first phase, with the histogram of words in the second."""
         self.progress.fill_(batch.progress)
         if not self.has_words:
             return self.rotation.losses(batch, draw)
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         with torch.no_grad():
-            histogram = self.histogram(self.places(images))  # [B, words]
+            histogram = self.histogram(self.local_features(images))  # [B, words]
         features = self.encoder(self.perturb(images, draw.stream("perturb")))  # [B, width]
         logits = self.sharpness * F.linear(F.normalize(features), F.normalize(self.head.weight))  # [B, words]
-        right = (logits.argmax(1) == histogram.argmax(1)).float().mean()  # under the name that rotations are told by
+        right = (logits.argmax(1) == histogram.argmax(1)).float().mean()  # the same name as for rotations
         return Losses(F.cross_entropy(logits, histogram), {"accuracy": right})
 
     def histogram(self, places: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Barlow Twins: the features of two views agree one by one, and no two features say the same.
+"""Barlow Twins: make the cross-correlation matrix of two views' embeddings the identity.
 
 Zbontar, Jing, Misra, LeCun, Deny. Barlow Twins: Self-Supervised Learning via Redundancy Reduction. ICML 2021.
 """
@@ -22,11 +22,11 @@ class Config:
     """The parameters of Barlow Twins.
 
     Attributes:
-        augment: the policy of the first view.
-        second: the policy of the second.
-        redundancy: weight of the correlations between different features, the paper's lambda.
+        augment: augmentation policy of the first view.
+        second: augmentation policy of the second view.
+        redundancy: weight of the off-diagonal terms (the paper's lambda).
         hidden: width of the projection head's two hidden layers.
-        projection: width of the projections.
+        projection: dimension of the embeddings.
     """
 
     augment: PolicyConfig
@@ -37,7 +37,7 @@ class Config:
 
 
 class BarlowTwins(EncoderMethod):
-    """The encoder below a projection head, whose last layer has no bias, as the batch's mean is taken away after it."""
+    """The encoder with a projection head; its last layer has no bias, as the batch mean is subtracted afterwards."""
 
     streams = ("unlabelled",)
 
@@ -54,11 +54,11 @@ class BarlowTwins(EncoderMethod):
         self.correlation = BarlowTwinsLoss(config.redundancy)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """How far the correlations between the two views' features are from the identity matrix."""
+        """Squared difference between cross-correlation and identity matrix, with weighted off-diagonal terms."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
         features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
         projections = [self.projection_head(each) for each in features]  # [B, projection] each
-        if world_size() > 1:  # lightly's own gathering takes each process's mean and variance for the whole batch's
+        if world_size() > 1:  # lightly's own gathering normalises by each process's statistics, not the global batch's
             projections = [torch.cat(gather(each)) for each in projections]
         return Losses(self.correlation(*projections))

@@ -1,4 +1,4 @@
-"""BiGAN: an encoder and a generator that a discriminator of pairs of image and code cannot tell apart.
+"""BiGAN: train encoder and generator adversarially against a discriminator of (image, latent code) pairs.
 
 Donahue, Krähenbühl, Darrell. Adversarial Feature Learning. ICLR 2017.
 """
@@ -10,7 +10,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
-from repflow.methods.parts.game import tell_apart, told_apart
+from repflow.methods.parts.adversarial_losses import discriminator_accuracy, discriminator_loss
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -22,11 +22,11 @@ class Config:
     """BiGAN's parameters.
 
     Attributes:
-        augment: the policy that the real images go through.
-        codes: width of the codes, which are drawn evenly from [-1, 1].
-        generator: channels of its stages, from 4x4 pixels on, each of twice the height and width of the one before.
-        discriminator: channels of its stages, as of the encoder `small`.
-        hidden: width of the layer in which the discriminator brings image and code together.
+        augment: augmentation policy of the real images.
+        codes: dimension of the latent codes, drawn uniformly from [-1, 1].
+        generator: channels of the generator's stages, the first at 4x4 pixels, each doubling height and width.
+        discriminator: channels of its stages, as in the encoder `small`.
+        hidden: width of the discriminator's joint layer of image and code.
     """
 
     augment: PolicyConfig = ()
@@ -37,7 +37,7 @@ class Config:
 
 
 class Discriminator(nn.Module):
-    """How much a pair looks like a real image with its code, and not like a code with the image made of it."""
+    """Logits of pairs, high for real images with encoded codes, low for generated images with random codes."""
 
     def __init__(self, config: Config, channels: int):
         super().__init__()
@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
 
 
 class BiGAN(EncoderMethod):
-    """The encoder below a linear layer to codes, and a generator, against the discriminator of pairs."""
+    """Encoder with a linear layer to latent codes, and generator, against a discriminator of pairs."""
 
     streams = ("unlabelled",)
     columns = ("image", "generated from its code")
@@ -71,45 +71,45 @@ class BiGAN(EncoderMethod):
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """The discriminator learns first, then encoder and generator together."""
-        together = (self.encoder, self.to_codes, self.generator)
-        return (Update(self.discriminate, (self.discriminator,)), Update(self.agree, together))
+        """First the discriminator, then encoder and generator together."""
+        joint = (self.encoder, self.to_codes, self.generator)
+        return (Update(self.discriminate, (self.discriminator,)), Update(self.generate_and_encode, joint))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
-        """An image with its code should score high, a code with its image low."""
+        """The discriminator's loss."""
         encoded, decoded = self.scores(batch, draw)
-        loss = tell_apart(encoded, decoded)
-        return Losses(loss, {"discriminator": loss, "told_apart": told_apart(encoded, decoded)})
+        loss = discriminator_loss(encoded, decoded)
+        return Losses(loss, {"discriminator": loss, "discriminator_accuracy": discriminator_accuracy(encoded, decoded)})
 
-    def agree(self, batch: Batches, draw: Draw) -> Losses:
-        """The same with the two kinds of pair exchanged, whose gradient does not vanish."""
+    def generate_and_encode(self, batch: Batches, draw: Draw) -> Losses:
+        """The loss of encoder and generator: the discriminator's with exchanged labels, which does not saturate."""
         encoded, decoded = self.scores(batch, draw)
-        loss = tell_apart(decoded, encoded)
+        loss = discriminator_loss(decoded, encoded)
         return Losses(loss, {"encoder_and_generator": loss})
 
     def scores(self, batch: Batches, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Of images with the encoder's codes, and of codes with the generator's images: [B] each."""
+        """Logits of images with encoded codes, and of generated images with random codes: [B] each."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         codes = self.draw_codes(len(images), draw)  # [B, codes]
         encoded = self.discriminator(images, self.encode(images, draw))
         return encoded, self.discriminator(self.generator(codes, images.shape[2:]), codes)
 
     def encode(self, images: Tensor, draw: Draw) -> Tensor:
-        """The encoder's codes [B, codes] of images [B, C, H, W]."""
+        """Latent codes [B, codes] of images [B, C, H, W]."""
         codes: Tensor = self.to_codes(self.encoder(images))
         return codes
 
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
-        """Random codes [count, codes]."""
+        """Random latent codes [count, codes]."""
         return draw.stream("codes").uniform(count, self.config.codes, low=-1.0, high=1.0)
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
-        """Made images [count, C, *size] in [0, 1]."""
+        """Generated images [count, C, *size] in [0, 1]."""
         made: Tensor = self.generator(self.draw_codes(count, draw), size)
         return made
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], and what is generated from their codes: [B, 2, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and images generated from their codes: [B, 2, C, H, W]."""
         codes = self.encode(images, Draw(0, "pictures", device=images.device))
         return torch.stack([images, self.generator(codes, images.shape[2:])], dim=1)

@@ -1,4 +1,4 @@
-"""BigBiGAN: a BiGAN whose discriminator also judges images and codes on their own, and whose encoder gives chances.
+"""BigBiGAN: a BiGAN with additional unary discriminator losses for images and codes, and a stochastic encoder.
 
 Donahue, Simonyan. Large Scale Adversarial Representation Learning. NeurIPS 2019.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.encoders.convolutional import SmallConfig, small
-from repflow.methods.parts.game import told_apart
+from repflow.methods.parts.adversarial_losses import discriminator_accuracy
 from repflow.methods.pretext import bigan
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -19,13 +19,13 @@ from repflow.training.contract import Losses
 
 @parameters
 class Config(bigan.Config):
-    """BigBiGAN's parameters are BiGAN's, `hidden` the width of all layers of the discriminator that see codes."""
+    """BiGAN's parameters; `hidden` is the width of all discriminator layers for codes and pairs."""
 
     codes: Count = 64
 
 
 class Discriminator(nn.Module):
-    """Three scores of a pair: of the image, of the code, and of both together."""
+    """Three logits of a pair: of the image, of the code, and of the pair."""
 
     def __init__(self, config: Config, channels: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Discriminator(nn.Module):
 
 
 class BigBiGAN(bigan.BiGAN):
-    """A BiGAN with normal codes, of which its encoder tells the means and the deviations."""
+    """A BiGAN with normally distributed codes; its encoder outputs their mean and standard deviation."""
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(config, encoder)
@@ -53,27 +53,27 @@ class BigBiGAN(bigan.BiGAN):
         self.discriminator = Discriminator(config, channels=len(encoder.mean))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
-        """Each of the three scores should be above 1 for an image with its code, below -1 for a code with its image."""
+        """Hinge losses of the three logits: above 1 for encoded pairs, below -1 for generated ones."""
         encoded, decoded = self.scores(batch, draw)  # [B, 3]
         loss = (F.relu(1 - encoded) + F.relu(1 + decoded)).sum(dim=1).mean()
-        right = map(told_apart, encoded.unbind(1), decoded.unbind(1))
-        names = ("image_told_apart", "code_told_apart", "pair_told_apart")
+        right = map(discriminator_accuracy, encoded.unbind(1), decoded.unbind(1))
+        names = ("image_accuracy", "code_accuracy", "pair_accuracy")
         return Losses(loss, {"discriminator": loss, **dict(zip(names, right, strict=True))})
 
-    def agree(self, batch: Batches, draw: Draw) -> Losses:
-        """The sum of the scores should be low for an image with its code, high for a code with its image."""
+    def generate_and_encode(self, batch: Batches, draw: Draw) -> Losses:
+        """The loss of encoder and generator: the sum of logits of encoded pairs minus that of generated pairs."""
         encoded, decoded = self.scores(batch, draw)
         loss = (encoded - decoded).sum(dim=1).mean()
         return Losses(loss, {"encoder_and_generator": loss})
 
     def encode(self, images: Tensor, draw: Draw) -> Tensor:
-        """Codes [B, codes] drawn from the normal distribution that the encoder gives each image."""
+        """Codes [B, codes] sampled from the encoder's normal distribution of each image."""
         mean, spread = self.to_codes(self.encoder(images)).chunk(2, dim=1)
         codes: Tensor = mean + F.softplus(spread) * draw.stream("encoded").normal(*mean.shape)
         return codes
 
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
-        """Random codes [count, codes]."""
+        """Random latent codes [count, codes]."""
         return draw.stream("codes").normal(count, self.config.codes)
 
 

@@ -1,4 +1,4 @@
-"""BYOL: foretell what a slowly moving encoder makes of another view of the image; there are no negatives.
+"""BYOL: predict a momentum encoder's projection of another view, without negative pairs.
 
 Grill et al. Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning. NeurIPS 2020.
 """
@@ -21,11 +21,11 @@ class Config:
     """BYOL's parameters.
 
     Attributes:
-        augment: the policy of the first view.
-        second: the policy of the second.
+        augment: augmentation policy of the first view.
+        second: augmentation policy of the second view.
         hidden: width of the heads' hidden layers.
-        projection: width of the projections.
-        momentum: of the target network at the start of training; it rises to 1 along a cosine.
+        projection: dimension of the projections.
+        momentum: initial momentum of the target network; increased to 1 by a cosine schedule.
     """
 
     augment: PolicyConfig
@@ -36,7 +36,8 @@ class Config:
 
 
 class BYOL(EncoderMethod):
-    """The online network, of encoder, projection head and prediction head; and the target network, without the last."""
+    """The online network (encoder, projection head, prediction head), and the target network (momentum copies of the
+    first two)."""
 
     streams = ("unlabelled",)
 
@@ -51,7 +52,7 @@ class BYOL(EncoderMethod):
         self._progress = 0.0
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Squared distance between unit vectors, 2 - 2 cos: each view's prediction to the other view's target."""
+        """Squared distance, 2 - 2 cos, between each view's normalised prediction and the other view's target."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
         features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
@@ -62,6 +63,6 @@ class BYOL(EncoderMethod):
         return Losses(4 + 2 * opposed)
 
     def after_step(self) -> None:
-        """Move the target network."""
+        """Update the target network."""
         momentum = cosine_momentum(self.config.momentum, self._progress)
-        self.target.follow(self.encoder, self.projection_head, momentum=momentum)
+        self.target.update(self.encoder, self.projection_head, momentum=momentum)

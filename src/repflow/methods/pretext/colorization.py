@@ -1,4 +1,4 @@
-"""Colorization: tell the colour of every place of a grey image.
+"""Colorization: predict a distribution over quantised colours at every position of a grey image.
 
 Zhang, Isola, Efros. Colorful Image Colorization. ECCV 2016.
 """
@@ -21,7 +21,7 @@ from repflow.schema import Count, Fraction, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
 
 ENOUGH = 4096
-"""Images whose colours are counted."""
+"""Number of images used to estimate the colour distribution."""
 
 
 @parameters
@@ -29,12 +29,12 @@ class Config:
     """The parameters of colorization.
 
     Attributes:
-        augment: the policy that makes the image.
-        grid: side of a bin of colours, in units of a and b.
-        even: how much of an even distribution of colours the class rebalancing mixes in; at 1 there is no rebalancing.
-        side: height and width of what is foretold; the colours are made smaller for it.
-        decoder: channels of the stages from the encoder's maps to there.
-        temperature: of the annealed mean by which pictures are decoded.
+        augment: augmentation policy.
+        grid: side of a colour bin, in units of a and b.
+        even: weight of the uniform distribution in the class rebalancing; with 1 there is no rebalancing.
+        side: height and width of the prediction, to which the target colours are downsampled.
+        decoder: channels of the decoder's stages.
+        temperature: of the annealed mean that decodes colours for figures.
     """
 
     augment: PolicyConfig = ()
@@ -46,10 +46,10 @@ class Config:
 
 
 class Colorization(EncoderMethod):
-    """The encoder's feature maps below a small decoder to a distribution over bins of colour at every place."""
+    """The encoder's feature maps with a small decoder to logits of colour bins at every position."""
 
     streams = ("unlabelled",)
-    columns = ("image", "without its colours", "coloured")
+    columns = ("image", "grey input", "predicted colours")
     weights: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -63,32 +63,34 @@ class Colorization(EncoderMethod):
         self.register_buffer("weights", torch.ones(len(self.gamut)))
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Count the colours, for the class rebalancing."""
+        """Estimate the colour distribution for class rebalancing."""
         stream = streams["unlabelled"]
         rows = torch.arange(0, len(stream), max(1, len(stream) // ENOUGH))
-        counted = [self.wanted(stream.take(some).images.cpu()).sum(dim=(0, 2, 3)) for some in rows.split(128)]
+        counted = [
+            self.target_distribution(stream.take(some).images.cpu()).sum(dim=(0, 2, 3)) for some in rows.split(128)
+        ]
         counts = torch.stack(counted).sum(dim=0)
         self.weights.copy_(self.gamut.rebalancing(counts / counts.sum(), self.config.even))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the colours, a place weighing as its colour does."""
+        """Cross-entropy of the colours, rebalanced by colour class."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
-        wanted = self.wanted(images)  # [B, Q, side, side]
+        wanted = self.target_distribution(images)  # [B, Q, side, side]
         errors = F.cross_entropy(self.logits(without_colour(images)), wanted, reduction="none")  # [B, side, side]
         return Losses((self.weights[wanted.argmax(dim=1)] * errors).mean(), {"cross_entropy": errors.mean()})
 
-    def wanted(self, images: Tensor) -> Tensor:
-        """How the colour of every place of images [B, 3, H, W] is shared among the bins: [B, Q, side, side]."""
+    def target_distribution(self, images: Tensor) -> Tensor:
+        """Soft-encoded colours of images [B, 3, H, W]: [B, Q, side, side]."""
         return self.gamut.shares(F.adaptive_avg_pool2d(rgb_to_lab(images)[:, 1:], self.config.side))
 
     def logits(self, images: Tensor) -> Tensor:
-        """What grey images [B, 3, H, W] seem to have for colours: [B, Q, side, side]."""
+        """Colour logits of grey images [B, 3, H, W]: [B, Q, side, side]."""
         logits: Tensor = self.decoder(self.encoder.maps(images), (self.config.side, self.config.side))
         return logits
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W], these without their colours, and with those foretold: [B, 3, 3, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], grey inputs, and images with predicted colours: [B, 3, 3, H, W]."""
         without = without_colour(images)
         colours = self.gamut.annealed_mean(self.logits(without), self.config.temperature)
         spread = F.interpolate(colours, images.shape[2:], mode="bilinear")

@@ -1,4 +1,4 @@
-"""Context prediction: tell where a patch lies, seen from another.
+"""Context prediction: predict the position of a patch relative to a neighbouring patch.
 
 Doersch, Gupta, Efros. Unsupervised Visual Representation Learning by Context Prediction. ICCV 2015.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.methods.parts.tiles import TILES, standardised, tiles_of
+from repflow.methods.parts.tiles import TILES, cut_tiles, standardised
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -23,13 +23,13 @@ class Config:
     """The parameters of context prediction.
 
     Attributes:
-        augment: the policy that makes the image.
-        patch: a patch's share of the side of its cell in a 3x3 grid; the rest is gap.
-        jitter: share of the gap in which the patch lies anywhere.
-        side: pixels of a patch as the encoder sees it.
-        drop_colours: leave one channel of each patch and put faint noise into the others, or where lenses bend red
-            and blue apart, that gives a patch's place away.
-        hidden: width of the layer that sees two patches.
+        augment: augmentation policy.
+        patch: side of a patch as a fraction of its cell's in a 3x3 grid; the rest is gap.
+        jitter: fraction of the gap used for random positions.
+        side: pixels to which patches are resized.
+        drop_colours: keep one channel of each patch and replace the others by faint noise, so that chromatic
+            aberration does not reveal the position.
+        hidden: width of the hidden layer for a pair of patches.
     """
 
     augment: PolicyConfig = ()
@@ -41,7 +41,7 @@ class Config:
 
 
 class ContextPrediction(EncoderMethod):
-    """One encoder for both patches, and two layers that see their features side by side."""
+    """A shared encoder for both patches, and a two-layer head on their concatenated features."""
 
     streams = ("unlabelled",)
 
@@ -54,7 +54,7 @@ class ContextPrediction(EncoderMethod):
         )
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the place of each of the eight neighbours of the patch in the centre."""
+        """Cross-entropy of the relative position of each of the eight neighbours of the central patch."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         patches = self.patches(images, draw)  # [B, 9, C, side, side]
         features = self.encoder(patches.flatten(0, 1)).unflatten(0, (-1, TILES))  # [B, 9, width]
@@ -65,9 +65,9 @@ class ContextPrediction(EncoderMethod):
         return Losses(F.cross_entropy(logits, places), {"accuracy": (logits.argmax(1) == places).float().mean()})
 
     def patches(self, images: Tensor, draw: Draw) -> Tensor:
-        """Patches as the encoder takes them, each of its mean and contrast: [B, 9, C, side, side]."""
+        """Standardised patches, scaled to the encoder's input range: [B, 9, C, side, side]."""
         config = self.config
-        patches = tiles_of(images, config.patch, config.jitter, config.side, draw.stream("patches"))
+        patches = cut_tiles(images, config.patch, config.jitter, config.side, draw.stream("patches"))
         standard = standardised(patches)
         if config.drop_colours and images.shape[1] > 1:
             standard = one_colour(standard, draw.stream("colours"))
@@ -75,7 +75,7 @@ class ContextPrediction(EncoderMethod):
 
 
 def one_colour(patches: Tensor, draw: Draw) -> Tensor:
-    """Keep one channel of each patch [B, N, C, side, side]; the others become noise of a hundredth of its contrast."""
+    """Keep one random channel of each patch [B, N, C, side, side]; replace the others by noise of deviation 0.01."""
     count, number, channels = patches.shape[:3]
     kept = draw.integers(count, number, 1, high=channels) == torch.arange(channels, device=draw.device)  # [B, N, C]
     noise = 0.01 * draw.normal(*patches.shape)

@@ -1,4 +1,4 @@
-"""Contrastive predictive coding: what the patches above say of those below, told from the patches of other images.
+"""Contrastive predictive coding: predict the features of lower patches from upper ones, contrasted with negatives.
 
 van den Oord, Li, Vinyals. Representation Learning with Contrastive Predictive Coding. arXiv 2018.
 """
@@ -22,13 +22,13 @@ class Config:
     """The parameters of contrastive predictive coding.
 
     Attributes:
-        augment: the policy that makes the image.
-        augment_patches: the policy that each patch goes through on its own, so that no colour gives its image away.
-        grid: patches in a row and in a column.
-        patch: side of a patch as a share of the image's; patches overlap where it exceeds 1 / `grid`.
-        layers: of the context network, each of which looks one row further up.
-        skip: rows below the context's that are not foretold, for they overlap it.
-        steps: rows below those that are foretold.
+        augment: augmentation policy.
+        augment_patches: augmentation policy of each single patch, so that colours do not identify the image.
+        grid: number of patches along each side.
+        patch: side of a patch as a fraction of the image's; patches overlap if it exceeds 1 / `grid`.
+        layers: of the context network, each of which adds one row to the receptive field.
+        skip: rows below the context that are not predicted, as they overlap it.
+        steps: number of rows predicted after that.
     """
 
     augment: PolicyConfig = ()
@@ -41,7 +41,7 @@ class Config:
 
 
 class Context(nn.Module):
-    """Masked convolutions: what comes out at a row depends on this row and those above it alone."""
+    """Masked convolutions: the output at a row depends only on this row and those above it."""
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -55,7 +55,7 @@ class Context(nn.Module):
 
 
 class ContrastivePredictiveCoding(EncoderMethod):
-    """The encoder of patches below the context network, and a linear prediction for each row to come."""
+    """The encoder of patches, the context network, and a linear prediction for each of the following rows."""
 
     streams = ("unlabelled",)
 
@@ -72,7 +72,7 @@ class ContrastivePredictiveCoding(EncoderMethod):
         self.predictions = nn.ModuleList(nn.Linear(encoder.width, encoder.width) for _ in range(config.steps))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """InfoNCE of each row that is foretold, averaged."""
+        """InfoNCE, averaged over predicted rows."""
         images = self.augment(batch["unlabelled"].images, draw.stream("image"))  # [B, C, H, W]
         patches = patches_of(images, self.config.grid, self.config.patch)  # [G, G, B, C, s, s]
         changed = self.augment_patches(patches.flatten(0, 2), draw.stream("patches"))
@@ -86,7 +86,7 @@ class ContrastivePredictiveCoding(EncoderMethod):
 
 
 def patches_of(images: Tensor, grid: int, share: float) -> Tensor:
-    """Overlapping patches of images [B, C, H, W], evenly spread: [grid, grid, B, C, side, side]."""
+    """Overlapping patches of images [B, C, H, W] on a regular grid: [grid, grid, B, C, side, side]."""
     size = images.shape[2]
     side = max(1, round(share * size))
     stride = max(1, (size - side) // max(1, grid - 1))
@@ -94,19 +94,19 @@ def patches_of(images: Tensor, grid: int, share: float) -> Tensor:
     return parts.permute(2, 3, 0, 1, 4, 5)
 
 
-def info_nce(foretold: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of all patches in its row, of all images, each prediction is of.
+def info_nce(predictions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    """InfoNCE: identify the predicted patch among all patches of the same row, of all images.
 
     Args:
-        foretold: [R, G, B, width].
-        features: what was to be foretold, of the same shape.
+        predictions: [R, G, B, width].
+        features: the targets, of the same shape.
 
     Returns:
-        The cross-entropy, and the share that is right.
+        The cross-entropy, and the accuracy.
     """
     rows, columns, count = features.shape[:3]
     every = torch.cat(dist.gather(features), dim=2) if dist.world_size() > 1 else features  # [R, G, ranks x B, width]
-    logits = foretold.flatten(1, 2) @ every.flatten(1, 2).transpose(1, 2)  # [R, G x B, G x ranks x B]
+    logits = predictions.flatten(1, 2) @ every.flatten(1, 2).transpose(1, 2)  # [R, G x B, G x ranks x B]
     image = torch.arange(count, device=logits.device) + dist.rank() * count
     column = torch.arange(columns, device=logits.device)[:, None]
     right = (column * every.shape[2] + image).flatten().expand(rows, -1)  # [R, G x B]

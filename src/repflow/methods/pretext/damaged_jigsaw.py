@@ -1,4 +1,4 @@
-"""Damaged jigsaw: solve a grey puzzle that lacks a tile, paint the tile, and give the others their colours.
+"""Damaged jigsaw: solve a grey jigsaw puzzle with a missing tile, inpaint the tile and colorize the others.
 
 Kim, Cho, Yoo, Kweon. Learning Image Representations by Completing Damaged Jigsaw Puzzles. WACV 2018.
 """
@@ -13,7 +13,7 @@ from repflow.encoders import Encoder
 from repflow.errors import ParameterError
 from repflow.methods.parts.decoder import Decoder
 from repflow.methods.parts.gamut import Gamut
-from repflow.methods.parts.tiles import TILES, rearranged, together
+from repflow.methods.parts.tiles import TILES, assemble, permuted
 from repflow.methods.parts.upsampler import Upsampler
 from repflow.methods.pretext import jigsaw
 from repflow.randomness.draws import Draw
@@ -23,17 +23,16 @@ from repflow.training.contract import Losses
 
 @parameters
 class Config(jigsaw.Config):
-    """The parameters of the damaged jigsaw, beside those of the jigsaw.
+    """The parameters of the damaged jigsaw, in addition to those of the jigsaw.
 
     Attributes:
         solving: weight of the permutation's cross-entropy.
-        painting: weight of the missing tile's squared error.
+        painting: weight of the squared error of the inpainted tile.
         colouring: weight of the colours' cross-entropy.
-        decoder: channels of the stages of what paints and what colours, each of twice the height and width of the one
-            before.
-        grid: side of a bin of colours, in units of a and b.
-        places: height and width of a tile's foretold colours.
-        temperature: of the annealed mean by which pictures are decoded.
+        decoder: channels of the stages of both decoders, each of which doubles height and width.
+        grid: side of a colour bin, in units of a and b.
+        places: height and width of a tile's predicted colours.
+        temperature: of the annealed mean that decodes colours for figures.
     """
 
     solving: NonNegative = 1.0
@@ -46,9 +45,9 @@ class Config(jigsaw.Config):
 
 
 class DamagedJigsaw(jigsaw.Jigsaw):
-    """The jigsaw's network, with a painter above all tiles and one that colours above each."""
+    """The jigsaw's network with an inpainting decoder for all tiles and a colour decoder for each."""
 
-    columns = ("image", "shuffled tiles, grey and one missing", "painted, coloured and put together again")
+    columns = ("image", "damaged puzzle", "completed and solved")
 
     config: Config
 
@@ -56,12 +55,12 @@ class DamagedJigsaw(jigsaw.Jigsaw):
         super().__init__(config, encoder)
         if len(encoder.mean) != 3:
             raise ParameterError("pretrain.name: damaged_jigsaw takes images with colours; set data.channels to 3")
-        self.painter = Decoder(TILES * config.tile_width, config.decoder, channels=3)
+        self.inpainting_decoder = Decoder(TILES * config.tile_width, config.decoder, channels=3)
         self.gamut = Gamut(config.grid)
-        self.colourist = Upsampler(encoder.width, config.decoder, channels=len(self.gamut))
+        self.colour_decoder = Upsampler(encoder.width, config.decoder, channels=len(self.gamut))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """The three losses, weighted."""
+        """The weighted sum of the three losses."""
         config = self.config
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         tiles, which = self.puzzle(images, draw)  # [B, 9, 3, side, side] and [B]
@@ -76,30 +75,30 @@ class DamagedJigsaw(jigsaw.Jigsaw):
         return Losses(total, {"accuracy": right, "painting": painting, "colouring": colouring})
 
     def missing(self, tiles: Tensor, draw: Draw) -> Tensor:
-        """Which tile of each puzzle is missing: bool [B, 9], one a row."""
-        gone = draw.stream("missing").integers(len(tiles), 1, high=TILES)
-        return (gone == torch.arange(TILES, device=draw.device)).to(tiles.device)
+        """Mask of the missing tile of each puzzle: bool [B, 9], one per row."""
+        index = draw.stream("missing").integers(len(tiles), 1, high=TILES)
+        return (index == torch.arange(TILES, device=draw.device)).to(tiles.device)
 
     def damaged(self, tiles: Tensor, missing: Tensor, draw: Draw) -> Tensor:
-        """The tiles as the encoder takes them: grey, and noise for the missing one."""
+        """The encoder's input: grey tiles, with noise in place of the missing one."""
         noise = draw.stream("noise").normal(*tiles.shape).to(tiles) * self.encoder.std + self.encoder.mean
         grey = without_colour(tiles.flatten(0, 1)).view_as(tiles)
-        return torch.where(missing[..., None, None, None], noise, self.seen(grey))
+        return torch.where(missing[..., None, None, None], noise, self.normalised_tiles(grey))
 
     def complete(self, damaged: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the permutations [B, P], the missing tile [B, 3, side, side], logits of the colours of all tiles.
+        """Permutation logits [B, P], the inpainted tile [B, 3, side, side], and colour logits of all tiles.
 
         The last are [B, 9, Q, places, places].
         """
         config = self.config
         maps = self.encoder.maps(damaged.flatten(0, 1))  # [9B, width, h, w]
         features = self.tile_head(maps.mean(dim=(2, 3))).unflatten(0, (-1, TILES)).flatten(1)  # [B, 9 tile_width]
-        colours = self.colourist(maps, (config.places, config.places)).unflatten(0, (-1, TILES))
-        return self.head(features), self.painter(features, (config.side, config.side)), colours
+        colours = self.colour_decoder(maps, (config.places, config.places)).unflatten(0, (-1, TILES))
+        return self.head(features), self.inpainting_decoder(features, (config.side, config.side)), colours
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W], their damaged puzzles, and these completed: [B, 3, 3, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], damaged puzzles, and completed and solved ones: [B, 3, 3, H, W]."""
         draw = Draw(0, "pictures", device=images.device)
         tiles, _ = self.puzzle(images, draw)
         missing = self.missing(tiles, draw)
@@ -110,6 +109,6 @@ class DamagedJigsaw(jigsaw.Jigsaw):
         made = lab_to_rgb(torch.cat([lightness, spread], dim=1)).view_as(tiles)
         made[missing] = painted.clamp(0, 1)
         puzzle = without_colour(tiles.flatten(0, 1)).view_as(tiles).masked_fill(missing[..., None, None, None], 0.5)
-        solved = rearranged(made, self.permutations[logits.argmax(1)].argsort(dim=1))
+        solved = permuted(made, self.permutations[logits.argmax(1)].argsort(dim=1))
         size = images.shape[2:]
-        return torch.stack([images, together(puzzle, size), together(solved, size)], dim=1)
+        return torch.stack([images, assemble(puzzle, size), assemble(solved, size)], dim=1)

@@ -1,4 +1,4 @@
-"""Denoising autoencoder: give back the clean image from a corrupted one.
+"""Denoising autoencoder: reconstruct the clean image from a corrupted one.
 
 Vincent, Larochelle, Bengio, Manzagol. Extracting and Composing Robust Features with Denoising Autoencoders. ICML 2008.
 """
@@ -23,10 +23,10 @@ class Config:
     """The denoising autoencoder's parameters.
 
     Attributes:
-        augment: the policy that makes the clean image.
-        noise: "gaussian" adds to every value; "masking" makes pixels black, "salt_and_pepper" black or white.
-        strength: standard deviation of the Gaussian noise, or the share of pixels that is lost.
-        decoder: channels of the decoder's stages, each of twice the height and width of the one before.
+        augment: augmentation policy of the clean image.
+        noise: "gaussian" adds to every value; "masking" sets pixels to black, "salt_and_pepper" to black or white.
+        strength: standard deviation of the Gaussian noise, or fraction of corrupted pixels.
+        decoder: channels of the decoder's stages, each of which doubles height and width.
     """
 
     augment: PolicyConfig = ()
@@ -36,7 +36,7 @@ class Config:
 
 
 def corrupt(images: Tensor, noise: str, strength: float, draw: Draw) -> Tensor:
-    """Corrupt each image [B, C, H, W] on its own; a pixel is lost in all its channels, or it could be read off them."""
+    """Corrupt images [B, C, H, W]; a pixel is masked in all channels."""
     if noise == "gaussian":
         return images + strength * draw.normal(*images.shape)
     chance = draw.uniform(len(images), 1, *images.shape[2:])
@@ -46,10 +46,10 @@ def corrupt(images: Tensor, noise: str, strength: float, draw: Draw) -> Tensor:
 
 
 class DenoisingAutoencoder(EncoderMethod):
-    """The encoder below a small convolutional decoder."""
+    """The encoder with a small convolutional decoder."""
 
     streams = ("unlabelled",)
-    columns = ("image", "corrupted", "restored")
+    columns = ("image", "corrupted", "reconstructed")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -58,19 +58,19 @@ class DenoisingAutoencoder(EncoderMethod):
         self.decoder = Decoder(encoder.width, config.decoder, channels=len(encoder.mean))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Mean squared error between the clean image and what is made of the corrupted one."""
+        """Mean squared error between the clean image and the reconstruction."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         corrupted = corrupt(images, self.config.noise, self.config.strength, draw.stream("noise"))
-        return Losses(F.mse_loss(self.restore(corrupted), images))
+        return Losses(F.mse_loss(self.reconstruct(corrupted), images))
 
-    def restore(self, corrupted: Tensor) -> Tensor:
-        """What is made of corrupted images: [B, C, H, W]."""
+    def reconstruct(self, corrupted: Tensor) -> Tensor:
+        """Reconstructions of corrupted images [B, C, H, W]."""
         restored: Tensor = self.decoder(self.encoder(corrupted), corrupted.shape[2:])
         return restored
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], these corrupted, and restored: [B, 3, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], corrupted images and reconstructions: [B, 3, C, H, W]."""
         draw = Draw(0, "pictures", device=images.device)
         corrupted = corrupt(images, self.config.noise, self.config.strength, draw)
-        return torch.stack([images, corrupted, self.restore(corrupted)], dim=1).clamp(0, 1)
+        return torch.stack([images, corrupted, self.reconstruct(corrupted)], dim=1).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""DINO: a student foretells, from any view, what its own slow average makes of large views; no labels, no negatives.
+"""DINO: self-distillation; a student predicts the outputs of its momentum teacher for other views.
 
 Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin. Emerging Properties in Self-Supervised Vision Transformers.
 ICCV 2021.
@@ -24,16 +24,16 @@ class Config:
     """DINO's parameters.
 
     Attributes:
-        augment: the policy that the two large views are drawn from.
-        small: the policy that makes a small view of one more such view (multi-crop).
-        smalls: how many small views the student sees.
-        temperature: of the student.
-        teacher_temperature: of the teacher; below the student's, so that its outputs are sharp.
-        centring: momentum of the centre that is taken from the teacher's outputs, against collapse.
+        augment: augmentation policy of the two global views.
+        small: policy applied after `augment` to make a local view (multi-crop).
+        smalls: number of local views.
+        temperature: of the student's softmax.
+        teacher_temperature: of the teacher's softmax; lower than the student's (sharpening).
+        centring: momentum of the centre that is subtracted from the teacher's outputs, against collapse.
         hidden: width of the head's hidden layers.
-        bottleneck: width of the head's features before the last layer, of unit length.
-        outputs: of the head.
-        momentum: of the teacher at the start of training; it rises to 1 along a cosine.
+        bottleneck: width of the L2-normalised features before the last layer.
+        outputs: number of outputs of the head.
+        momentum: initial momentum of the teacher; increased to 1 by a cosine schedule.
     """
 
     augment: PolicyConfig
@@ -49,7 +49,7 @@ class Config:
 
 
 class Head(nn.Module):
-    """Three layers, unit length, and cosines with as many directions as there are outputs."""
+    """Three layers, L2 normalisation, and a weight-normalised linear layer."""
 
     def __init__(self, width: int, config: Config):
         super().__init__()
@@ -63,7 +63,7 @@ class Head(nn.Module):
         self.directions = nn.Linear(config.bottleneck, config.outputs, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B, width] to outputs [B, outputs], to at least 32 bits, as low temperatures magnify them."""
+        """Features [B, width] to outputs [B, outputs], in at least float32, as low temperatures amplify errors."""
         bottleneck = self.layers(features)
         with torch.autocast(features.device.type, enabled=False):
             directions = F.normalize(self.directions.weight)
@@ -71,22 +71,22 @@ class Head(nn.Module):
 
 
 class CentredLoss(DINOLoss):  # type: ignore[misc]
-    """lightly's loss, except that the centre moves when the step is over, as all that a method remembers does."""
+    """lightly's loss, with the centre updated after the step, in `update`."""
 
     outputs: Tensor | None = None
 
     def update_center(self, teacher_out: Tensor) -> None:
-        """Note the outputs [views, B, outputs] for later."""
+        """Store the outputs [views, B, outputs] until `update`."""
         self.outputs = teacher_out
 
-    def move(self) -> None:
-        """Move the centre towards the mean of the outputs of all processes."""
+    def update(self) -> None:
+        """Update the centre with the mean of the outputs of all processes."""
         super().update_center(self.outputs)
         self.outputs = None
 
 
 class DINO(EncoderMethod):
-    """The student, of encoder and head, and the teacher, their slow copy."""
+    """The student (encoder and head), and the teacher, its momentum copy."""
 
     streams = ("unlabelled",)
 
@@ -105,7 +105,7 @@ class DINO(EncoderMethod):
         self._progress = 0.0
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the student's outputs for each view with the teacher's for each large view, but the same."""
+        """Cross-entropy of the student's outputs for each view with the teacher's for each other global view."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         large = torch.cat([self.augment(images, draw.stream(f"view-{number}")) for number in (1, 2)])
         teacher = self.teacher(large).chunk(2)  # [B, outputs] each
@@ -119,7 +119,7 @@ class DINO(EncoderMethod):
             return Losses(self.centred(list(teacher), student))
 
     def after_step(self) -> None:
-        """Move the teacher and the centre."""
+        """Update the teacher and the centre."""
         momentum = cosine_momentum(self.config.momentum, self._progress)
-        self.teacher.follow(self.encoder, self.head, momentum=momentum)
-        self.centred.move()
+        self.teacher.update(self.encoder, self.head, momentum=momentum)
+        self.centred.update()

@@ -1,4 +1,4 @@
-"""Exemplar: each of some images is a class of its own, whose samples are its distortions.
+"""Exemplar: classify augmented images by the image they come from; every seed image is a class.
 
 Dosovitskiy, Fischer, Springenberg, Riedmiller, Brox. Discriminative Unsupervised Feature Learning with Exemplar
 Convolutional Neural Networks. PAMI 2015.
@@ -22,9 +22,9 @@ class Config:
     """Exemplar's parameters.
 
     Attributes:
-        augment: the policy that distorts.
-        seeds: images that are classes, drawn evenly; None for all. An image becomes a class that can be learned by
-            being seen many times, and among many images there are some that are hardly to be told apart.
+        augment: augmentation policy.
+        seeds: number of seed images, drawn at random; None for all images. With many seeds each is seen less often, and
+            more of them are nearly identical.
     """
 
     augment: PolicyConfig
@@ -32,7 +32,7 @@ class Config:
 
 
 class Exemplar(EncoderMethod):
-    """The encoder below a linear layer with an output for each seed image."""
+    """The encoder with a linear classifier of the seed images."""
 
     streams = ("unlabelled",)
     seeds: Tensor
@@ -43,7 +43,7 @@ class Exemplar(EncoderMethod):
         self.augment = Policy(config.augment)
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Choose the seed images, and make an output for each."""
+        """Draw the seed images and create the classifier."""
         self._stream = streams["unlabelled"]
         count = min(self.config.seeds or len(self._stream), len(self._stream))
         self.register_buffer("seeds", draw.permutation(len(self._stream))[:count])  # int64 [N], rows of the stream
@@ -51,8 +51,8 @@ class Exemplar(EncoderMethod):
             self.head = nn.Linear(self.encoder.width, count)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of which seed image was distorted."""
-        # The batch tells which rows it is the turn of, and so, evenly, of which seeds; its images are not all seeds.
+        """Cross-entropy of the seed image's class."""
+        # The batch's row numbers choose the seed images, each equally often; the batch's own images are not used.
         classes = batch["unlabelled"].rows.to(self.seeds.device) % len(self.seeds)  # [B]
         images = self._stream.take(self.seeds[classes].cpu()).images.to(batch["unlabelled"].images)  # [B, C, H, W]
         logits = self.head(self.encoder(self.augment(images, draw.stream("distort"))))  # [B, N]

@@ -1,4 +1,4 @@
-"""GAN: a generator makes images that a discriminator cannot tell from real ones; its features are kept.
+"""GAN: adversarial training of a generator and a discriminator, whose features are the representation.
 
 Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014; the discriminator as a representation by Radford, Metz,
 Chintala. Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks. ICLR 2016.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.methods.parts import game
+from repflow.methods.parts import adversarial_losses
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -25,10 +25,10 @@ class Config:
     """The GAN's parameters.
 
     Attributes:
-        augment: the policy that the real images go through.
+        augment: augmentation policy of the real images.
         loss: "non_saturating" (Goodfellow et al.) or "hinge" (Lim and Ye, 2017).
-        codes: width of the generator's random codes.
-        generator: channels of its stages, from 4x4 pixels on, each of twice the height and width of the one before.
+        codes: dimension of the latent codes.
+        generator: channels of the generator's stages, the first at 4x4 pixels, each doubling height and width.
     """
 
     augment: PolicyConfig = ()
@@ -38,7 +38,7 @@ class Config:
 
 
 class GAN(EncoderMethod):
-    """The encoder below the discriminator's linear layer, against a generator."""
+    """The discriminator is the encoder with a linear layer."""
 
     streams = ("unlabelled",)
 
@@ -51,43 +51,46 @@ class GAN(EncoderMethod):
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """The discriminator learns first, then the generator."""
+        """First the discriminator, then the generator."""
         return (Update(self.discriminate, (self.encoder, self.head)), Update(self.generate, (self.generator,)))
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
-        """The discriminator's turn."""
+        """The discriminator's update."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         with torch.no_grad():
             made = self.sample(len(images), images.shape[2:], draw)
-        return self.tell_apart(images, made)
+        return self.discriminator_losses(images, made)
 
     def generate(self, batch: Batches, draw: Draw) -> Losses:
-        """The generator's turn."""
+        """The generator's update."""
         images = batch["unlabelled"].images
-        return self.deceive(self.sample(len(images), images.shape[2:], draw))
+        return self.generator_losses(self.sample(len(images), images.shape[2:], draw))
 
-    def tell_apart(self, images: Tensor, made: Tensor) -> Losses:
-        """Real images should score high, made ones low."""
+    def discriminator_losses(self, images: Tensor, made: Tensor) -> Losses:
+        """The discriminator's loss on real images and generated ones (`made`)."""
         real, fake = self.score(images), self.score(made)  # [B]
         if self.config.loss == "hinge":
             loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         else:
-            loss = game.tell_apart(real, fake)
-        return Losses(loss, {"discriminator": loss, "told_apart": game.told_apart(real, fake)})
+            loss = adversarial_losses.discriminator_loss(real, fake)
+        return Losses(
+            loss,
+            {"discriminator": loss, "discriminator_accuracy": adversarial_losses.discriminator_accuracy(real, fake)},
+        )
 
-    def deceive(self, made: Tensor) -> Losses:
-        """Made images should score high."""
+    def generator_losses(self, made: Tensor) -> Losses:
+        """The generator's loss on generated images."""
         fake = self.score(made)  # [B]
-        loss = -fake.mean() if self.config.loss == "hinge" else game.look_real(fake)
+        loss = -fake.mean() if self.config.loss == "hinge" else adversarial_losses.generator_loss(fake)
         return Losses(loss, {"generator": loss})
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
-        """Made images [count, C, *size] in [0, 1]."""
+        """Generated images [count, C, *size] in [0, 1]."""
         codes = draw.stream("codes").normal(count, self.config.codes)
         made: Tensor = self.generator(codes, size)
         return made
 
     def score(self, images: Tensor) -> Tensor:
-        """How real images look: [B]."""
+        """The discriminator's logits [B]; high for real images."""
         scores: Tensor = self.head(self.encoder(images))[:, 0]
         return scores

@@ -1,4 +1,4 @@
-"""Instance discrimination: tell every image from every other, by a memory of all of them.
+"""Instance discrimination: classify every image as its own class, with a memory bank of all images.
 
 Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Discrimination. CVPR 2018.
 """
@@ -14,7 +14,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.methods.parts.distributed import gathered
-from repflow.methods.parts.memory import Memory
+from repflow.methods.parts.memory_bank import MemoryBank
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegative, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -25,13 +25,13 @@ class Config:
     """The parameters of instance discrimination.
 
     Attributes:
-        augment: the policy that makes the view.
+        augment: augmentation policy.
         temperature: of the softmax over all images.
-        width: of the remembered features.
-        momentum: share of an image's memory that stays when the image is seen again.
-        negatives: other images that an image is told from, drawn evenly (noise-contrastive estimation), for data sets
-            that are too large for a softmax over all; None for that softmax.
-        proximal: weight of the squared distance between an image's feature and its memory.
+        width: dimension of the features in the memory bank.
+        momentum: weight of the stored feature when it is updated with a new one.
+        negatives: number of negatives for noise-contrastive estimation, drawn uniformly, for datasets too large for a
+            softmax over all images; None for the full softmax.
+        proximal: weight of the squared distance between an image's feature and its entry in the memory bank.
     """
 
     augment: PolicyConfig
@@ -43,10 +43,10 @@ class Config:
 
 
 class InstanceDiscrimination(EncoderMethod):
-    """The encoder below a linear layer, and the memory bank."""
+    """The encoder with a linear layer, and the memory bank."""
 
     streams = ("unlabelled",)
-    memory: Memory
+    memory: MemoryBank
     partition: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -57,21 +57,21 @@ class InstanceDiscrimination(EncoderMethod):
         self.register_buffer("partition", torch.zeros(()))  # see `estimate`; 0 before it is known
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Make room for every image."""
-        self.memory = Memory(len(streams["unlabelled"]), self.config.width, self.config.momentum)
+        """Allocate the memory bank."""
+        self.memory = MemoryBank(len(streams["unlabelled"]), self.config.width, self.config.momentum)
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Remember every image before the first step."""
+        """Fill the memory bank before the first step."""
         if step == 0:
             self.memory.fill(streams["unlabelled"], self.encoder, self.head)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Minus the logarithm of the probability that the view is its own image."""
+        """Negative log-probability of the view's own image, plus the proximal term."""
         bank = self.memory.bank
         rows = batch["unlabelled"].rows.to(bank.device)
         views = self.augment(batch["unlabelled"].images, draw.stream("view"))  # [B, C, H, W]
         features = F.normalize(self.head(self.encoder(views)))  # [B, width]
-        self.memory.see(rows, features)
+        self.memory.observe(rows, features)
         if self.config.negatives is None:
             loss = F.cross_entropy(features @ bank.T / self.config.temperature, rows)
         else:
@@ -81,16 +81,16 @@ class InstanceDiscrimination(EncoderMethod):
         return Losses(loss + self.config.proximal * near, {"distance": near})
 
     def estimate(self, features: Tensor, rows: Tensor, others: Tensor) -> Tensor:
-        """Noise-contrastive estimation: each image's own memory against `others`, int64 [B, negatives]."""
+        """Noise-contrastive estimation: each image's own entry against `others`, int64 [B, negatives]."""
         bank = self.memory.bank
-        count, noise = len(bank), others.shape[1] / len(bank)  # expected times that noise is an image
+        count, noise = len(bank), others.shape[1] / len(bank)  # expected count of an image in the noise samples
         picked = bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
         if self.partition == 0:  # the mean over images, estimated once from the first batch, as in the paper
             self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
-        logits = scores - (count * self.partition).log() - math.log(noise)  # of being the image and not noise
+        logits = scores - (count * self.partition).log() - math.log(noise)  # of data against noise
         return F.softplus(-logits[:, 0]).mean() + F.softplus(logits[:, 1:]).sum(dim=1).mean()
 
     def after_step(self) -> None:
-        """Move the memory of the images that were seen."""
-        self.memory.move()
+        """Update the memory bank."""
+        self.memory.update()

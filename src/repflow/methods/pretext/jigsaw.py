@@ -1,4 +1,4 @@
-"""Jigsaw: tell by which permutation an image's tiles were shuffled.
+"""Jigsaw: predict the permutation by which an image's tiles were shuffled.
 
 Noroozi, Favaro. Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles. ECCV 2016.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.methods.parts.tiles import TILES, rearranged, standardised, tiles_of, together
+from repflow.methods.parts.tiles import TILES, assemble, cut_tiles, permuted, standardised
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -27,13 +27,13 @@ class Config:
     """The jigsaw's parameters.
 
     Attributes:
-        augment: the policy that makes the image.
-        permutations: how many there are to choose from; they differ in as many places as can be.
-        tile: a tile's share of the side of its cell in a 3x3 grid; it lies anywhere in it, so that edges do not fit.
-        side: pixels of a tile as the encoder sees it.
-        normalise: give every tile the same mean and contrast, so that neighbours cannot be known by them.
-        tile_width: of the layer above the encoder that sees one tile.
-        hidden: width of the layer that sees all tiles.
+        augment: augmentation policy.
+        permutations: number of permutations, chosen for large Hamming distances.
+        tile: side of a tile as a fraction of its cell's in a 3x3 grid; at a random position, as adjacent edges would match.
+        side: pixels to which tiles are resized.
+        normalise: standardise every tile, so that mean and contrast do not reveal neighbours.
+        tile_width: width of the layer applied to each tile's features.
+        hidden: width of the hidden layer for all tiles.
     """
 
     augment: PolicyConfig = ()
@@ -46,10 +46,10 @@ class Config:
 
 
 class Jigsaw(EncoderMethod):
-    """The context-free network: no layer sees two tiles before those above the encoder do."""
+    """The context-free network: tiles are encoded independently and combined in the head."""
 
     streams = ("unlabelled",)
-    columns = ("image", "shuffled tiles", "put together again")
+    columns = ("image", "shuffled tiles", "solution")
     permutations: Tensor
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -72,47 +72,47 @@ class Jigsaw(EncoderMethod):
         return Losses(F.cross_entropy(logits, which), {"accuracy": (logits.argmax(1) == which).float().mean()})
 
     def puzzle(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Shuffled tiles [B, 9, C, side, side] of images, and by which permutations: int64 [B]."""
+        """Shuffled tiles [B, 9, C, side, side] of images, and indices of their permutations: int64 [B]."""
         config = self.config
-        tiles = tiles_of(images, config.tile, 1.0, config.side, draw.stream("tiles"))
+        tiles = cut_tiles(images, config.tile, 1.0, config.side, draw.stream("tiles"))
         which = draw.stream("permutation").integers(len(images), high=config.permutations).to(images.device)
-        return rearranged(tiles, self.permutations[which]), which
+        return permuted(tiles, self.permutations[which]), which
 
     def solve(self, tiles: Tensor) -> Tensor:
         """Logits [B, P] of the permutations of shuffled tiles [B, 9, C, side, side]."""
-        features = self.tile_head(self.encoder(self.seen(tiles).flatten(0, 1)))  # [9B, tile_width]
+        features = self.tile_head(self.encoder(self.normalised_tiles(tiles).flatten(0, 1)))  # [9B, tile_width]
         logits: Tensor = self.head(features.unflatten(0, (-1, TILES)).flatten(1))
         return logits
 
-    def seen(self, tiles: Tensor) -> Tensor:
-        """Tiles as the encoder takes them."""
+    def normalised_tiles(self, tiles: Tensor) -> Tensor:
+        """The encoder's input: tiles, standardised if `normalise` is set."""
         return standardised(tiles) * self.encoder.std + self.encoder.mean if self.config.normalise else tiles
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], their shuffled tiles, and these as the network puts them together: [B, 3, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], shuffled tiles, and the network's solutions: [B, 3, C, H, W]."""
         tiles, _ = self.puzzle(images, Draw(0, "pictures", device=images.device))
-        solved = rearranged(tiles, self.permutations[self.solve(tiles).argmax(1)].argsort(dim=1))
+        solved = permuted(tiles, self.permutations[self.solve(tiles).argmax(1)].argsort(dim=1))
         size = images.shape[2:]
-        return torch.stack([images, together(tiles, size), together(solved, size)], dim=1)
+        return torch.stack([images, assemble(tiles, size), assemble(solved, size)], dim=1)
 
 
 @lru_cache
-def distant_permutations(things: int, count: int) -> tuple[tuple[int, ...], ...]:
-    """Permutations that are hard to mistake for one another.
+def distant_permutations(elements: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Permutations with large Hamming distances between them.
 
-    The greedy choice of the paper's Algorithm 1, which always takes the one that is farthest, by Hamming distance, from
-    those before; by the distance to the nearest of them first, as in sum nearly all are equally far.
+    The greedy Algorithm 1 of the paper: always add the permutation that is farthest from those chosen before. The
+    distance to the nearest of them comes first, as the sums of distances are nearly all equal.
 
     Args:
-        things: that are permuted, at most about 9 as all permutations are looked at.
-        count: how many to choose, at most `things`!; the first is the identity.
+        elements: number of elements, at most about 9, as all permutations are enumerated.
+        count: number of permutations, at most `elements`!; the first is the identity.
     """
-    every = np.array(list(itertools.permutations(range(things))), dtype=np.int8)  # [things!, things]
-    nearest, summed = np.full(len(every), things), np.zeros(len(every), dtype=np.int64)
+    every = np.array(list(itertools.permutations(range(elements))), dtype=np.int8)  # [elements!, elements]
+    nearest, summed = np.full(len(every), elements), np.zeros(len(every), dtype=np.int64)
     chosen = [0]
     while len(chosen) < count:
         distances = (every != every[chosen[-1]]).sum(axis=1)
         nearest, summed = np.minimum(nearest, distances), summed + distances
-        chosen.append(int(np.argmax(nearest * (things * count + 1) + summed)))
+        chosen.append(int(np.argmax(nearest * (elements * count + 1) + summed)))
     return tuple(map(tuple, every[chosen].tolist()))

@@ -1,4 +1,4 @@
-"""Masked autoencoder: give back the patches that were taken away, from the few that were left.
+"""Masked autoencoder: reconstruct masked patches from the visible ones.
 
 He, Chen, Xie, Li, Dollár, Girshick. Masked Autoencoders Are Scalable Vision Learners. CVPR 2022.
 """
@@ -25,12 +25,12 @@ class Config:
     """The masked autoencoder's parameters.
 
     Attributes:
-        augment: the policy that makes the image.
-        removed: share of the patches that the encoder does not see.
-        width: of the decoder's tokens.
-        layers: of the decoder.
-        heads: of its attention.
-        normalise: let the targets be patches of mean 0 and variance 1, each by its own statistics.
+        augment: augmentation policy.
+        removed: fraction of patches that are masked.
+        width: dimension of the decoder's tokens.
+        layers: number of decoder layers.
+        heads: number of attention heads of the decoder.
+        normalise: predict patches standardised by their own mean and variance.
     """
 
     augment: PolicyConfig = ()
@@ -42,27 +42,29 @@ class Config:
 
 
 class MaskedAutoencoder(EncoderMethod):
-    """A vision transformer that sees some of the patches, and a light decoder that gets its tokens and blanks."""
+    """A vision transformer encodes the visible patches; a light decoder gets their tokens and mask tokens."""
 
     streams = ("unlabelled",)
-    columns = ("image", "patches seen", "the others restored")
+    columns = ("image", "visible patches", "reconstruction")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
         if not isinstance(encoder.body, Tokens):
-            raise ParameterError("encoder: masked_autoencoder needs one of patches, as in `encoder: {name: vit_tiny}`")
+            raise ParameterError(
+                "encoder: masked_autoencoder needs a vision transformer, as in `encoder: {name: vit_tiny}`"
+            )
         self.config = config
         self.augment = Policy(config.augment)
         channels, patches = len(encoder.mean), encoder.body.patches
-        self.enter = nn.Linear(encoder.width, config.width)
-        self.blank = nn.Parameter(0.02 * torch.randn(1, 1, config.width))
+        self.decoder_input = nn.Linear(encoder.width, config.width)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, config.width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + patches, config.width))
         layer = nn.TransformerEncoderLayer(
             config.width, config.heads, 4 * config.width, 0.0, "gelu", batch_first=True, norm_first=True
         )
         norm = nn.LayerNorm(config.width)
         self.decoder = nn.TransformerEncoder(layer, config.layers, norm, enable_nested_tensor=False)
-        self.leave = nn.Linear(config.width, channels * encoder.body.patch**2)
+        self.decoder_output = nn.Linear(config.width, channels * encoder.body.patch**2)
 
     @property
     def tokens(self) -> Tokens:
@@ -71,53 +73,53 @@ class MaskedAutoencoder(EncoderMethod):
         return self.encoder.body
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Mean squared error of the patches that were taken away."""
+        """Mean squared error of the masked patches."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
-        restored, removed = self.guess(images, draw.stream("mask"))  # [B, N, pixels] and [B, removed]
+        restored, removed = self.predict(images, draw.stream("mask"))  # [B, N, pixels] and [B, removed]
         wanted = patches_of(images, self.tokens.patch)  # [B, N, pixels]
         mean, deviation = self.scale(wanted)
         errors = (_picked(restored, removed) - _picked((wanted - mean) / deviation, removed)).square()
         return Losses(errors.mean())
 
-    def guess(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """All patches of images [B, C, H, W] as they seem from some, [B, N, pixels], and which were taken away."""
+    def predict(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Predictions of all patches of images [B, C, H, W], [B, N, pixels], and indices of the masked ones."""
         tokens = self.tokens.embed(self.encoder.normalise(images))  # [B, N, width]
         count = tokens.shape[1]
-        order = draw.uniform(len(images), count).argsort(dim=1)  # [B, N], the first ones stay
+        order = draw.uniform(len(images), count).argsort(dim=1)  # [B, N], the first ones are visible
         kept, removed = order.tensor_split([count - round(self.config.removed * count)], dim=1)
         seen = self.tokens.attend(_picked(tokens, kept))  # [B, 1 + kept, width]
-        return self.restore(seen, order), removed
+        return self.decode(seen, order), removed
 
     def scale(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [B, N, 1] of patches [B, N, pixels], or 0 and 1 if they stay as they are."""
+        """Mean and standard deviation [B, N, 1] of patches [B, N, pixels], or 0 and 1 without `normalise`."""
         if not self.config.normalise:
             return torch.zeros_like(patches[..., :1]), torch.ones_like(patches[..., :1])
         return patches.mean(2, keepdim=True), square_root(patches.var(2, keepdim=True) + 1e-6)
 
-    def restore(self, seen: Tensor, order: Tensor) -> Tensor:
-        """All patches of the image, in their places.
+    def decode(self, seen: Tensor, order: Tensor) -> Tensor:
+        """Decode predictions of all patches, in their original order.
 
         Args:
-            seen: the encoder's tokens, the class's first: [B, 1 + kept, width].
-            order: of all patches, the kept ones first: int64 [B, N].
+            seen: the encoder's tokens, the class token first: [B, 1 + kept, width].
+            order: indices of all patches, visible ones first: int64 [B, N].
 
         Returns:
             [B, N, pixels of a patch].
         """
-        entered = self.enter(seen)
-        blanks = self.blank.to(entered).expand(len(seen), order.shape[1] - seen.shape[1] + 1, -1)
+        entered = self.decoder_input(seen)
+        blanks = self.mask_token.to(entered).expand(len(seen), order.shape[1] - seen.shape[1] + 1, -1)
         shuffled = torch.cat([entered[:, 1:], blanks], dim=1)
         tokens = torch.cat([entered[:, :1], _picked(shuffled, order.argsort(dim=1))], dim=1)
-        restored: Tensor = self.leave(self.decoder(tokens + self.positions)[:, 1:])
+        restored: Tensor = self.decoder_output(self.decoder(tokens + self.positions)[:, 1:])
         return restored
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], what is seen of them, and this with the patches that were taken away: [B, 3, C, H, W].
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], their visible patches, and reconstructions: [B, 3, C, H, W].
 
-        What was learned of patches is their pattern where `normalise` is set; mean and contrast are then the true ones.
+        With `normalise`, predictions are scaled with the true mean and deviation of each patch.
         """
-        restored, removed = self.guess(images, Draw(0, "pictures", device=images.device))
+        restored, removed = self.predict(images, Draw(0, "pictures", device=images.device))
         patches = patches_of(images, self.tokens.patch)
         mean, deviation = self.scale(patches)
         places = removed[..., None].expand(-1, -1, patches.shape[2])
@@ -133,11 +135,11 @@ def patches_of(images: Tensor, side: int) -> Tensor:
 
 
 def image_of(patches: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The images [B, C, *size] of which these are the patches [B, N, C x side x side]."""
+    """Images [B, C, *size] from patches [B, N, C x side x side]; the inverse of `patches_of`."""
     side = math.isqrt(size[0] * size[1] // patches.shape[1])
     return F.fold(patches.transpose(1, 2), (size[0], size[1]), side, stride=side)
 
 
 def _picked(rows: Tensor, places: Tensor) -> Tensor:
-    """Of [B, N, D] those at `places` [B, n]: [B, n, D]."""
+    """Gather rows of [B, N, D] at the indices `places` [B, n]: [B, n, D]."""
     return rows.gather(1, places[..., None].expand(-1, -1, rows.shape[2]))

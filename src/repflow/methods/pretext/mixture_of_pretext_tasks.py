@@ -1,4 +1,4 @@
-"""Mixture of pretext tasks: several methods teach one encoder, each by a head of its own.
+"""Mixture of pretext tasks: train one encoder on several pretext tasks, each with its own head.
 
 Doersch, Zisserman. Multi-task Self-Supervised Visual Learning. ICCV 2017. Weights by uncertainty are those of Kendall,
 Gal, Cipolla. Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics. CVPR 2018; weights
@@ -17,7 +17,7 @@ from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
 from repflow.methods.parts.distributed import gathered
-from repflow.methods.parts.shared_encoder import on_shared
+from repflow.methods.parts.shared_encoder import with_shared_encoder
 from repflow.methods.registry import find_method
 from repflow.randomness.draws import Draw
 from repflow.schema import Positive, build, parameters
@@ -26,11 +26,11 @@ from repflow.training.contract import EncoderMethod, Losses
 
 @parameters
 class Task:
-    """One of the tasks.
+    """One task of the mixture.
 
     Attributes:
-        name: of the method in `pretext`; one whose step is a single turn.
-        settings: the method's own.
+        name: of a method in `pretext`, with a single update per step.
+        settings: of that method.
         weight: of its loss, before balancing.
     """
 
@@ -44,10 +44,10 @@ class Config:
     """The parameters of the mixture.
 
     Attributes:
-        tasks: what is mixed; all see the same images.
+        tasks: trained on the same images.
         balance: "fixed" leaves the weights as they are. "uncertainty" learns a variance for each task, by whose inverse
-            its loss is weighted. "gradients" weights losses so that each has a gradient of the same norm at the
-            encoder's last weights.
+            its loss is weighted. "gradients" weights losses so that their gradients have the same norm at the
+            encoder's last layer.
     """
 
     tasks: tuple[Task, ...] = Field(min_length=1)
@@ -55,16 +55,16 @@ class Config:
 
 
 class MixtureOfPretextTasks(EncoderMethod):
-    """The encoder below the heads of all tasks."""
+    """The shared encoder with the heads of all tasks."""
 
     streams = ("unlabelled",)
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
         self.config = config
-        self.tasks = nn.ModuleDict({task.name: _made(task, encoder) for task in config.tasks})
+        self.tasks = nn.ModuleDict({task.name: _build_task(task, encoder) for task in config.tasks})
         if len(self.tasks) < len(config.tasks):
-            raise ParameterError("settings.tasks: one of them stands there twice")
+            raise ParameterError("settings.tasks: a task is listed twice")
         if config.balance == "uncertainty":
             self.log_variances = nn.Parameter(torch.zeros(len(config.tasks)))
 
@@ -78,39 +78,39 @@ class MixtureOfPretextTasks(EncoderMethod):
         if self.config.balance == "fixed":
             return Losses(losses.sum(), metrics)
         uncertain = self.config.balance == "uncertainty"
-        weights = (-self.log_variances).exp() if uncertain else self.even(losses)  # [T]
+        weights = (-self.log_variances).exp() if uncertain else self.gradient_weights(losses)  # [T]
         metrics |= {f"{name}_weight": weight for name, weight in zip(found, weights.detach(), strict=True)}
         return Losses((weights * losses).sum() + (self.log_variances.sum() / 2 if uncertain else 0), metrics)
 
-    def even(self, losses: Tensor) -> Tensor:
-        """Weights [T], of mean 1, that let the losses [T] pull equally at the encoder's last weights."""
+    def gradient_weights(self, losses: Tensor) -> Tensor:
+        """Weights [T], of mean 1, that equalise the gradient norms of the losses [T] at the encoder's last layer."""
         last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
-        pulls = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in losses]
-        weights = 1 / gathered(torch.stack(pulls)[None]).mean(0).clamp(min=1e-8)
+        norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in losses]
+        weights = 1 / gathered(torch.stack(norms)[None]).mean(0).clamp(min=1e-8)
         return weights / weights.mean()
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Let all tasks begin."""
+        """Call the hook of all tasks."""
         for name, task in self._tasks():
             task.begin(streams, draw.stream(name))
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Let all tasks look."""
+        """Call the hook of all tasks."""
         for name, task in self._tasks():
             task.refresh(step, streams, draw.stream(name))
 
     def after_step(self) -> None:
-        """Let all tasks remember."""
+        """Call the hook of all tasks."""
         for _, task in self._tasks():
             task.after_step()
 
     def finish(self, streams: Mapping[str, Stream]) -> None:
-        """Let all tasks have their last word."""
+        """Call the hook of all tasks."""
         for _, task in self._tasks():
             task.finish(streams)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Every task takes up its own state first, for it may have to grow."""
+        """Load every task's own state first, as a task may have to add parameters."""
         for name, task in self._tasks():
             start = f"tasks.{name}."
             own = {key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}
@@ -121,11 +121,11 @@ class MixtureOfPretextTasks(EncoderMethod):
         return list(self.tasks.items())  # type: ignore[arg-type]
 
 
-def _made(task: Task, encoder: Encoder) -> EncoderMethod:
-    """The method of a task, on the common encoder."""
+def _build_task(task: Task, encoder: Encoder) -> EncoderMethod:
+    """Build the method of a task on the shared encoder."""
     kind, settings = find_method("pretext", task.name)
     where = f"settings.tasks.{task.name}"
-    method = on_shared(kind, build(settings, task.settings, where), encoder)
+    method = with_shared_encoder(kind, build(settings, task.settings, where), encoder)
     if len(method.updates) > 1 or method.streams != ("unlabelled",):
-        raise ParameterError(f"{where}: only methods that take one turn on unlabelled images can be mixed")
+        raise ParameterError(f"{where}: only methods with one update per step on unlabelled images can be mixed")
     return method

@@ -1,4 +1,4 @@
-"""MoCo: a view is told from a queue of earlier images' views, which a slowly moving encoder makes.
+"""MoCo: contrast two views with a queue of negative keys from a momentum encoder.
 
 He, Fan, Wu, Xie, Girshick. Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020; the projection
 head and the views of its second version by Chen, Fan, Girshick, He (2020).
@@ -24,12 +24,12 @@ class Config:
     """MoCo's parameters.
 
     Attributes:
-        augment: the policy that both views are drawn from.
-        temperature: of the similarities.
+        augment: augmentation policy of both views.
+        temperature: of the InfoNCE loss.
         hidden: width of the projection head's hidden layer.
-        projection: width of the projections.
-        queue: how many keys are remembered as negatives.
-        momentum: of the key encoder at the start of training; it rises to 1 along a cosine.
+        projection: dimension of the projections.
+        queue: number of negative keys in the queue.
+        momentum: initial momentum of the key encoder; increased to 1 by a cosine schedule.
     """
 
     augment: PolicyConfig
@@ -41,7 +41,7 @@ class Config:
 
 
 class MoCo(EncoderMethod):
-    """The encoder and a projection head make queries; slow copies of both make keys, which a queue remembers."""
+    """The encoder with a projection head computes queries, their momentum copies compute keys for the queue."""
 
     streams = ("unlabelled",)
 
@@ -50,7 +50,7 @@ class MoCo(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         self.projection_head = MoCoProjectionHead(encoder.width, config.hidden, config.projection)
-        self.slow = MomentumNetwork(encoder, self.projection_head)
+        self.key_encoder = MomentumNetwork(encoder, self.projection_head)
         self.queue = FeatureQueue(config.queue, config.projection)
         self._seen: tuple[Tensor, float] | None = None
 
@@ -59,7 +59,7 @@ class MoCo(EncoderMethod):
         images = batch["unlabelled"].images  # [B, C, H, W]
         first, second = (self.augment(images, draw.stream(f"view-{number}")) for number in (1, 2))
         queries = F.normalize(self.projection_head(self.encoder(first)))  # [B, projection]
-        keys = F.normalize(self.slow(second))
+        keys = F.normalize(self.key_encoder(second))
         self._seen = keys, batch.progress
         positive = (queries * keys).sum(dim=1, keepdim=True)  # [B, 1]
         logits = torch.cat([positive, queries @ self.queue.rows.T], dim=1) / self.config.temperature  # [B, 1 + queue]
@@ -68,10 +68,10 @@ class MoCo(EncoderMethod):
         return Losses(F.cross_entropy(logits, right), {"accuracy": accuracy})
 
     def after_step(self) -> None:
-        """Move the key encoder, and let the queue go on."""
+        """Update the key encoder and enqueue the keys."""
         assert self._seen is not None
         keys, progress = self._seen
         momentum = cosine_momentum(self.config.momentum, progress)
-        self.slow.follow(self.encoder, self.projection_head, momentum=momentum)
+        self.key_encoder.update(self.encoder, self.projection_head, momentum=momentum)
         self.queue.push(keys)
         self._seen = None

@@ -1,4 +1,4 @@
-"""PIRL: an image and its jigsaw puzzle are represented alike, and unlike other images, by a memory of all of them.
+"""PIRL: contrastive learning of an image and its jigsaw puzzle, with a memory bank of negatives.
 
 Misra, van der Maaten. Self-Supervised Learning of Pretext-Invariant Representations. CVPR 2020.
 """
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
-from repflow.methods.parts.memory import Memory
-from repflow.methods.parts.tiles import TILES, rearranged, tiles_of
+from repflow.methods.parts.memory_bank import MemoryBank
+from repflow.methods.parts.tiles import TILES, cut_tiles, permuted
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -24,14 +24,14 @@ class Config:
     """PIRL's parameters.
 
     Attributes:
-        augment: the policy for the image, and, drawn again, for the one that is cut into tiles.
-        tile: a tile's share of the side of its cell in a 3x3 grid; it lies anywhere in it.
-        side: pixels of a tile as the encoder sees it.
-        width: of the representations.
-        temperature: of the similarities.
-        negatives: remembered images that each is told from.
-        momentum: share of an image's memory that stays when the image is seen again.
-        balance: weight of the puzzle's loss; the image's has the rest.
+        augment: augmentation policy, applied independently to the image and to the one that is cut into tiles.
+        tile: side of a tile as a fraction of its cell's in a 3x3 grid; at a random position.
+        side: pixels to which tiles are resized.
+        width: dimension of the embeddings.
+        temperature: of the contrastive losses.
+        negatives: number of negatives from the memory bank.
+        momentum: weight of the stored feature when it is updated with a new one.
+        balance: weight of the puzzle's loss; that of the image's is 1 - balance.
     """
 
     augment: PolicyConfig
@@ -45,10 +45,10 @@ class Config:
 
 
 class PIRL(EncoderMethod):
-    """The encoder below a head for images and one for puzzles, and the memory bank."""
+    """The encoder with a head for images and one for puzzles, and the memory bank."""
 
     streams = ("unlabelled",)
-    memory: Memory
+    memory: MemoryBank
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -59,22 +59,22 @@ class PIRL(EncoderMethod):
         self.puzzle_head = nn.Linear(TILES * config.width, config.width)  # ... then all of them
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Make room for every image."""
-        self.memory = Memory(len(streams["unlabelled"]), self.config.width, self.config.momentum)
+        """Allocate the memory bank."""
+        self.memory = MemoryBank(len(streams["unlabelled"]), self.config.width, self.config.momentum)
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Remember every image before the first step."""
+        """Fill the memory bank before the first step."""
         if step == 0:
             self.memory.fill(streams["unlabelled"], self.encoder, self.image_head)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Noise-contrastive losses of the puzzle and of the image, each against the memory of the image."""
+        """Noise-contrastive losses of puzzle and image, each with the image's entry in the memory bank as positive."""
         bank = self.memory.bank
         rows, images = batch["unlabelled"].rows.to(bank.device), batch["unlabelled"].images
         image = F.normalize(self.image_head(self.encoder(self.augment(images, draw.stream("image")))))  # [B, width]
         puzzle = self.puzzle(self.augment(images, draw.stream("puzzle")), draw.stream("tiles"))  # [B, width]
-        self.memory.see(rows, image)
-        # Of all other images: a row is moved on by a whole number of rows that does not lead back to it.
+        self.memory.observe(rows, image)
+        # Negatives are other images: a random offset from 1 to N - 1 is added to the image's own row.
         steps = draw.stream("negatives").integers(len(rows), self.config.negatives, low=1, high=len(bank))
         picked = bank[torch.cat([rows[:, None], (rows[:, None] + steps) % len(bank)], dim=1)]
         of_puzzle, of_image = (self.contrast(each, picked) for each in (puzzle, image))
@@ -82,18 +82,18 @@ class PIRL(EncoderMethod):
         return Losses(total, {"puzzle": of_puzzle, "image": of_image})
 
     def puzzle(self, images: Tensor, draw: Draw) -> Tensor:
-        """The representation of each image's tiles in a random order: [B, width], of length 1."""
-        tiles = tiles_of(images, self.config.tile, 1.0, self.config.side, draw.stream("cut"))  # [B, 9, C, side, side]
+        """The L2-normalised embedding of each image's tiles in a random order: [B, width]."""
+        tiles = cut_tiles(images, self.config.tile, 1.0, self.config.side, draw.stream("cut"))  # [B, 9, C, side, side]
         order = draw.stream("order").uniform(len(images), TILES).argsort(dim=1)  # [B, 9]
         tokens = self.tile_head(self.encoder(tiles.flatten(0, 1))).unflatten(0, (-1, TILES))  # [B, 9, width]
-        return F.normalize(self.puzzle_head(rearranged(tokens, order).flatten(1)))
+        return F.normalize(self.puzzle_head(permuted(tokens, order).flatten(1)))
 
     def contrast(self, features: Tensor, picked: Tensor) -> Tensor:
         """The paper's equation 4: −log h of the image's own memory − Σ log (1 − h) of the others'.
 
         Args:
-            features: [B, width], of length 1.
-            picked: memories [B, 1 + negatives, width], the image's own first.
+            features: [B, width], L2-normalised.
+            picked: memory bank entries [B, 1 + negatives, width], the positive first.
         """
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
         log_h = scores.to(picked).log_softmax(dim=1)  # [B, 1 + negatives]
@@ -101,5 +101,5 @@ class PIRL(EncoderMethod):
         return -(log_h[:, 0] + others.sum(dim=1)).mean()
 
     def after_step(self) -> None:
-        """Move the memory of the images that were seen."""
-        self.memory.move()
+        """Update the memory bank."""
+        self.memory.update()

@@ -1,4 +1,4 @@
-"""Rotation prediction: tell by how many quarter turns an image was rotated.
+"""Rotation prediction: predict by which multiple of 90 degrees an image was rotated.
 
 Gidaris, Singh, Komodakis. Unsupervised Representation Learning by Predicting Image Rotations. ICLR 2018.
 """
@@ -20,14 +20,14 @@ class Config:
     """The parameters of rotation prediction.
 
     Attributes:
-        augment: the policy applied before turning.
+        augment: augmentation policy, applied before the rotation.
     """
 
     augment: PolicyConfig = ()
 
 
 class Rotation(EncoderMethod):
-    """The encoder below a linear layer that tells four rotations apart."""
+    """The encoder with a linear classifier of the four rotations."""
 
     streams = ("unlabelled",)
 
@@ -37,7 +37,7 @@ class Rotation(EncoderMethod):
         self.head = nn.Linear(encoder.width, 4)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the number of quarter turns."""
+        """Cross-entropy of the four rotations."""
         images = self.augment(batch["unlabelled"].images, draw)  # [B, C, H, W]
         views = torch.cat([images.rot90(turns, (2, 3)) for turns in range(4)])  # [4B, C, H, W]
         turns = torch.arange(4, device=views.device).repeat_interleave(len(images))

@@ -1,4 +1,4 @@
-"""Self-supervised GAN: a discriminator that also tells by how many quarter turns an image was rotated.
+"""Self-supervised GAN: a GAN whose discriminator also predicts image rotations.
 
 Chen, Zhai, Ritter, Lucic, Houlsby. Self-Supervised GANs via Auxiliary Rotation Loss. CVPR 2019.
 """
@@ -15,12 +15,12 @@ from repflow.training.contract import Losses, Update
 
 @parameters
 class Config(gan.Config):
-    """The GAN's parameters, and those of the rotations.
+    """The GAN's parameters, and those of the rotation loss.
 
     Attributes:
-        turned: share of a batch that is rotated, each image by all four turns; at least one image.
-        discriminator_weight: of the loss of rotated real images, from which the discriminator learns to tell them.
-        generator_weight: of the loss of rotated made images, which the generator lowers.
+        turned: fraction of a batch that is rotated, each image by all four angles; at least one image.
+        discriminator_weight: weight of the rotation loss on real images in the discriminator's loss.
+        generator_weight: weight of the rotation loss on generated images in the generator's loss.
     """
 
     turned: Fraction = 0.25
@@ -29,7 +29,7 @@ class Config(gan.Config):
 
 
 class SelfSupervisedGAN(gan.GAN):
-    """A GAN whose discriminator has a second linear layer. The two players work together on the rotations."""
+    """A GAN whose discriminator has a second linear layer; both players minimise the rotation loss."""
 
     config: Config
 
@@ -39,23 +39,26 @@ class SelfSupervisedGAN(gan.GAN):
 
     @property
     def updates(self) -> tuple[Update, ...]:
-        """As of a GAN."""
+        """First the discriminator, then the generator."""
         discriminator = (self.encoder, self.head, self.rotation_head)
         return (Update(self.discriminate, discriminator), Update(self.generate, (self.generator,)))
 
-    def tell_apart(self, images: Tensor, made: Tensor) -> Losses:
-        """Upright images are told apart, and rotations of real ones told."""
-        game, (rotation, accuracy) = super().tell_apart(images, made), self.rotation(images)
-        total = game.total + self.config.discriminator_weight * rotation
-        return Losses(total, {**game.metrics, "rotation": rotation, "accuracy": accuracy})
+    def discriminator_losses(self, images: Tensor, made: Tensor) -> Losses:
+        """The GAN's discriminator loss plus the weighted rotation loss on real images."""
+        gan_losses, (rotation, accuracy) = super().discriminator_losses(images, made), self.rotation(images)
+        total = gan_losses.total + self.config.discriminator_weight * rotation
+        return Losses(total, {**gan_losses.metrics, "rotation": rotation, "accuracy": accuracy})
 
-    def deceive(self, made: Tensor) -> Losses:
-        """Made images should look real, and show which way is up."""
-        game, (rotation, _) = super().deceive(made), self.rotation(made)
-        return Losses(game.total + self.config.generator_weight * rotation, {**game.metrics, "made_rotation": rotation})
+    def generator_losses(self, made: Tensor) -> Losses:
+        """The GAN's generator loss plus the weighted rotation loss on generated images."""
+        gan_losses, (rotation, _) = super().generator_losses(made), self.rotation(made)
+        return Losses(
+            gan_losses.total + self.config.generator_weight * rotation,
+            {**gan_losses.metrics, "made_rotation": rotation},
+        )
 
     def rotation(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and accuracy of telling the turns of the first images of a batch [B, C, H, W]."""
+        """Cross-entropy and accuracy of rotation prediction on the first images of a batch [B, C, H, W]."""
         some = images[: max(1, round(self.config.turned * len(images)))]  # [R, C, H, W]
         views = torch.cat([some.rot90(turns, (2, 3)) for turns in range(4)])  # [4R, C, H, W]
         turns = torch.arange(4, device=views.device).repeat_interleave(len(some))

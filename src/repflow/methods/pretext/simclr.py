@@ -1,4 +1,4 @@
-"""SimCLR: two views of an image are more alike than views of different images.
+"""SimCLR: contrast two views of an image with the views of all other images in the batch.
 
 Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual Representations. ICML 2020.
 """
@@ -20,10 +20,10 @@ class Config:
     """SimCLR's parameters.
 
     Attributes:
-        augment: the policy that both views are drawn from.
-        temperature: of the similarities; small looks at the closest negatives only.
+        augment: augmentation policy of both views.
+        temperature: of the NT-Xent loss; a low one emphasises the hardest negatives.
         hidden: width of the projection head's hidden layer.
-        projection: width of the projections.
+        projection: dimension of the projections.
     """
 
     augment: PolicyConfig
@@ -33,7 +33,7 @@ class Config:
 
 
 class SimCLR(EncoderMethod):
-    """The encoder below a projection head that the NT-Xent loss is computed on."""
+    """The encoder with a projection head for the NT-Xent loss."""
 
     streams = ("unlabelled",)
 

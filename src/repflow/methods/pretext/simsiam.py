@@ -1,4 +1,4 @@
-"""SimSiam: foretell one view of an image from the other, without negatives, by not letting the target learn.
+"""SimSiam: predict the projection of one view from the other, with a stop-gradient and without negative pairs.
 
 Chen, He. Exploring Simple Siamese Representation Learning. CVPR 2021.
 """
@@ -21,7 +21,7 @@ class Config:
     """SimSiam's parameters.
 
     Attributes:
-        augment: the policy that both views are drawn from.
+        augment: augmentation policy of both views.
         projection: width of the projection head's layers.
         bottleneck: width of the predictor's hidden layer; the paper takes a quarter of `projection`.
     """
@@ -32,7 +32,7 @@ class Config:
 
 
 class SimSiam(EncoderMethod):
-    """The encoder below a projection head, and the predictor."""
+    """The encoder with a projection head, and the predictor."""
 
     streams = ("unlabelled",)
 
@@ -44,14 +44,14 @@ class SimSiam(EncoderMethod):
         self.negative_cosine = NegativeCosineSimilarity()
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Minus the cosine between each view's prediction and the other view's projection."""
+        """Negative cosine similarity of each view's prediction and the other view's projection, with stop-gradient."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [self.augment(images, draw.stream(f"view-{number}")) for number in (1, 2)]
-        # A view at a time: the paper's batch statistics are those of one view.
+        # One view at a time, as batch normalisation is per view in the paper.
         z1, z2 = (self.projection_head(self.encoder(view)) for view in views)  # [B, projection]
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = 0.5 * (self.negative_cosine(p1, z2.detach()) + self.negative_cosine(p2, z1.detach()))
         with torch.no_grad():
-            # 1 / sqrt(projection) where features are spread evenly, 0 where they have collapsed.
+            # Collapse indicator: 1 / sqrt(projection) for uniformly spread features, 0 after collapse.
             spread = torch.nn.functional.normalize(gathered(z1)).std(dim=0).mean()
         return Losses(loss, {"spread": spread})

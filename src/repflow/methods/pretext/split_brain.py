@@ -1,4 +1,4 @@
-"""Split-brain autoencoder: each half of the encoder foretells what only the other half sees.
+"""Split-brain autoencoder: two half-encoders predict colour from lightness and lightness from colour.
 
 Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Channel Prediction. CVPR 2017.
 """
@@ -22,10 +22,10 @@ class Config:
     """The parameters of the split-brain autoencoder.
 
     Attributes:
-        augment: the policy that makes the image.
-        cells: along each side of a place of the feature maps; the mean of a cell is foretold.
-        lightness_bins: from black to white.
-        colour_bins: along each of the two axes of colour; their product is the number of classes.
+        augment: augmentation policy.
+        cells: prediction cells along each side of a feature map position; the mean of each cell is predicted.
+        lightness_bins: number of lightness classes.
+        colour_bins: bins along each of the two colour axes; there are colour_bins² colour classes.
     """
 
     augment: PolicyConfig = ()
@@ -35,10 +35,10 @@ class Config:
 
 
 class SplitBrain(EncoderMethod):
-    """Two half-encoders, each with a linear layer at every place of its maps for the bins of the other's channels."""
+    """Two half-encoders, each with a 1x1 convolution to logits of the other half's channels."""
 
     streams = ("unlabelled",)
-    columns = ("image", "its lightness, with the colours foretold from it", "its colours, with the lightness foretold")
+    columns = ("image", "colours predicted from lightness", "lightness predicted from colours")
     encoder: SplitEncoder
 
     def __init__(self, config: Config, encoder: Encoder):
@@ -52,18 +52,17 @@ class SplitBrain(EncoderMethod):
         self.to_lightness = nn.Conv2d(half, config.lightness_bins * cells, 1)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of the colour foretold from the lightness, and of the lightness foretold from the colour."""
+        """Cross-entropy of colour predicted from lightness, plus that of lightness predicted from colour."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
         of_lightness, of_colour = self.encoder.halves((lightness, colour))  # [B, width / 2, h, w] each
-        colour_loss = self.foretold(self.to_colour(of_lightness), colour, self.config.colour_bins)
-        lightness_loss = self.foretold(self.to_lightness(of_colour), lightness, self.config.lightness_bins)
+        colour_loss = self.cell_cross_entropy(self.to_colour(of_lightness), colour, self.config.colour_bins)
+        lightness_loss = self.cell_cross_entropy(self.to_lightness(of_colour), lightness, self.config.lightness_bins)
         return Losses(colour_loss + lightness_loss, {"colour": colour_loss, "lightness": lightness_loss})
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W], and what each half makes of its own channels and those that it foretells from them:
-        [B, 3, 3, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W], with predicted colours, and with predicted lightness: [B, 3, 3, H, W]."""
         lightness, colour = split_lab(images)
         of_lightness, of_colour = self.encoder.halves((lightness, colour))
         to_colour = self.mean(self.to_colour(of_lightness), self.config.colour_bins, axes=2)
@@ -72,25 +71,25 @@ class SplitBrain(EncoderMethod):
         return torch.stack([images, join_lab(lightness, large[0]), join_lab(large[1], colour)], dim=1)
 
     def mean(self, outputs: Tensor, bins: int, axes: int) -> Tensor:
-        """What each cell is foretold to be on average, [B, axes, cells x h, cells x w], by outputs as of `foretold`."""
+        """Expected values [B, axes, cells x h, cells x w] of outputs as in `cell_cross_entropy`."""
         steps = (torch.arange(bins, device=outputs.device) + 0.5) * 2 / bins - 1
         centres = torch.cartesian_prod(*[steps] * axes).view(-1, axes)  # of the classes
         return torch.einsum("bqhw,qc->bchw", F.pixel_shuffle(outputs, self.config.cells).softmax(dim=1), centres)
 
-    def foretold(self, outputs: Tensor, wanted: Tensor, bins: int) -> Tensor:
-        """Cross-entropy over the bins of each cell's mean.
+    def cell_cross_entropy(self, outputs: Tensor, target: Tensor, bins: int) -> Tensor:
+        """Cross-entropy of the class of each cell's mean value.
 
         Args:
             outputs: [B, classes x cells x cells, h, w].
-            wanted: within about [-1, 1], [B, 1 or 2, H, W].
-            bins: along each axis of what is wanted.
+            target: within about [-1, 1], [B, 1 or 2, H, W].
+            bins: along each axis of the target.
         """
         logits = F.pixel_shuffle(outputs, self.config.cells)  # [B, classes, cells x h, cells x w]
-        return F.cross_entropy(logits, binned(F.adaptive_avg_pool2d(wanted, (logits.shape[2], logits.shape[3])), bins))
+        return F.cross_entropy(logits, binned(F.adaptive_avg_pool2d(target, (logits.shape[2], logits.shape[3])), bins))
 
 
 def binned(values: Tensor, bins: int) -> Tensor:
-    """The class of values [B, 1 or 2, h, w] within [-1, 1], by `bins` equal steps along each axis: int64 [B, h, w]."""
+    """Quantise values [B, 1 or 2, h, w] in [-1, 1] to `bins` equal bins along each axis: classes, int64 [B, h, w]."""
     steps = ((values + 1) / 2 * bins).long().clamp(0, bins - 1)
     classes = steps[:, 0]
     for axis in steps.unbind(1)[1:]:

@@ -1,4 +1,4 @@
-"""SwAV: foretell from one view to which prototypes another view of the image is assigned.
+"""SwAV: predict the prototype assignment of one view from another view.
 
 Caron, Misra, Mairal, Goyal, Bojanowski, Joulin. Unsupervised Learning of Visual Features by Contrasting Cluster
 Assignments. NeurIPS 2020.
@@ -26,17 +26,17 @@ class Config:
     """SwAV's parameters.
 
     Attributes:
-        augment: the policy that the two views are drawn from.
-        small: the policy that makes a small view of one more such view (multi-crop).
-        smalls: how many small views there are.
-        temperature: of the predictions.
-        sharpness: of the assignments, the paper's epsilon; small ones are nearly hard.
+        augment: augmentation policy of the two global views.
+        small: policy applied after `augment` to make a local view (multi-crop).
+        smalls: number of local views.
+        temperature: of the predictions' softmax.
+        sharpness: the paper's epsilon of the Sinkhorn algorithm; small values give nearly hard assignments.
         hidden: width of the projection head's hidden layer.
-        projection: width of the projections.
-        prototypes: how many there are.
-        queue: earlier features of each view that are assigned along with the batch, so that many prototypes can be used
-            evenly.
-        queue_from: share of training after which the queue is used.
+        projection: dimension of the projections.
+        prototypes: number of prototypes.
+        queue: number of earlier features per view that are assigned together with the batch, for a balanced use of many
+            prototypes.
+        queue_from: fraction of training after which the queue is used.
     """
 
     augment: PolicyConfig
@@ -52,7 +52,7 @@ class Config:
 
 
 class SwAV(EncoderMethod):
-    """The encoder below a projection head and the prototypes, which are kept at unit length."""
+    """The encoder with a projection head and L2-normalised prototypes."""
 
     streams = ("unlabelled",)
 
@@ -72,7 +72,7 @@ class SwAV(EncoderMethod):
         self._seen: Tensor | None = None
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy of each view's scores with the assignment of each of the two large views, but its own."""
+        """Cross-entropy of each view's scores with the assignments of the other global views."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [self.augment(images, draw.stream(f"view-{number}")) for number in (1, 2)]
         large = self.project(torch.cat(views)).chunk(2)  # [B, projection] each
@@ -89,17 +89,17 @@ class SwAV(EncoderMethod):
         return Losses(loss[0])
 
     def project(self, images: Tensor) -> Tensor:
-        """Projections of images, of unit length: [B, projection]."""
+        """L2-normalised projections of images: [B, projection]."""
         return F.normalize(self.projection_head(self.encoder(images)))
 
     def scores(self, projections: Tensor) -> Tensor:
-        """Cosines with the prototypes: [B, prototypes]; exact to at least 32 bits, as their exponentials are taken."""
+        """Cosine similarities with the prototypes: [B, prototypes], in at least float32."""
         with torch.autocast(projections.device.type, enabled=False):
             scores: Tensor = self.prototypes(projections.to(self.prototypes.weight.dtype))
             return scores
 
     def after_step(self) -> None:
-        """Bring the prototypes back to unit length, and let the queue go on."""
+        """Normalise the prototypes and enqueue the projections."""
         normalize_weight(self.prototypes.weight)
         assert self._seen is not None
         self.queue.push(self._seen)

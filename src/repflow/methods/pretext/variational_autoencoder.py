@@ -1,4 +1,4 @@
-"""Variational autoencoder: codes that follow a known distribution, from which images can be drawn.
+"""Variational autoencoder: encode images as a distribution of latent codes, from which a decoder reconstructs them.
 
 Kingma, Welling. Auto-Encoding Variational Bayes. ICLR 2014; the weight beta by Higgins et al. beta-VAE: Learning Basic
 Visual Concepts with a Constrained Variational Framework. ICLR 2017; the likelihood of 8-bit values by Kingma et al.
@@ -25,10 +25,10 @@ class Config:
     """The parameters of the variational autoencoder.
 
     Attributes:
-        augment: the policy that makes the image.
-        codes: width of the code.
-        beta: weight of the divergence of the code's distribution from the standard normal one.
-        decoder: channels of the decoder's stages, each of twice the height and width of the one before.
+        augment: augmentation policy.
+        codes: dimension of the latent code.
+        beta: weight of the Kullback-Leibler divergence from the standard normal prior.
+        decoder: channels of the decoder's stages, each of which doubles height and width.
     """
 
     augment: PolicyConfig = ()
@@ -38,10 +38,10 @@ class Config:
 
 
 class VariationalAutoencoder(EncoderMethod):
-    """The encoder below the mean and the variance of a normal distribution of codes, and a decoder."""
+    """The encoder with a linear layer to mean and log-variance of the latent code, and a decoder."""
 
     streams = ("unlabelled",)
-    columns = ("image", "made of the mean of its codes")
+    columns = ("image", "reconstruction")
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
@@ -53,7 +53,7 @@ class VariationalAutoencoder(EncoderMethod):
         self.log_scale = nn.Parameter(torch.full((channels, 1, 1), math.log(0.1)))  # of the logistic distribution
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Minus the evidence lower bound with beta, in bits per value of the image."""
+        """The negative beta-weighted evidence lower bound, in bits per dimension."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         mean, log_variance = self.posterior(self.encoder(images)).to(images).chunk(2, dim=1)  # [B, codes] each
         codes = mean + (log_variance / 2).exp() * draw.stream("codes").normal(*mean.shape)
@@ -65,17 +65,17 @@ class VariationalAutoencoder(EncoderMethod):
         return Losses(distortion + self.config.beta * rate, metrics)
 
     def decode(self, codes: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Means [B, C, *size] in [0, 1] of the images of codes [B, codes]."""
+        """Decode latent codes [B, codes] to mean images [B, C, *size] in [0, 1]."""
         made: Tensor = self.decoder(codes, size)
         return made.to(codes).sigmoid()
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
-        """Images [count, C, *size] in [0, 1] of codes drawn from the standard normal distribution."""
+        """Images [count, C, *size] in [0, 1] decoded from samples of the prior."""
         return self.decode(draw.stream("codes").normal(count, self.config.codes), size)
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], and what is made of the means of their codes: [B, 2, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W], and reconstructions from the mean codes: [B, 2, C, H, W]."""
         mean, _ = self.posterior(self.encoder(images)).chunk(2, dim=1)
         return torch.stack([images, self.decode(mean, images.shape[2:])], dim=1)
 
@@ -86,10 +86,10 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def log_likelihood(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Log probability in nats that a logistic distribution, rounded to 8 bits, gives each value.
+    """Log-likelihood of each 8-bit value under a discretised logistic distribution, in nats.
 
     Args:
-        images: [B, C, H, W] in [0, 1]; the ends stand for all that lies beyond them.
+        images: [B, C, H, W] in [0, 1]; the end bins extend to infinity.
         mean: [B, C, H, W].
         log_scale: of the distribution, [C, 1, 1].
 
@@ -99,7 +99,7 @@ def log_likelihood(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     step = 1 / 255
     narrow = (-log_scale).exp()
     upper, lower = (images - mean + step / 2) * narrow, (images - mean - step / 2) * narrow
-    # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), which loses no digits
+    # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), without cancellation
     below, above = F.logsigmoid(upper), F.logsigmoid(-lower)
     inside = below + above + (-torch.expm1(-step * narrow)).log()
     return torch.where(images < step / 2, below, torch.where(images > 1 - step / 2, above, inside))

@@ -1,4 +1,4 @@
-"""VICReg: two views' features are near; each feature varies over the batch, and no two vary together.
+"""VICReg: make two views' embeddings similar, with variance and covariance regularisation against collapse.
 
 Bardes, Ponce, LeCun. VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning. ICLR 2022.
 """
@@ -27,13 +27,13 @@ class Config:
     """VICReg's parameters.
 
     Attributes:
-        augment: the policy of the first view.
-        second: the policy of the second.
-        invariance: weight of the squared distance between two views, the paper's lambda.
-        variance: weight of what a feature's deviation lacks to 1, the paper's mu.
-        covariance: weight of the squared covariances, the paper's nu.
+        augment: augmentation policy of the first view.
+        second: augmentation policy of the second view.
+        invariance: weight of the squared distance between the views (the paper's lambda).
+        variance: weight of the hinge loss on each dimension's standard deviation below 1 (mu).
+        covariance: weight of the squared off-diagonal covariances (nu).
         hidden: width of the projection head's two hidden layers.
-        projection: width of the projections.
+        projection: dimension of the embeddings.
     """
 
     augment: PolicyConfig
@@ -46,7 +46,7 @@ class Config:
 
 
 class VICReg(EncoderMethod):
-    """The encoder below a projection head, whose last layer has no bias, as no term of the loss would see it."""
+    """The encoder with a projection head; its last layer has no bias, to which the loss is invariant."""
 
     streams = ("unlabelled",)
 

@@ -1,1 +1,1 @@
-"""Semi-supervised learning: a classifier learned with few labels and many images. One method, one module."""
+"""Semi-supervised learning: a classifier from few labelled and many unlabelled images. One module per method."""

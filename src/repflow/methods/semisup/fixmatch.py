@@ -1,4 +1,4 @@
-"""FixMatch: what the classifier is sure of in a weak view is the label of a strong view of the same image.
+"""FixMatch: confident predictions on weakly augmented images are pseudo-labels for strongly augmented ones.
 
 Sohn, Berthelot, Li, Zhang, Carlini, Cubuk, Kurakin, Zhang, Raffel. FixMatch: Simplifying Semi-Supervised Learning with
 Consistency and Confidence. NeurIPS 2020.
@@ -17,13 +17,13 @@ from repflow.training.contract import ClassifierMethod, Losses
 
 @parameters
 class Config:
-    """FixMatch's parameters. Its average of the weights is `training.ema`.
+    """FixMatch's parameters. Its moving average of the weights is `training.ema`.
 
     Attributes:
-        weak: the policy for labelled images, and for the guess.
-        strong: the policy for what has to live up to the guess.
-        threshold: the probability from which a guess counts (the paper's τ).
-        weight: of the unlabelled loss (λ).
+        weak: augmentation policy of labelled images and of the views that give pseudo-labels.
+        strong: augmentation policy of the views that are trained on pseudo-labels.
+        threshold: minimum confidence of a pseudo-label (the paper's τ).
+        weight: of the unsupervised loss (λ).
         unlabelled_ratio: unlabelled images for each labelled one in a batch (μ; the paper takes 7).
     """
 
@@ -35,7 +35,7 @@ class Config:
 
 
 class FixMatch(ClassifierMethod):
-    """Cross-entropy with the labels, and with confident guesses."""
+    """Cross-entropy with labels and with confident pseudo-labels."""
 
     streams = ("labelled", "unlabelled")
 
@@ -45,7 +45,7 @@ class FixMatch(ClassifierMethod):
         self.weak, self.strong = Policy(config.weak), Policy(config.strong)
 
     def batch_size(self, stream: str, size: int) -> int:
-        """More unlabelled images than labelled ones."""
+        """`unlabelled_ratio` times as many unlabelled images as labelled ones."""
         return size * self.config.unlabelled_ratio if stream == "unlabelled" else size
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:

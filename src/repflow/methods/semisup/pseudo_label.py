@@ -1,4 +1,4 @@
-"""Pseudo-label: the class that the classifier finds likeliest serves as the label of an unlabelled image.
+"""Pseudo-label: the predicted class of an unlabelled image is used as its label.
 
 Lee. Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks. ICML Workshop on
 Challenges in Representation Learning, 2013.
@@ -19,10 +19,10 @@ class Config:
     """The parameters of pseudo-label.
 
     Attributes:
-        augment: the policy applied to all images.
-        weight: of the unlabelled loss once it is ramped up; the paper takes 3.
-        ramp_begin: progress of training at which the weight leaves 0.
-        ramp_end: progress from which it is whole.
+        augment: augmentation policy of all images.
+        weight: of the unsupervised loss after the ramp-up; the paper takes 3.
+        ramp_begin: progress of training at which the ramp-up begins.
+        ramp_end: progress at which it ends.
         unlabelled_ratio: unlabelled images for each labelled one in a batch.
     """
 
@@ -34,7 +34,7 @@ class Config:
 
 
 class PseudoLabel(ClassifierMethod):
-    """Cross-entropy with the labels, and with the classifier's own guesses."""
+    """Cross-entropy with labels and with pseudo-labels."""
 
     streams = ("labelled", "unlabelled")
 
@@ -44,11 +44,11 @@ class PseudoLabel(ClassifierMethod):
         self.augment = Policy(config.augment)
 
     def batch_size(self, stream: str, size: int) -> int:
-        """More unlabelled images than labelled ones."""
+        """`unlabelled_ratio` times as many unlabelled images as labelled ones."""
         return size * self.config.unlabelled_ratio if stream == "unlabelled" else size
 
     def weight(self, progress: float) -> float:
-        """Of the unlabelled loss: a ramp from 0."""
+        """Weight of the unsupervised loss, ramped up linearly from 0."""
         begin, end = self.config.ramp_begin, self.config.ramp_end
         ramped = (progress - begin) / (end - begin) if end > begin else float(progress >= begin)
         return self.config.weight * min(1.0, max(0.0, ramped))

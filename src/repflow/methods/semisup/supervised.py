@@ -1,4 +1,4 @@
-"""Supervised learning: the labelled images alone, what every semi-supervised method has to beat."""
+"""Supervised learning: train on the labelled images only, the baseline of semi-supervised methods."""
 
 import torch.nn.functional as F
 
@@ -16,9 +16,9 @@ class Config:
     """The parameters of supervised learning.
 
     Attributes:
-        augment: the policy applied to the labelled images.
+        augment: augmentation policy.
         mix: mixup or CutMix of the augmented images and of their labels, none by default.
-        label_smoothing: share of the target that is spread evenly over all classes.
+        label_smoothing: fraction of the target probability that is distributed uniformly over all classes.
     """
 
     augment: PolicyConfig = ()
@@ -37,7 +37,7 @@ class Supervised(ClassifierMethod):
         self.augment = Policy(config.augment)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Cross-entropy with the labels; the accuracy is that of each image's own label, mixed or not."""
+        """Cross-entropy with the labels. The accuracy is for each image's own label, also with mixing."""
         labelled = batch["labelled"]
         images, targets = self.augment(labelled.images, draw), labelled.labels
         if self.config.mix:

@@ -1,1 +1,1 @@
-"""Mixtures of Gaussians whose number is found: the evidence for it, and networks that take the shares."""
+"""Dirichlet process Gaussian mixtures: marginal likelihoods, and networks that assign clusters."""

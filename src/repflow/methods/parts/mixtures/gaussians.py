@@ -1,7 +1,7 @@
-"""Gaussian clusters with a normal-inverse-Wishart prior: their posteriors, their evidence, and whether to split them.
+"""Gaussian clusters with a normal-inverse-Wishart prior: posterior, marginal likelihood, and split ratio.
 
-The posteriors stand in Murphy (Conjugate Bayesian Analysis of the Gaussian Distribution, 2007), the Hastings ratio in
-Chang and Fisher (Parallel Sampling of DP Mixture Models Using Sub-Cluster Splits, NeurIPS 2013).
+The posteriors are those of Murphy (Conjugate Bayesian Analysis of the Gaussian Distribution, 2007), the Hastings ratio
+is that of Chang and Fisher (Parallel Sampling of DP Mixture Models Using Sub-Cluster Splits, NeurIPS 2013).
 """
 
 import math
@@ -17,7 +17,7 @@ class Prior:
 
     Attributes:
         mean: [d].
-        strength: how many codes the mean counts as (kappa).
+        strength: pseudo-count of the mean (kappa).
         scale: positive definite [d, d] (Psi).
         degrees: of freedom, above d - 1 (nu).
     """
@@ -30,8 +30,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the codes of K clusters: how many there are [K], their mean [K, d], and the sum of the outer products of what
-    they differ from it by [K, d, d]."""
+    """Sufficient statistics of K clusters: count [K], mean [K, d] and scatter matrix [K, d, d]."""
 
     count: Tensor
     mean: Tensor
@@ -39,7 +38,7 @@ class Moments:
 
 
 def moments(codes: Tensor, shares: Tensor) -> Moments:
-    """The moments of K clusters, in float64, of codes [n, d], of which clusters have the shares [n, K]."""
+    """The moments of K clusters, in float64, of codes [n, d] with responsibilities `shares` [n, K]."""
     codes, shares = codes.double(), shares.double()
     count = shares.sum(dim=0)
     mean = shares.T @ codes / count.clamp(min=1e-12)[:, None]
@@ -78,15 +77,16 @@ def log_evidence(prior: Prior, seen: Moments) -> Tensor:
 
 
 def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: Tensor, weight: float = 1.0) -> float:
-    """The logarithm of the Hastings ratio of splitting codes [n, d] in two; minus that of merging the two halves.
+    """The logarithm of the Hastings ratio of splitting codes [n, d] in two; minus that of merging the two.
 
     Args:
         prior: of every cluster.
         concentration: of the Dirichlet process.
-        codes: of the cluster.
-        second: bool [n], which of them go into the second half; neither is empty.
-        weight: how many codes each counts as. Below 1, a cluster that is only about Gaussian stays whole however many
-            codes tell how it deviates (Miller and Dunson, Robust Bayesian Inference via Coarsening, JASA 2019).
+        codes: the cluster's codes.
+        second: bool [n], the codes of the second subcluster; neither may be empty.
+        weight: number of observations each code counts as. With less than 1, an approximately Gaussian cluster is not
+            split however many codes show its deviation (Miller and Dunson, Robust Bayesian Inference via Coarsening,
+            JASA 2019).
     """
     seen = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
     whole, *halves = (torch.lgamma(seen.count) + log_evidence(prior, seen)).tolist()

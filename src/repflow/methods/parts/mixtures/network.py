@@ -1,6 +1,6 @@
-"""A network that tells the clusters of codes, one for each cluster that tells its two halves, and their Gaussians.
+"""The clustering network and the subclustering networks of DeepDPM, with their Gaussians.
 
-What Ronen, Finder and Freifeld (CVPR 2022) call the clustering net and the subclustering nets.
+Ronen, Finder, Freifeld. DeepDPM: Deep Clustering With an Unknown Number of Clusters. CVPR 2022.
 """
 
 from collections.abc import Iterable
@@ -16,48 +16,48 @@ from repflow.methods.parts.mixtures.gaussians import Prior, log_split_ratio, mom
 from repflow.randomness.draws import Draw
 
 SMALLEST = 5
-"""Each half of a cluster that is split has more codes than these."""
+"""A cluster is split only if both subclusters have more codes than this."""
 NEIGHBOURS = 3
-"""Nearest clusters that a cluster may be merged with."""
+"""Number of nearest clusters considered for merging with a cluster."""
 
 
 class Cluster(nn.Module):
-    """What one cluster has: its unit of the network, its own network of halves, its Gaussian and those halves."""
+    """One cluster: its output unit, its subclustering network, its Gaussian and the means of its two subclusters."""
 
     share: Tensor
     mean: Tensor
     covariance: Tensor
-    halves: Tensor
+    subcluster_means: Tensor
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.unit = nn.Linear(hidden, 1)
-        self.sides = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        self.subclusters = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2))
         self.register_buffer("share", torch.ones(()))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("covariance", torch.eye(width))
-        self.register_buffer("halves", torch.zeros(2, width))
+        self.register_buffer("subcluster_means", torch.zeros(2, width))
 
     def fit(self, prior: Prior, codes: Tensor, shares: Tensor) -> None:
-        """Take the most probable Gaussian of codes [N, width] of which the cluster has the shares [N]."""
+        """Set the MAP estimate of the Gaussian for codes [N, width] with the cluster's responsibilities [N]."""
         seen = moments(codes, shares[:, None])
         mean, covariance = most_probable(prior, seen)
         self.mean.copy_(mean[0])
         self.covariance.copy_(covariance[0])
-        self.share.copy_((seen.count[0] + 1) / len(codes))  # never none
+        self.share.copy_((seen.count[0] + 1) / len(codes))  # never 0
 
 
 class MixtureNetwork(nn.Module):
-    """Codes to clusters; there are none until `start`.
+    """Codes to cluster logits; there are no clusters before `start`.
 
     New clusters have random weights from PyTorch's global generator.
 
     Args:
         width: of the codes.
         hidden: width of the hidden layer of each network.
-        prior: of every cluster's Gaussian.
+        prior: of every Gaussian.
         concentration: of the Dirichlet process.
-        evidence: how many codes all of them count as, at most, when splits and merges are weighed.
+        evidence: maximum total number of observations that the codes count as in split and merge decisions.
     """
 
     def __init__(self, width: int, hidden: int, prior: Prior, concentration: float, evidence: int):
@@ -80,24 +80,26 @@ class MixtureNetwork(nn.Module):
         return [cast(Cluster, cluster) for cluster in self.clusters]
 
     def losses(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """How far the shares that the networks give codes [n, width] are from what they should be: two scalars.
+        """The clustering loss and the subclustering loss of codes [n, width]: two scalars.
 
-        The first is the divergence from the Gaussians' shares (the E-step) to the network's, in the direction that the
-        authors' code takes; the second the mean squared distance of a code from the halves of its cluster, weighted by
-        its shares in them.
+        The first is the Kullback-Leibler divergence between the Gaussians' responsibilities (the E-step) and the
+        network's softmax, in the direction of the authors' code; the second the squared distance of a code to the means
+        of its cluster's two subclusters, weighted by the subclustering network's softmax.
         """
         logits = self(codes)  # [n, K]
-        divergence = F.kl_div(logits.log_softmax(dim=1), self.expected(codes), reduction="none").sum(dim=1).mean()
+        divergence = (
+            F.kl_div(logits.log_softmax(dim=1), self.responsibilities(codes), reduction="none").sum(dim=1).mean()
+        )
         apart = torch.zeros_like(divergence)
         for number, cluster in enumerate(self.each()):
-            distances = (codes[:, None] - cluster.halves).square().mean(dim=2)  # [n, 2]
-            within = (cluster.sides(codes).softmax(dim=1) * distances).sum(dim=1)
+            distances = (codes[:, None] - cluster.subcluster_means).square().mean(dim=2)  # [n, 2]
+            within = (cluster.subclusters(codes).softmax(dim=1) * distances).sum(dim=1)
             apart = apart + (within * (logits.argmax(dim=1) == number)).mean()
         return divergence, apart
 
     @torch.no_grad()
-    def expected(self, codes: Tensor) -> Tensor:
-        """The shares [n, K] that the clusters' Gaussians have in codes [n, width]."""
+    def responsibilities(self, codes: Tensor) -> Tensor:
+        """The responsibilities [n, K] of the clusters' Gaussians for codes [n, width] (the E-step)."""
         each = self.each()
         means, covariances = torch.stack([one.mean for one in each]), torch.stack([one.covariance for one in each])
         densities = MultivariateNormal(means, covariances).log_prob(codes[:, None])  # [n, K]
@@ -105,39 +107,39 @@ class MixtureNetwork(nn.Module):
         return shares
 
     def resize(self, count: int) -> None:
-        """Have `count` clusters, for a state to be read into."""
-        self._have(Cluster(self.width, self.hidden) for _ in range(count))
+        """Create `count` clusters, before a state dict is loaded."""
+        self._set_clusters(Cluster(self.width, self.hidden) for _ in range(count))
 
     def start(self, codes: Tensor) -> None:
-        """Have one cluster of all codes [N, width]."""
-        self._have([self._new(codes, torch.ones(len(codes), dtype=torch.bool, device=codes.device))])
+        """Start with a single cluster of all codes [N, width]."""
+        self._set_clusters([self._new_cluster(codes, torch.ones(len(codes), dtype=torch.bool, device=codes.device))])
 
-    def estimate(self, codes: Tensor) -> None:
-        """The most probable Gaussians of what the networks say of all codes (the M-step); empty clusters go."""
+    def m_step(self, codes: Tensor) -> None:
+        """MAP estimates of the Gaussians from the soft assignment of all codes (the M-step); drops empty clusters."""
         logits = self(codes)  # [N, K]
         shares, labels = logits.softmax(dim=1), logits.argmax(dim=1)
         for number, cluster in enumerate(self.each()):
             cluster.fit(self.prior, codes, shares[:, number])
-            within = cluster.sides(codes).softmax(dim=1) * (labels == number)[:, None]  # [N, 2]
-            cluster.halves.copy_(most_probable(self.prior, moments(codes, within))[0])
-        self._have(cluster for number, cluster in enumerate(self.each()) if (labels == number).any())
+            within = cluster.subclusters(codes).softmax(dim=1) * (labels == number)[:, None]  # [N, 2]
+            cluster.subcluster_means.copy_(most_probable(self.prior, moments(codes, within))[0])
+        self._set_clusters(cluster for number, cluster in enumerate(self.each()) if (labels == number).any())
 
     def split(self, codes: Tensor, draw: Draw) -> None:
-        """Split clusters into their halves, each with the probability of the Hastings ratio."""
+        """Split clusters into their subclusters, each accepted by its Hastings ratio."""
         labels = self(codes).argmax(dim=1)
         after = []
         for number, (cluster, chance) in enumerate(zip(self.each(), draw.uniform(len(self)), strict=True)):
             own = labels == number
-            second = own & (cluster.sides(codes).argmax(dim=1) == 1)
+            second = own & (cluster.subclusters(codes).argmax(dim=1) == 1)
             first = own & ~second
             if min(first.sum(), second.sum()) > SMALLEST and chance.log() < self._ratio(codes, first, second):
-                after += [self._new(codes, half, cluster) for half in (first, second)]
+                after += [self._new_cluster(codes, half, cluster) for half in (first, second)]
             else:
                 after.append(cluster)
-        self._have(after)
+        self._set_clusters(after)
 
     def merge(self, codes: Tensor, draw: Draw) -> None:
-        """Merge pairs of near clusters, the best first, each with the probability of the Hastings ratio."""
+        """Merge pairs of neighbouring clusters, the best first, each accepted by its Hastings ratio."""
         labels, each = self(codes).argmax(dim=1), self.each()
         means = torch.stack([cluster.mean for cluster in each])
         near = distances(means, means).argsort(dim=1)[:, 1 : 1 + NEIGHBOURS].tolist()
@@ -148,24 +150,25 @@ class MixtureNetwork(nn.Module):
         for ratio, chance, (one, other) in sorted(zip(ratios, chances, pairs, strict=True), reverse=True):
             if chance < ratio and after.get(one) is each[one] and after.get(other) is each[other]:
                 larger = max(each[one], each[other], key=lambda cluster: float(cluster.share))
-                after[one] = self._new(codes, (labels == one) | (labels == other), larger)
+                after[one] = self._new_cluster(codes, (labels == one) | (labels == other), larger)
                 del after[other]
-        self._have(after.values())
+        self._set_clusters(after.values())
 
     def _ratio(self, codes: Tensor, first: Tensor, second: Tensor) -> float:
         both, weight = first | second, min(1.0, self.evidence / len(codes))
         return log_split_ratio(self.prior, self.concentration, codes[both], second[both], weight)
 
-    def _new(self, codes: Tensor, own: Tensor, like: Cluster | None = None) -> Cluster:
-        """A cluster of its own of the codes, bool [N], with another's unit; its halves lie along its longest axis."""
+    def _new_cluster(self, codes: Tensor, own: Tensor, like: Cluster | None = None) -> Cluster:
+        """A new cluster of the codes `own`, bool [N], with a copy of the output unit of `like`; its subcluster means are
+        on its first principal axis."""
         cluster = Cluster(self.width, self.hidden).to(codes.device)
         if like is not None:
             cluster.unit.load_state_dict(like.unit.state_dict())
         cluster.fit(self.prior, codes, own)
         lengths, axes = torch.linalg.eigh(cluster.covariance)
         along = square_root(lengths[-1]) * axes[:, -1]
-        cluster.halves.copy_(cluster.mean + torch.stack([-along, along]))
+        cluster.subcluster_means.copy_(cluster.mean + torch.stack([-along, along]))
         return cluster
 
-    def _have(self, clusters: Iterable[Cluster]) -> None:
+    def _set_clusters(self, clusters: Iterable[Cluster]) -> None:
         self.clusters = nn.ModuleList(clusters)

@@ -1,4 +1,4 @@
-"""A memory of every image: one remembered feature a row, moved on whenever its image is seen.
+"""A memory bank: a moving average of the features of every training image.
 
 Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Discrimination. CVPR 2018.
 """
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from repflow.data.read.batches import Stream
 from repflow.encoders import Encoder
+from repflow.methods.parts.dataset_features import encode_all
 from repflow.methods.parts.distributed import gathered
-from repflow.methods.parts.passes import encode_all
 
 
-class Memory(nn.Module):
-    """Features of length 1, one for each of `count` images.
+class MemoryBank(nn.Module):
+    """L2-normalised features, one row for each of `count` images.
 
     Args:
-        count: images.
-        width: of a feature.
-        momentum: share of an image's memory that stays when the image is seen again.
+        count: number of images.
+        width: dimension of a feature.
+        momentum: weight of the stored feature when it is updated with a new one.
     """
 
     bank: Tensor
@@ -33,18 +33,18 @@ class Memory(nn.Module):
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def fill(self, stream: Stream, encoder: Encoder, head: Callable[[Tensor], Tensor]) -> None:
-        """Remember every image of `stream` as `encoder` and `head` see it now.
+        """Initialise the bank with the current features of all images of `stream`.
 
-        The papers begin with random directions, of which nothing can be learned before the second epoch.
+        The papers initialise it with random vectors, which are not informative before the second epoch.
         """
         self.bank.copy_(F.normalize(head(encode_all(encoder, stream))))
 
-    def see(self, rows: Tensor, features: Tensor) -> None:
-        """Take note of this step's features [B, width] of the images `rows`, int64 [B]."""
+    def observe(self, rows: Tensor, features: Tensor) -> None:
+        """Store this step's features [B, width] of the images `rows`, int64 [B], until `update`."""
         self._seen = rows, features.detach()
 
-    def move(self) -> None:
-        """Move the memory of the images that were seen on any rank."""
+    def update(self) -> None:
+        """Update the rows of this step's images, of all processes."""
         assert self._seen is not None
         rows, features = (gathered(each) for each in self._seen)
         self.bank[rows] = F.normalize(self.bank[rows].lerp(features.to(self.bank), 1 - self.momentum))

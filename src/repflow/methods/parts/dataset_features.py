@@ -1,4 +1,4 @@
-"""Features of all images of a stream, for methods that look at all of them now and then."""
+"""Features of the whole dataset, for methods that periodically cluster it or fill a memory bank."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from repflow.encoders.encoder import Encoder
 
 @torch.no_grad()
 def encode_all(encoder: Encoder, stream: Stream) -> Tensor:
-    """Features [N, width] of the images as they are, from the encoder in evaluation mode."""
+    """Features [N, width] of all images, without augmentation, from the encoder in evaluation mode."""
     was_training = encoder.training
     encoder.eval()
     features = torch.cat([encoder(batch.images) for batch in stream.in_order()])
