@@ -21,9 +21,9 @@ from prefect_dask.utils import get_dask_client
 
 from artifacts import Progress
 from repflow.errors import RepflowError
-from repflow.stages.remote_trials import Checked, run_trial
+from repflow.stages.remote_trials import CheckedPreparation, run_trial
 from repflow.stages.searching.space import Point
-from repflow.stages.searching.workers import Evaluate, Judge, Outcome
+from repflow.stages.searching.workers import Evaluate, Outcome, ShouldContinue
 
 STAGE = "tune"
 
@@ -61,7 +61,9 @@ def trials(project: Path) -> None:
 
     def runner(config: TuneConfig) -> "contextlib.AbstractContextManager[DaskTrials]":
         expected = tune.fingerprint(config.search)
-        checked = Checked(tune.trials_of(config), functools.partial(tune.fingerprint, config.search), expected)
+        checked = CheckedPreparation(
+            tune.trial_preparation(config), functools.partial(tune.fingerprint, config.search), expected
+        )
         return contextlib.nullcontext(DaskTrials(project, checked))
 
     with contextlib.chdir(project), _heard():
@@ -79,7 +81,7 @@ class DaskTrials:
     def __init__(self, project: Path, prepare: Callable[[], Evaluate]):
         self._project, self._prepare = project, prepare
 
-    def outcomes(self, points: Mapping[int, Point], judge: Judge) -> Iterator[tuple[int, Outcome]]:
+    def outcomes(self, points: Mapping[int, Point], should_continue: ShouldContinue) -> Iterator[tuple[int, Outcome]]:
         """Run the trials, by their numbers. One whose worker dies is run again elsewhere; Dask sees to it.
 
         Raises:
@@ -88,7 +90,7 @@ class DaskTrials:
         run = task(cache_policy=NO_CACHE, persist_result=False)(run_trial)
         futures: dict[int, Any] = {
             number: run.with_options(name=f"trial {number}", task_run_name=f"trial {number}").submit(
-                self._project, self._prepare, point, judge
+                self._project, self._prepare, point, should_continue
             )
             for number, point in sorted(points.items())
         }

@@ -12,7 +12,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from repflow.errors import RepflowError
-from repflow.stages.remote_trials import Checked, run_trial
+from repflow.stages.remote_trials import CheckedPreparation, run_trial
 from repflow.stages.searching.study import Search
 from repflow.stages.searching.workers import Workers
 from search import search
@@ -73,11 +73,11 @@ def test_an_error_of_the_users_on_a_worker_ends_the_search_with_its_words(
 def test_a_worker_with_other_code_or_data_is_refused(tmp_path: Path, objectives: Any) -> None:
     before = os.getcwd()
     try:
-        checked = Checked(objectives.bowl, lambda: "here", "there")
-        with pytest.raises(RepflowError, match="other code, parameters or data than the search's"):
+        checked = CheckedPreparation(objectives.bowl, lambda: "here", "there")
+        with pytest.raises(RepflowError, match=r"code, parameters or data in .* differ from those of the search"):
             checked()
-        outcome = run_trial(tmp_path, objectives.bowl, objectives.DEFAULT, lambda looks: len(looks) < 2)
-        assert (outcome.state, list(outcome.looks)) == ("pruned", [1, 2])
+        outcome = run_trial(tmp_path, objectives.bowl, objectives.DEFAULT, lambda scores: len(scores) < 2)
+        assert (outcome.state, list(outcome.step_scores)) == ("pruned", [1, 2])
         assert os.getcwd() == str(tmp_path)
     finally:
         os.chdir(before)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from repflow.cli.app import app
 from repflow.stages import adapt, pretrain
 from repflow.stages.cost import recorded
-from repflow.stages.energy import WORDS, EnergyMeter
+from repflow.stages.energy import METHODS, EnergyMeter
 
 PRETRAIN: dict[str, Any] = {
     "family": "pretext",
@@ -140,7 +140,7 @@ def test_energy_is_known_without_network_files_or_words_whatever_the_user_config
     )
     method, used = in_a_process(MEASURE, HOME=str(tmp_path), CODECARBON_OUTPUT_DIR=str(tmp_path)).splitlines()
     assert method.startswith("codecarbon 3")
-    assert any(words in method for words in WORDS.values()), method
+    assert any(text in method for text in METHODS.values()), method
     assert 0 < float(used) < 0.001, "kWh of a second or two"
     assert [path.name for path in tmp_path.iterdir()] == [".codecarbon.config"]
 

@@ -1,4 +1,4 @@
-"""adapt@METHOD: a classifier for the target, from the source's labels and the target's images."""
+"""The stage `adapt@METHOD`: train a classifier for the target, from source labels and target images."""
 
 from repflow.data.read.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
@@ -14,8 +14,8 @@ NOTHING_TO_DO = "there is no target domain, so there is nothing to adapt to"
 def run(name: str) -> None:
     """Train the method in section `adapt.NAME`; write `models/adapt/NAME/`, its curve and its metrics.
 
-    Every label of the source's training rows is shown: the budget of `split.labels_per_class` is the fine-tuning's, and
-    adaptation asks another question. Target labels are shown to a method that says so of itself, the oracle, alone.
+    All labels of the source's training rows are used; the label budget `split.labels_per_class` applies to fine-tuning
+    only. Target labels are given only to the upper baseline, whose `reads_target_labels` is true.
     """
     with recorded(f"adapt/{name}") as meter:
         recipe = read_recipe(f"adapt.{name}")

@@ -1,4 +1,4 @@
-"""compose: the choices in conf/ become params.yaml, byte for byte as `dvc exp run -S` writes it."""
+"""The command `compose`: Hydra composes conf/ into params.yaml, byte for byte as `dvc exp run -S` does."""
 
 import difflib
 import functools
@@ -24,10 +24,10 @@ def run(overrides: list[str]) -> None:
     """Compose conf/ with `overrides`, check every parameter, write `params.yaml` and log what changed.
 
     Args:
-        overrides: "group=choice" and "key=value", as Hydra takes them.
+        overrides: Hydra overrides, "group=choice" and "key=value".
 
     Raises:
-        ParameterError: an override, or what conf/ composes to, is not allowed.
+        ParameterError: an override, or a composed value, is not allowed.
     """
     text = composed(CONF, overrides)
     check(yaml.safe_load(text))
@@ -38,15 +38,15 @@ def run(overrides: list[str]) -> None:
     changes = [] if before is None else differences(_parse(before), yaml.safe_load(text))
     for change in changes:
         log.info("  %s", change)
-    outcome = "written anew" if before is None else f"{len(changes)} changed" if changes else "nothing changed"
+    outcome = "created" if before is None else f"{len(changes)} values changed" if changes else "unchanged"
     log.info("%s: %s", PARAMETERS, outcome)
 
 
 def composed(conf: Path, overrides: list[str]) -> str:
-    """What the configuration in the folder `conf` composes to, as the text of a YAML file.
+    """The composed configuration of the folder `conf`, as YAML text.
 
     Raises:
-        ParameterError: an override names nothing that is there, or conf/ itself does not compose.
+        ParameterError: an override has an unknown key or choice, or conf/ itself cannot be composed.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
@@ -64,7 +64,7 @@ def composed(conf: Path, overrides: list[str]) -> str:
     except (HydraException, OmegaConfBaseException) as error:
         given = f" with {' '.join(overrides)}" if overrides else ""
         message = " ".join(str(error).split("Config search path")[0].split())
-        raise ParameterError(f"{conf}/ does not compose{given}: {message}") from error
+        raise ParameterError(f"{conf}/ cannot be composed{given}: {message}") from error
     return OmegaConf.to_yaml(config)
 
 
@@ -75,7 +75,7 @@ def check(whole: Any) -> None:
         whole: all parameters as plain values.
 
     Raises:
-        ParameterError: naming each key that is not allowed.
+        ParameterError: some values are not allowed; the message names every such key.
     """
     check_sections(whole)
     problems = []
@@ -89,7 +89,7 @@ def check(whole: Any) -> None:
 
 
 def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[Any, str], object]]]:
-    """Key and check of every section, each read with the type that its stage reads it with."""
+    """Key and check of every section, with the same type that its stage uses."""
     from repflow.augment.policy import PolicyConfig
     from repflow.data.checks import ValidateConfig
     from repflow.data.ingest.ingestion import DataConfig
@@ -126,7 +126,7 @@ def _select(whole: Mapping[str, Any], key: str) -> Any:
     value: Any = whole
     for part in key.split("."):
         if part not in value:
-            raise ParameterError(f"{key}: missing; conf/config.yaml must choose one")
+            raise ParameterError(f"{key}: missing; add it to the defaults list of conf/config.yaml")
         value = value[part]
     return value
 
@@ -139,7 +139,7 @@ def differences(before: Any, after: Any) -> list[str]:
         if key not in old:
             lines.append(f"{key}: {new[key]!r} (new)")
         elif key not in new:
-            lines.append(f"{key}: gone (was {old[key]!r})")
+            lines.append(f"{key}: removed (was {old[key]!r})")
         elif old[key] != new[key]:
             lines.append(f"{key}: {old[key]!r} -> {new[key]!r}")
     return lines
@@ -161,7 +161,7 @@ def _parse(text: str) -> Any:
 
 
 def _check_overrides(conf: Path, overrides: list[str]) -> None:
-    """Say in one line what is wrong with an override, where Hydra would say it in ten."""
+    """Check overrides here, because Hydra's own messages take ten lines."""
     from hydra import compose
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
@@ -170,7 +170,7 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in parsed:
         if override.is_sweep_override():
-            raise ParameterError(f"{override.input_line}: names several values; a composition takes one of each")
+            raise ParameterError(f"{override.input_line}: has several values; sweeps are not supported, give one value")
         if override.key_or_group in groups and not override.is_delete():
             _check_choices(override.key_or_group, override.value(), groups[override.key_or_group])
     changed = [
@@ -186,7 +186,7 @@ def _check_overrides(conf: Path, overrides: list[str]) -> None:
 def _check_given(config: Any) -> None:
     missing = [key for key, value in _flat(config) if value == "???"]
     if missing:
-        raise ParameterError(f"{', '.join(missing)}: has no default with these choices; add {missing[0]}=VALUE")
+        raise ParameterError(f"{', '.join(missing)}: must be set with these choices; add {missing[0]}=VALUE")
 
 
 def _folders(conf: Path) -> list[Path]:
@@ -196,7 +196,7 @@ def _folders(conf: Path) -> list[Path]:
 def _check_choices(group: str, value: Any, allowed: list[str]) -> None:
     for choice in value if isinstance(value, list) else [value]:
         if choice not in allowed:
-            raise ParameterError(f"{group}={choice}: there is no such choice{_hint(str(choice), allowed)}")
+            raise ParameterError(f"{group}={choice}: no such choice in conf/{group}/{_hint(str(choice), allowed)}")
 
 
 def _check_key(key: str, config: Any) -> None:
@@ -205,7 +205,7 @@ def _check_key(key: str, config: Any) -> None:
         names = sorted(str(name) for name in place) if isinstance(place, Mapping) else []
         if part not in names:
             where = ".".join(parts[: number + 1])
-            add = f"; to set one that conf/ leaves to its default, write +{key}=..." if number else ""
+            add = f"; to set a key that conf/ does not list, write +{key}=..." if number else ""
             raise ParameterError(f"{where}: no such key in conf/{_hint(part, names)}{add}")
         if number + 1 < len(parts):
             place = place[part]

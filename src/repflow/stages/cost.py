@@ -1,4 +1,4 @@
-"""What a stage cost, written to `.repflow/cost/`: beside the metrics, outside all that DVC hashes."""
+"""The cost of a stage (time, memory, energy), written to `.repflow/cost/`, which DVC does not track."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ FOLDER = paths.STATE / "cost"
 
 @contextlib.contextmanager
 def recorded(stage: str) -> Iterator[Meter]:
-    """Measure what the block costs; where it trained and ended well, write the record of `stage`, as "adapt/dann"."""
+    """Measure the cost of the block; if it trained and succeeded, write the record of `stage`, as "adapt/dann"."""
     record = FOLDER / f"{stage}.json"
     with EnergyMeter() as energy:
         meter = Meter(energy.used)
@@ -29,7 +29,7 @@ def recorded(stage: str) -> Iterator[Meter]:
 
 
 def write_record(path: Path, cost: Cost, energy_method: str) -> None:
-    """Write `cost` as JSON, numbers to six digits."""
+    """Write `cost` as JSON, with six significant digits."""
     training = cost.training_seconds
     figures = {
         "seconds": cost.seconds,

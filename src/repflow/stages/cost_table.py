@@ -1,4 +1,4 @@
-"""What the trainings of the project's last run cost on this machine, beside what came of them."""
+"""The command `cost`: time, memory, compute and energy of the trainings on this machine, with their accuracies."""
 
 import json
 import sys
@@ -21,28 +21,29 @@ FIGURES = {
     "flops": "TFLOP",
     "energy_kwh": "Wh",
 }
-"""Keys of a stage's record, and how a table is headed."""
+"""Keys of a stage's record, and their column headers."""
 COLUMNS = ("stage", "source_accuracy", "target_accuracy", *FIGURES, "energy_method")
 SUMS = ("seconds", "flops", "energy_kwh")
 
 
 def run(form: str) -> None:
-    """Print the costs as `form`: "table", "csv" or "json".
+    """Print the costs in the format `form`: "table", "csv" or "json".
 
     Raises:
-        DataError: nothing was trained here yet.
+        DataError: nothing has been trained in this checkout yet.
     """
     folder = paths.STATE / "cost"
     rows = read_rows(folder, paths.METRICS / "evaluate.json")
     if not rows:
         raise DataError(
-            f"{folder}: nothing was trained here yet, and results from DVC's cache cost nothing; run `dvc repro`"
+            f"{folder}: nothing has been trained in this checkout (results restored from DVC's cache have no record);"
+            " run `dvc repro`"
         )
     sys.stdout.write(_FORMS[form](rows))
 
 
 def read_rows(folder: Path, evaluation: Path) -> list[dict[str, Any]]:
-    """One row of `COLUMNS` for each record in `folder`, in the order of the graph."""
+    """One row of `COLUMNS` for each record in `folder`, in the order of the pipeline."""
     scores = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation.is_file() else {}
     records = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.json"))}
     names = [name for name in ORDER if name in records] + [name for name in records if name not in ORDER]

@@ -1,7 +1,7 @@
-"""Energy as codecarbon measures or estimates it: offline, quiet, without files, in a thread beside the stage.
+"""Energy, measured or estimated by codecarbon: offline, without output or files, in a background thread.
 
-Looking at the machine takes codecarbon more than a second, most of it in a process of its own. The thread does so while
-the stage still reads its data; the time until then counts with the mean power of the rest.
+codecarbon takes more than a second to detect the hardware, mostly in a subprocess. The thread does this while the stage
+still reads its data; that time is counted with the mean power of the rest.
 """
 
 import logging
@@ -11,20 +11,20 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
-WORDS = {
-    "CPU(Cpu Load)": "processor estimated from the load by this process and its children",
-    "CPU(Intel Rapl)": "processor of the whole machine by its counters (RAPL)",
-    "RAM()": "memory estimated from what is used",
+METHODS = {
+    "CPU(Cpu Load)": "CPU estimated from the load of this process and its children",
+    "CPU(Intel Rapl)": "CPU of the whole machine measured by RAPL counters",
+    "RAM()": "memory estimated from its use",
 }
-"""What codecarbon calls its ways of knowing, and what they are; others are shown as it calls them."""
+"""codecarbon's names of measurement methods, and their descriptions; other names are shown unchanged."""
 
 
 class EnergyMeter:
-    """Follows the energy of this process and its children while the `with` block runs."""
+    """Measures the energy of this process and its children while the `with` block runs."""
 
     def __init__(self) -> None:
         self.method = "codecarbon is not installed"
-        """How the energy is known, or why it is not."""
+        """The measurement method, or why there is none."""
         self._began = time.monotonic()
         self._readings = _Readings()
         self._tracker: Any = None
@@ -40,7 +40,7 @@ class EnergyMeter:
             self._tracker.stop()
 
     def used(self) -> float | None:
-        """The kWh used since this meter was made; None before codecarbon has read twice."""
+        """Energy used since this meter was created, in kWh; None before codecarbon's second reading."""
         power = self._readings.power()
         return None if power is None else power * (time.monotonic() - self._began) / 3600
 
@@ -50,10 +50,10 @@ class EnergyMeter:
         except ImportError:
             return
         name = f"codecarbon {version('codecarbon')}"
-        self.method = f"{name} could not read this machine"
+        self.method = f"{name} could not measure this machine"
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
-        # Said here is all by which a user's own configuration of codecarbon could lead to a network or to files. Where
-        # the intensity is given there are no emissions to look up, and so there is no question of a country.
+        # These arguments override everything in the user's own configuration of codecarbon that would use the network
+        # or write files. With a given carbon intensity it needs no country to look up emissions.
         tracker = OfflineEmissionsTracker(
             country_iso_code=None,
             force_carbon_intensity_g_co2e_kwh=0.0,
@@ -69,14 +69,14 @@ class EnergyMeter:
         )
         tracker.start()
         self._tracker = tracker
-        # It has no public name for what it found; its version is pinned, and a test looks at the words.
+        # There is no public name for the detected hardware; the version is pinned, and a test checks this.
         found = getattr(tracker, "_conf", {}).get("hardware", [])
         if found:
-            self.method = f"{name}: {', '.join(WORDS.get(part, part) for part in sorted(found))}"
+            self.method = f"{name}: {', '.join(METHODS.get(part, part) for part in sorted(found))}"
 
 
 class _Readings:
-    """The latest of codecarbon's totals. It calls these methods, from threads of its own."""
+    """The latest totals of codecarbon, which calls these methods from its own threads."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -92,5 +92,5 @@ class _Readings:
         pass
 
     def power(self) -> float | None:
-        """The mean so far in kW, None before the second reading; the first one is made before any time has passed."""
+        """Mean power so far in kW; None before the second reading, as the first one has no duration."""
         return self._power if self._number > 1 else None

@@ -1,6 +1,6 @@
-"""evaluate: every classifier on the test rows of each domain, once.
+"""The stage `evaluate`: tests every classifier on the test set of each domain.
 
-The only stage besides the oracle `train_on_target` that reads target labels.
+The only stage besides the baseline `train_on_target` that reads target labels.
 """
 
 import csv
@@ -27,15 +27,15 @@ from repflow.stages.project import open_project_domain, write_metrics
 DOMAINS = ("source", "target")
 
 Probabilities = Mapping[str, Mapping[str, np.ndarray]]
-"""Domain to model to float64 [N, classes]; the same N rows for all models of a domain."""
+"""Domain to model to predicted probabilities, float64 [N, classes]; the same N rows for all models of a domain."""
 
 
 def run() -> None:
-    """Read all classifiers and the test rows; write `metrics/evaluate.json` and what it is drawn from in `plots/`."""
+    """Read all classifiers and the test rows; write `metrics/evaluate.json` and the data of its plots to `plots/`."""
     config = read("evaluate", EvaluateConfig)
     domains = {name: open_project_domain(name) for name in DOMAINS}
     tests = test_rows(domains)
-    said = predict(models(), tests)
+    predictions = predict(models(), tests)
     labels = {name: rows.labels for name, rows in tests.items()}
     groups = {name: domains[name].groups(rows) for name, rows in tests.items()}
     floor, ceiling = (adaptation_named(name) for name in ("source_only", "train_on_target"))
@@ -43,59 +43,61 @@ def run() -> None:
         "rows": {name: len(rows) for name, rows in tests.items()},
         "groups": {name: len(np.unique(each)) for name, each in groups.items()},
     }
-    metrics |= judge(said, labels, groups, config, seed(), floor, ceiling)
+    metrics |= score_models(predictions, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
-    write_plots(said, tests, groups, config.bins)
+    write_plots(predictions, tests, groups, config.bins)
 
 
 def models() -> dict[str, Path]:
-    """Name to folder of every classifier that the run has; those that were skipped are left out."""
+    """Name to folder of every classifier of the run, without skipped ones."""
     folders = {"finetune": paths.MODELS / "finetune"}
     folders |= {name: paths.MODELS / "adapt" / name for name in adaptations()}
     return {name: folder for name, folder in folders.items() if not was_skipped(folder)}
 
 
 def adaptations() -> dict[str, Any]:
-    """The sections in `adapt`, by their keys."""
+    """The sections below `adapt`, by key."""
     return read_raw("adapt") or {}
 
 
 def adaptation_named(method: str) -> str | None:
-    """The key in `adapt` whose method is `method`, or None."""
+    """The key below `adapt` whose method is `method`, or None."""
     return next((key for key, section in adaptations().items() if section.get("name") == method), None)
 
 
 def test_rows(domains: Mapping[str, Domain]) -> dict[str, Rows]:
-    """The test rows of each domain that has some with labels.
+    """The labelled test rows of each domain that has any.
 
     Raises:
         DataError: the source has none.
     """
     rows = {name: domain.labelled_rows(Side.TEST) for name, domain in domains.items()}
     if not len(rows["source"]):
-        raise DataError("evaluate: the source has no test rows with a label; see metrics/split.json and `split.test`")
+        raise DataError(
+            "evaluate: the source has no test rows with a label; see metrics/split.json, raise `split.test`"
+        )
     return {name: each for name, each in rows.items() if len(each)}
 
 
 def predict(folders: Mapping[str, Path], tests: Mapping[str, Rows]) -> dict[str, dict[str, np.ndarray]]:
-    """The probabilities that every model gives the test rows of every domain.
+    """The predicted probabilities of every model on the test rows of every domain.
 
     Raises:
         DataError: a model was trained for other classes.
     """
     device = device_for_inference(read("hardware", HardwareConfig))
-    said: dict[str, dict[str, np.ndarray]] = {domain: {} for domain in tests}
+    predictions: dict[str, dict[str, np.ndarray]] = {domain: {} for domain in tests}
     for name, folder in folders.items():
         classifier, description = load_classifier(folder)
         for domain, rows in tests.items():
             if description.classes != rows.classes:
-                raise DataError(f"{folder}: was trained for other classes than the split has; run `dvc repro`")
-            said[domain][name] = probabilities(classifier.to(device), rows.images)
-    return said
+                raise DataError(f"{folder}: was trained with other classes than those of the split; run `dvc repro`")
+            predictions[domain][name] = probabilities(classifier.to(device), rows.images)
+    return predictions
 
 
-def judge(
-    said: Probabilities,
+def score_models(
+    predictions: Probabilities,
     labels: Mapping[str, np.ndarray],
     groups: Mapping[str, np.ndarray],
     config: EvaluateConfig,
@@ -103,24 +105,24 @@ def judge(
     floor: str | None = None,
     ceiling: str | None = None,
 ) -> dict[str, Any]:
-    """Scores of every model on every domain, and how the adapted ones stand on the target.
+    """Scores of every model on every domain, and a comparison of the adapted models with the baselines.
 
     Args:
-        said: probabilities.
+        predictions: predicted probabilities.
         labels: domain to int64 [N].
-        groups: domain to int64 [N]; rows of one group belong together and are resampled together.
-        config: bins and intervals.
-        seed: of the bootstrap.
-        floor: the model that saw the source only.
-        ceiling: the model that saw the target's labels.
+        groups: domain to int64 [N]; the bootstrap resamples rows of one group together.
+        config: bins and confidence intervals.
+        seed: the random seed of the bootstrap.
+        floor: the lower baseline, trained on the source only.
+        ceiling: the upper baseline, trained on target labels.
 
     Returns:
-        model to domain to scores; and for each adapted model `gain`, its target accuracy less the floor's, with
-        `beyond` true where the whole interval is above 0, and `gap_closed`, its share of the gap between floor and
-        ceiling, where there is a gap.
+        model to domain to scores; and for each adapted model `gain`, its target accuracy minus that of the floor, with
+        `beyond` true if the whole interval is above 0, and `gap_closed`, its share of the gap between floor and
+        ceiling, if there is a gap.
     """
     results: dict[str, Any] = {}
-    for domain, models in said.items():
+    for domain, models in predictions.items():
         right = {name: each.argmax(axis=1) == labels[domain] for name, each in models.items()}
         comparison = Comparison(right, config, numpy_generator(seed, f"bootstrap/{domain}"), groups[domain])
         for name, each in models.items():
@@ -131,12 +133,14 @@ def judge(
         if domain == "target" and floor is not None and floor in models:
             for name in models:
                 if name not in ("finetune", floor):
-                    results[name] |= _standing(comparison, name, floor, ceiling if ceiling in models else None)
+                    results[name] |= _compare_with_baselines(
+                        comparison, name, floor, ceiling if ceiling in models else None
+                    )
     return results
 
 
-def _standing(comparison: Comparison, name: str, floor: str, ceiling: str | None) -> dict[str, Any]:
-    """How an adapted model stands between the floor and the ceiling."""
+def _compare_with_baselines(comparison: Comparison, name: str, floor: str, ceiling: str | None) -> dict[str, Any]:
+    """Gain of an adapted model over the floor, and its share of the gap between floor and ceiling."""
     gain = comparison.difference(name, floor)
     standing: dict[str, Any] = {"gain": {**_ends(gain), "beyond": gain.low > 0}}
     if ceiling is not None and name != ceiling:
@@ -150,18 +154,20 @@ def _ends(interval: Interval) -> dict[str, float]:
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def write_plots(said: Probabilities, tests: Mapping[str, Rows], groups: Mapping[str, np.ndarray], bins: int) -> None:
-    """Write what is worth a picture.
+def write_plots(
+    predictions: Probabilities, tests: Mapping[str, Rows], groups: Mapping[str, np.ndarray], bins: int
+) -> None:
+    """Write the data of the plots.
 
     `plots/confusion/MODEL.DOMAIN.csv` has one line per test row, with the number of its group, `plots/recall.csv` one
-    per model, domain and class, `plots/calibration.csv` one per model, domain and bin of confidence.
+    per model, domain and class, `plots/calibration.csv` one per model, domain and confidence bin.
     """
     recall: list[tuple[Any, ...]] = []
     calibration: list[tuple[Any, ...]] = []
     with writing(paths.PLOTS / "confusion", folder=True) as folder:
-        for domain, name in ((domain, name) for domain, models in said.items() for name in models):
+        for domain, name in ((domain, name) for domain, models in predictions.items() for name in models):
             labels, classes = tests[domain].labels, tests[domain].classes
-            predicted = said[domain][name].argmax(axis=1)
+            predicted = predictions[domain][name].argmax(axis=1)
             lines = [
                 (classes[actual], classes[guess], group)
                 for actual, guess, group in zip(labels, predicted, groups[domain], strict=True)
@@ -169,7 +175,7 @@ def write_plots(said: Probabilities, tests: Mapping[str, Rows], groups: Mapping[
             _write_table(folder / f"{name}.{domain}.csv", ("actual", "predicted", "group"), lines)
             for label, share in recalls(predicted, labels).items():
                 recall.append((name, domain, classes[label], (labels == label).sum(), f"{share:.4f}"))
-            binned = reliability(said[domain][name], labels, bins)
+            binned = reliability(predictions[domain][name], labels, bins)
             for number in np.flatnonzero(binned.rows):
                 means = (f"{binned.confidence[number]:.4f}", f"{binned.accuracy[number]:.4f}")
                 calibration.append((name, domain, binned.rows[number], *means))

@@ -1,4 +1,4 @@
-"""export: a trained classifier as an ONNX file, for programs that know nothing of PyTorch."""
+"""The command `export`: a trained classifier as an ONNX file, for use without PyTorch."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,17 @@ from repflow.errors import DataError, ParameterError
 from repflow.files import writing
 
 TOLERANCE = 1e-4
-"""The largest difference of a probability between PyTorch and ONNX Runtime that is borne."""
+"""The largest allowed difference of a probability between PyTorch and ONNX Runtime."""
 
 
 def run(model: Path, output: Path) -> None:
-    """Write the classifier in `model` to `output`, after ONNX Runtime has given the probabilities that PyTorch gives.
+    """Export the classifier in `model` to `output`, after checking that ONNX Runtime gives the same probabilities.
 
     The file has one input `images`, float32 [B, channels, size, size] in [0, 1], and one output `probabilities`,
     float32 [B, classes]. Its metadata hold `classes` and `preprocessing` as JSON.
 
     Raises:
-        DataError: there is no usable model, or what was exported does not agree with it.
+        DataError: there is no usable model, or the exported model gives other probabilities.
         ParameterError: the extra `repflow[export]` is not installed.
     """
     try:
@@ -29,7 +29,7 @@ def run(model: Path, output: Path) -> None:
         import onnxscript  # noqa: F401 - PyTorch's exporter needs it
         import torch
     except ImportError as error:
-        raise ParameterError(f"export: {error.name} is not installed; pip install 'repflow[export]'") from error
+        raise ParameterError(f"export: {error.name} is not installed; run `pip install 'repflow[export]'`") from error
 
     classifier, description = load_classifier(model)
     whole = torch.nn.Sequential(classifier, torch.nn.Softmax(dim=1)).eval()
@@ -51,10 +51,13 @@ def run(model: Path, output: Path) -> None:
         onnx.helper.set_model_props(proto, {name: json.dumps(value) for name, value in facts.items()})
         onnx.save(proto, str(fresh))
         session = onnxruntime.InferenceSession(str(fresh), providers=["CPUExecutionProvider"])
-        for count in (1, 3):  # the number of images is free
+        for count in (1, 3):  # the batch size is dynamic
             (found,) = session.run(None, {"images": images[:count].numpy()})
             with torch.no_grad():
                 expected = whole(images[:count]).numpy()
             off = float(np.abs(found - expected).max())
             if off > TOLERANCE:
-                raise DataError(f"export: ONNX Runtime differs from PyTorch by {off:.2g}; the file was not written")
+                raise DataError(
+                    f"export: probabilities of ONNX Runtime differ from PyTorch by {off:.2g}, more than {TOLERANCE:g};"
+                    " the file was not written; try another version of onnxruntime"
+                )

@@ -1,4 +1,4 @@
-"""finetune: a classifier from the pretrained encoder, the labelled rows and the unlabelled ones."""
+"""The stage `finetune`: train a classifier from the pretrained encoder, with labelled and unlabelled rows."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from repflow.stages.project import open_project_domain
 
 
 def run() -> None:
-    """Read the pretrained encoder, the source's rows and what the search found; write `models/finetune/`."""
+    """Read the pretrained encoder, the source's rows and the result of the search; write `models/finetune/`."""
     with recorded("finetune") as meter:
         recipe = read_recipe("finetune", found_by_search())
         source = open_project_domain("source")
@@ -27,9 +27,9 @@ def run() -> None:
 
 
 def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:
-    """The streams of a fine-tuning, and the validation rows.
+    """The streams of the fine-tuning, and the validation rows.
 
-    The unlabelled stream holds all training rows of the source, the labelled ones among them without their labels.
+    The unlabelled stream has all training rows of the source without labels, including the labelled rows.
     """
     labelled = source.labelled_rows(Side.LABELLED)
     unlabelled = source.rows(Side.LABELLED, Side.UNLABELLED)
@@ -37,6 +37,6 @@ def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:
 
 
 def found_by_search() -> dict[str, Any]:
-    """The overrides in `models/tune/best.yaml`: keys below `finetune` to values."""
+    """The best values in `models/tune/best.yaml`: keys below `finetune` to values."""
     found: dict[str, Any] = yaml.safe_load((paths.MODELS / "tune" / "best.yaml").read_text(encoding="utf-8")) or {}
     return found

@@ -1,4 +1,4 @@
-"""predict: labels for images and folders, as a table, CSV or JSON."""
+"""The command `predict`: predicted classes of images and folders, as a table, CSV or JSON."""
 
 import functools
 import sys
@@ -15,33 +15,35 @@ COLUMNS = ("path", "label", "probability", "reason")
 
 
 def run(paths: list[Path], model: Path, form: str, top: int = 1, output: Path | None = None) -> None:
-    """Predict `paths` with the classifier in `model` and write the rows to `output`, or to the terminal.
+    """Classify `paths` with the classifier in `model`, and write the predictions to `output` or to the terminal.
 
     Args:
-        paths: files and folders.
+        paths: image files and folders.
         model: folder of a trained classifier.
-        form: "table", "csv" or "json".
-        top: rows for each image, the likeliest class first.
-        output: file to write, whole or not at all.
+        form: output format, "table", "csv" or "json".
+        top: number of classes per image, the most probable first.
+        output: file to write (atomically); None for the terminal.
 
     Raises:
-        DataError: there is no usable model; or, after everything was written, some files could not be read.
+        DataError: there is no usable model; or, after the output was written, some files could not be decoded.
     """
     predictions = list(predict(model, paths, top))
     text = _FORMS[form]([row for prediction in predictions for row in rows(prediction)])
     if output is None:
-        # Names of files may hold bytes that are no text.
+        # File names may have bytes that are not valid UTF-8.
         sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
     else:
         with writing(output) as fresh:
             fresh.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     unreadable = sum(prediction.reason is not None for prediction in predictions)
     if unreadable:
-        raise DataError(f"{unreadable:,} of {len(predictions):,} files cannot be read; they are listed with the reason")
+        raise DataError(
+            f"{unreadable:,} of {len(predictions):,} files cannot be decoded; the column `reason` says why for each"
+        )
 
 
 def rows(prediction: Prediction) -> list[dict[str, Any]]:
-    """One row of `COLUMNS` for each class, or one with the reason."""
+    """One row of `COLUMNS` per class, or one row with the reason why the file cannot be decoded."""
     if prediction.reason is not None:
         return [dict(zip(COLUMNS, (prediction.path, None, None, prediction.reason), strict=True))]
     return [

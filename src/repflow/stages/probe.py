@@ -1,6 +1,7 @@
-"""probe: what can be read from the frozen encoder, beside the same encoder with random weights.
+"""The stage `probe`: linear probe, kNN and clustering of the frozen encoder, compared with random weights.
 
-Source rows only. The labelled rows train, the validation rows choose, the test rows judge.
+Source rows only. Probes are fitted on the labelled rows, their hyperparameters are chosen on the validation split, and
+they are scored on the test set.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from repflow.encoders.model_files import load_encoder, read_description
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.intervals import percentile_interval, resampled_means
-from repflow.evaluation.probes import Features, ProbeConfig, Readings, fit_probes, read_probes
+from repflow.evaluation.probes import Features, ProbeConfig, ProbeScores, fit_probes, score_probes
 from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.draws import seeded
 from repflow.randomness.seeds import derive_seed, numpy_generator
@@ -26,7 +27,7 @@ _RESAMPLES = 2000
 
 
 def run() -> None:
-    """Read `models/pretrain/` and the source's rows, write `metrics/probe.json`."""
+    """Read `models/pretrain/` and the source's rows; write `metrics/probe.json`."""
     config, run_seed = read("probe", ProbeConfig), seed()
     device = device_for_inference(read("hardware", HardwareConfig))
     source = open_project_domain("source")
@@ -41,10 +42,10 @@ def run() -> None:
 
 
 def probe_rows(source: Domain) -> dict[str, Rows]:
-    """The rows that the probes are fitted on and judged by.
+    """The rows that the probes are fitted and scored on.
 
     Raises:
-        DataError: there is no labelled or no test row.
+        DataError: there are no labelled rows or no test rows.
     """
     rows = {
         "labelled": source.labelled_rows(Side.LABELLED),
@@ -59,7 +60,7 @@ def probe_rows(source: Domain) -> dict[str, Rows]:
 
 
 def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]:
-    """Encoders like `pretrained`, normalising alike, with random weights."""
+    """Encoders with random weights, of the same architecture and input normalisation as `pretrained`."""
     description = read_description(paths.MODELS / "pretrain")
     encoders = []
     for number in range(count):
@@ -70,13 +71,13 @@ def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]
     return encoders
 
 
-def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int) -> Readings:
-    """Fit all probes on one encoder's features and read them on the test rows."""
+def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int) -> ProbeScores:
+    """Fit all probes on the features of one encoder and score them on the test rows."""
     features = {
         name: Features(encode(encoder, rows[name].images), rows[name].labels)
         for name in ("training", "validation", "test")
     }
-    # The labelled rows are among the training rows, which stand in the order of the store.
+    # The labelled rows are a subset of the training rows, which are in the order of the store.
     among = np.searchsorted(rows["training"].index, rows["labelled"].index)
     features["labelled"] = Features(features["training"].features[among], rows["labelled"].labels)
     probes = fit_probes(
@@ -87,14 +88,14 @@ def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows]
         classes=len(rows["test"].classes),
         seed=derive_seed(seed, "probe/clusters") % 2**32,
     )
-    return read_probes(probes, features["test"])
+    return score_probes(probes, features["test"])
 
 
-def summary(pretrained: Readings, random: list[Readings], groups: np.ndarray, seed: int) -> dict[str, Any]:
-    """Scores of the pretrained encoder, the mean scores of the random ones, and what lies between.
+def summary(pretrained: ProbeScores, random: list[ProbeScores], groups: np.ndarray, seed: int) -> dict[str, Any]:
+    """Scores of the pretrained encoder, the mean scores of the random encoders, and the gain between them.
 
-    The gains of the accuracies come with a 95 % bootstrap interval over the test rows, which both sides share; rows of
-    one of the `groups` (int64 [N]) are resampled together.
+    The gains in accuracy have a 95 % paired bootstrap interval over the test rows; rows of one of the `groups`
+    (int64 [N]) are resampled together.
     """
     sides = {"pretrained": _scores([pretrained]), "random": _scores(random)}
     gain: dict[str, Any] = {
@@ -109,7 +110,7 @@ def summary(pretrained: Readings, random: list[Readings], groups: np.ndarray, se
     return {**sides, "gain": gain}
 
 
-def _scores(readings: list[Readings]) -> dict[str, float]:
+def _scores(readings: list[ProbeScores]) -> dict[str, float]:
     """Mean scores of several encoders."""
     right = {name: float(np.mean([each.right[name] for each in readings])) for name in ("knn", "linear")}
     clustering = {name: float(np.mean([each.clustering[name] for each in readings])) for name in readings[0].clustering}

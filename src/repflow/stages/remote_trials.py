@@ -1,4 +1,4 @@
-"""A trial as a plain function, for workers that share nothing but the project's files with the search."""
+"""A trial as a plain function, for workers on other machines that share only the project's files with the search."""
 
 import os
 import pickle
@@ -8,36 +8,35 @@ from pathlib import Path
 
 from repflow.errors import RepflowError
 from repflow.stages.searching.space import Point
-from repflow.stages.searching.workers import Evaluate, Judge, Outcome
+from repflow.stages.searching.workers import Evaluate, Outcome, ShouldContinue
 
 
-def run_trial(project: Path, prepare: Callable[[], Evaluate], point: Point, judge: Judge) -> Outcome:
-    """Run one trial in this process, whose working directory becomes the project's.
+def run_trial(project: Path, prepare: Callable[[], Evaluate], point: Point, should_continue: ShouldContinue) -> Outcome:
+    """Run one trial in this process, and change its working directory to the project.
 
-    The outcome is a function of the arguments and the project's files, so a trial that is lost may be run again
-    anywhere.
+    The outcome is a function of the arguments and the project's files, so a lost trial can be run again anywhere.
 
     Args:
-        project: its folder, where this process sees it.
-        prepare: as `Workers` takes it; called once in a process for the same project.
-        point: of the trial.
-        judge: whether it goes on.
+        project: the project's folder, as this process sees it.
+        prepare: as in `Workers`; called once per process and project.
+        point: the point of the trial.
+        should_continue: the pruning decision.
 
     Raises:
-        RepflowError: the trial met an error of the user's.
+        RepflowError: the trial failed with an error that the user can fix.
     """
     os.chdir(project)
-    looks: dict[int, float] = {}
+    scores: dict[int, float] = {}
 
-    def look(step: int, score: float) -> bool:
-        looks[step] = score
-        return judge(looks)
+    def report_score(step: int, score: float) -> bool:
+        scores[step] = score
+        return should_continue(scores)
 
-    return replace(_prepared(project, prepare)(point, look), looks=looks)
+    return replace(_prepared(project, prepare)(point, report_score), step_scores=scores)
 
 
 _open: dict[tuple[Path, bytes], Evaluate] = {}
-"""What this process has prepared last: data are opened once, not for every trial."""
+"""The last preparation in this process, so that data are opened once, not for every trial."""
 
 
 def _prepared(project: Path, prepare: Callable[[], Evaluate]) -> Evaluate:
@@ -48,13 +47,13 @@ def _prepared(project: Path, prepare: Callable[[], Evaluate]) -> Evaluate:
     return _open[key]
 
 
-class Checked:
-    """`prepare`, but for processes that may be on other machines: refuses where code or data are not the search's.
+class CheckedPreparation:
+    """`prepare` for processes that may be on other machines: refuses to run with other code or data than the search's.
 
     Args:
-        prepare: as `Workers` takes it.
-        fingerprint: gives a hash of all that the outcome depends on, as it is where it is called.
-        expected: that of the search.
+        prepare: as in `Workers`.
+        fingerprint: returns a hash of everything that the outcome depends on, in the process that calls it.
+        expected: the hash of the search.
     """
 
     def __init__(self, prepare: Callable[[], Evaluate], fingerprint: Callable[[], str], expected: str):
@@ -64,7 +63,7 @@ class Checked:
         """Prepare, or raise RepflowError."""
         if self._fingerprint() != self._expected:
             raise RepflowError(
-                f"{os.uname().nodename}: other code, parameters or data than the search's in {os.getcwd()}; the workers"
-                " of a cluster need the same checkout at the same place"
+                f"{os.uname().nodename}: code, parameters or data in {os.getcwd()} differ from those of the search; the"
+                " workers of a cluster need the same checkout at the same path"
             )
         return self._prepare()

@@ -1,21 +1,21 @@
-"""report: metrics, curves and pictures on one page, as Markdown and as HTML."""
+"""The stage `report`: metrics, training curves and figures on one page, as Markdown and as HTML."""
 
 from repflow.files import writing
 from repflow.hardware.devices import HardwareConfig, use_threads
 from repflow.stages import paths
 from repflow.stages.parameters import read
 from repflow.stages.reporting.compose import compose
-from repflow.stages.reporting.facts import gather
 from repflow.stages.reporting.page import as_html, as_markdown
+from repflow.stages.reporting.results import read_results
 
 
 def run() -> None:
-    """Read what the other stages made; write `reports/report.md`, `reports/report.html` and `reports/pictures/`."""
+    """Read the results of the other stages; write `reports/report.md`, `reports/report.html` and `reports/figures/`."""
     use_threads(read("hardware", HardwareConfig).threads)
-    report = compose(gather())
-    with writing(paths.REPORTS / "pictures", folder=True) as folder:
-        for picture in report.pictures:
-            (folder / f"{picture.name}.png").write_bytes(picture.png)
+    report = compose(read_results())
+    with writing(paths.REPORTS / "figures", folder=True) as folder:
+        for graphic in report.graphics:
+            (folder / f"{graphic.name}.png").write_bytes(graphic.png)
     for name, text in (("report.md", as_markdown(report)), ("report.html", as_html(report))):
         with writing(paths.REPORTS / name) as fresh:
             fresh.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The small project as all stages before `probe` leave it: trained on real handwriting, the target inverted."""
+"""A small project with the outputs of all stages before `probe`, trained on digits; the target is inverted."""
 
 import json
 import shutil
@@ -46,8 +46,8 @@ SECTIONS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("judged") / "project"
+def _trained_project(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained_project") / "project"
     shutil.copytree(_project, folder)
     parameters = yaml.safe_load((folder / "params.yaml").read_text()) | SECTIONS
     parameters["data"] |= {"source": {"kind": "digits"}, "target": {"kind": "digits"}}
@@ -98,18 +98,18 @@ def _judged(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def judged(_judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the trained project for one test, which is the working directory."""
-    folder = tmp_path / "judged"
-    shutil.copytree(_judged, folder)
+def trained_project(_trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the trained project for one test; the copy is the working directory."""
+    folder = tmp_path / "trained_project"
+    shutil.copytree(_trained_project, folder)
     monkeypatch.chdir(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def _reported(_judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _reported(_trained_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reported") / "project"
-    shutil.copytree(_judged, folder)
+    shutil.copytree(_trained_project, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         probe.run()
@@ -120,7 +120,7 @@ def _reported(_judged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project with its report, which is the working directory."""
+    """A copy of the project with its report for one test; the copy is the working directory."""
     folder = tmp_path / "reported"
     shutil.copytree(_reported, folder)
     monkeypatch.chdir(folder)
@@ -129,7 +129,7 @@ def reported(_reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def permute_labels() -> Callable[[Path, str, str], None]:
-    """A function of (project, domain, side) that deals the labels of these rows anew."""
+    """A function of (project, domain, side) that permutes the labels of these rows."""
 
     def permute(folder: Path, domain: str, side: str) -> None:
         path = folder / "data/stores" / domain / "manifest.parquet"
@@ -145,7 +145,7 @@ def permute_labels() -> Callable[[Path, str, str], None]:
 
 @pytest.fixture
 def leave_one_domain() -> Callable[[Path], None]:
-    """A function of the project that takes its target away, as `data.target: {kind: none}` does."""
+    """A function of the project that removes its target, as `data.target: {kind: none}` does."""
 
     def leave(folder: Path) -> None:
         store = folder / "data/stores/target"
@@ -183,8 +183,16 @@ def trained(rows: Rows) -> tuple[Classifier, list[float]]:
 
 
 def described(method: str, name: str, classes: tuple[str, ...] = ()) -> Description:
-    said = {"method": method, "name": name, "about": "learns | from <images>.", "paper": "", "start": "pretrained"}
-    return Description(SmallConfig(widths=(8, 16)), PREPROCESSING, HeadConfig() if classes else None, classes, said)
+    provenance = {
+        "method": method,
+        "name": name,
+        "about": "learns | from <images>.",
+        "paper": "",
+        "start": "pretrained",
+    }
+    return Description(
+        SmallConfig(widths=(8, 16)), PREPROCESSING, HeadConfig() if classes else None, classes, provenance
+    )
 
 
 def mixed(first: Rows, second: Rows) -> Rows:

@@ -1,4 +1,4 @@
-"""evaluate: the figures it reports, against the rows that they were counted on."""
+"""The stage `evaluate`: its metrics, recomputed from the test rows."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from repflow.stages import evaluate
 MODELS = ["finetune", "source_only", "coral", "train_on_target"]
 
 
-def said(folder: Path) -> dict[str, Any]:
+def metrics(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics/evaluate.json").read_text())
 
 
@@ -35,28 +35,30 @@ def leaves(values: Any) -> Iterator[Any]:
         yield from leaves(value) if isinstance(value, dict) else [value]
 
 
-def test_every_model_is_tested_on_every_domain(judged: Path) -> None:
+def test_every_model_is_tested_on_every_domain(trained_project: Path) -> None:
     evaluate.run()
-    results = said(judged)
+    results = metrics(trained_project)
     assert list(results) == ["rows", "groups", *MODELS]
     assert results["rows"] == {"source": 80, "target": 80}
     for name in MODELS:
-        classifier, _ = load_classifier(judged / "models" / (name if name == "finetune" else f"adapt/{name}"))
+        classifier, _ = load_classifier(trained_project / "models" / (name if name == "finetune" else f"adapt/{name}"))
         for domain in ("source", "target"):
-            rows = open_domain(domain, judged / "data/stores", judged / "data/splits").labelled_rows(Side.TEST)
+            rows = open_domain(domain, trained_project / "data/stores", trained_project / "data/splits").labelled_rows(
+                Side.TEST
+            )
             right = probabilities(classifier, rows.images).argmax(axis=1) == rows.labels
             own = results[name][domain]
             assert own["accuracy"] == round(right.mean(), 4)
             assert own["low"] <= own["accuracy"] <= own["high"]
-            pairs = pd.read_csv(judged / "plots/confusion" / f"{name}.{domain}.csv", dtype=str)
+            pairs = pd.read_csv(trained_project / "plots/confusion" / f"{name}.{domain}.csv", dtype=str)
             assert list(pairs.columns) == ["actual", "predicted", "group"]
             assert list(pairs["actual"]) == [rows.classes[label] for label in rows.labels]
             assert np.array_equal(pairs["actual"] == pairs["predicted"], right)
 
 
-def test_how_adapted_models_stand_between_floor_and_ceiling(judged: Path) -> None:
+def test_adapted_models_are_compared_with_both_baselines(trained_project: Path) -> None:
     evaluate.run()
-    results = said(judged)
+    results = metrics(trained_project)
     accuracy = {name: results[name]["target"]["accuracy"] for name in MODELS}
     assert accuracy["source_only"] < accuracy["coral"] < accuracy["train_on_target"]
     gain, share = results["coral"]["gain"], results["coral"]["gap_closed"]
@@ -70,10 +72,10 @@ def test_how_adapted_models_stand_between_floor_and_ceiling(judged: Path) -> Non
     assert "gap_closed" not in results["train_on_target"]
 
 
-def test_recall_and_calibration_count_every_row(judged: Path) -> None:
+def test_recall_and_calibration_count_every_row(trained_project: Path) -> None:
     evaluate.run()
-    recall, calibration = (pd.read_csv(judged / f"plots/{name}.csv") for name in ("recall", "calibration"))
-    results = said(judged)
+    recall, calibration = (pd.read_csv(trained_project / f"plots/{name}.csv") for name in ("recall", "calibration"))
+    results = metrics(trained_project)
     for name in MODELS:
         own = recall[(recall["model"] == name) & (recall["domain"] == "target")]
         assert own["rows"].sum() == 80
@@ -85,104 +87,106 @@ def test_recall_and_calibration_count_every_row(judged: Path) -> None:
         assert error == pytest.approx(results[name]["target"]["ece"], abs=2e-4)
 
 
-def test_metrics_read_well_in_dvc(judged: Path) -> None:
-    """Numbers and truths alone, to four digits, and none of single images or classes."""
+def test_metrics_read_well_in_dvc(trained_project: Path) -> None:
+    """Only numbers and booleans, rounded to four decimals, without values of single images or classes."""
     evaluate.run()
-    values = list(leaves(said(judged)))
+    values = list(leaves(metrics(trained_project)))
     assert all(isinstance(value, int | float | bool) and round(value, 4) == value for value in values)
     assert len(values) <= 20 * len(MODELS)
 
 
-def test_the_same_bytes_in_another_folder(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bytes_in_another_folder(
+    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate.run()
-    shutil.copytree(judged, tmp_path / "elsewhere")
+    shutil.copytree(trained_project, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
     evaluate.run()
-    assert written(judged) == written(tmp_path / "elsewhere")
-    assert len(written(judged)) == 3 + 2 * len(MODELS)
+    assert written(trained_project) == written(tmp_path / "elsewhere")
+    assert len(written(trained_project)) == 3 + 2 * len(MODELS)
 
 
-def test_one_domain_alone(judged: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(judged)
+def test_one_domain_alone(trained_project: Path, leave_one_domain: Callable[[Path], None]) -> None:
+    leave_one_domain(trained_project)
     evaluate.run()
-    results = said(judged)
+    results = metrics(trained_project)
     assert set(results) == {"rows", "groups", "finetune"}
     assert results["rows"] == {"source": 80}
     assert set(results["finetune"]) == {"source"}
-    assert [path.name for path in (judged / "plots/confusion").iterdir()] == ["finetune.source.csv"]
+    assert [path.name for path in (trained_project / "plots/confusion").iterdir()] == ["finetune.source.csv"]
 
 
-def test_a_target_without_labels_cannot_be_tested(judged: Path) -> None:
-    path = judged / "data/stores/target/manifest.parquet"
+def test_a_target_without_labels_cannot_be_tested(trained_project: Path) -> None:
+    path = trained_project / "data/stores/target/manifest.parquet"
     manifest = pd.read_parquet(path)
     manifest["given_class"], manifest["label"] = None, -1
     manifest.to_parquet(path, index=False)
     evaluate.run()
-    results = said(judged)
+    results = metrics(trained_project)
     assert results["rows"] == {"source": 80}
     assert all(set(results[name]) == {"source"} for name in MODELS)
 
 
-def test_a_run_without_floor_or_ceiling_makes_no_comparison(judged: Path) -> None:
+def test_without_a_baseline_there_is_no_comparison(trained_project: Path) -> None:
     labels = np.arange(60) % 3
     alone = np.arange(60)
     sure = {"target": {"one": np.eye(3)[labels], "other": np.eye(3)[np.zeros(60, int)]}}
-    results = evaluate.judge(sure, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0)
+    results = evaluate.score_models(sure, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0)
     assert set(results["one"]) == set(results["other"]) == {"target"}
-    only_floor = evaluate.judge(
+    only_floor = evaluate.score_models(
         sure, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0, floor="other", ceiling="absent"
     )
     assert only_floor["one"]["gain"]["beyond"] is True
     assert "gap_closed" not in only_floor["one"]
 
 
-def test_a_gain_that_may_be_chance_is_not_beyond_the_interval() -> None:
+def test_a_gain_that_may_be_chance_is_not_significant() -> None:
     labels = np.zeros(60, int)
     alone = np.arange(60)
     halves = {"floor": np.eye(2)[np.arange(60) % 2], "model": np.eye(2)[(np.arange(60) + 1) % 2]}
-    results = evaluate.judge(
+    results = evaluate.score_models(
         {"target": halves}, {"target": labels}, {"target": alone}, EvaluateConfig(), seed=0, floor="floor"
     )
     assert results["model"]["gain"]["low"] < 0 < results["model"]["gain"]["high"]
     assert results["model"]["gain"]["beyond"] is False
 
 
-def test_class_names_survive_the_table(judged: Path) -> None:
+def test_class_names_survive_the_table(trained_project: Path) -> None:
     names = ('a, "b"', "nan", " spaced ", "日本", *map(str, range(6)))
     for domain in ("source", "target"):
-        path = judged / "data/stores" / domain / "manifest.parquet"
+        path = trained_project / "data/stores" / domain / "manifest.parquet"
         manifest = pd.read_parquet(path)
         manifest["given_class"] = manifest["label"].map(dict(enumerate(names)))
         manifest.to_parquet(path, index=False)
-    (judged / "data/splits/classes.json").write_text(json.dumps(names))
+    (trained_project / "data/splits/classes.json").write_text(json.dumps(names))
     for name in MODELS:
-        folder = judged / "models" / (name if name == "finetune" else f"adapt/{name}")
+        folder = trained_project / "models" / (name if name == "finetune" else f"adapt/{name}")
         about = json.loads((folder / "model.json").read_text())
         (folder / "model.json").write_text(json.dumps(about | {"classes": names}))
     evaluate.run()
-    with (judged / "plots/confusion/finetune.source.csv").open(encoding="utf-8", newline="") as file:
+    with (trained_project / "plots/confusion/finetune.source.csv").open(encoding="utf-8", newline="") as file:
         assert set(names) == {line["actual"] for line in csv.DictReader(file)}
 
 
-def test_a_model_of_other_classes_is_a_clear_error(judged: Path) -> None:
-    folder = judged / "models/adapt/coral"
+def test_a_model_of_other_classes_is_a_clear_error(trained_project: Path) -> None:
+    folder = trained_project / "models/adapt/coral"
     about = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(about | {"classes": about["classes"][::-1]}))
     with pytest.raises(DataError, match=r"coral.*other classes"):
         evaluate.run()
-    assert not (judged / "metrics/evaluate.json").exists()
+    assert not (trained_project / "metrics/evaluate.json").exists()
 
 
-def test_a_model_that_is_an_encoder_is_a_clear_error(judged: Path) -> None:
-    classifier, description = load_classifier(judged / "models/finetune")
+def test_a_model_that_is_an_encoder_is_a_clear_error(trained_project: Path) -> None:
+    classifier, description = load_classifier(trained_project / "models/finetune")
     plain = type(description)(description.encoder, description.preprocessing)
-    save_model(judged / "models/finetune", classifier.encoder, plain)
+    save_model(trained_project / "models/finetune", classifier.encoder, plain)
     with pytest.raises(DataError, match="without a head"):
         evaluate.run()
 
 
-def test_no_test_rows_are_a_clear_error(judged: Path) -> None:
-    path = judged / "data/splits/source.parquet"
+def test_no_test_rows_are_a_clear_error(trained_project: Path) -> None:
+    path = trained_project / "data/splits/source.parquet"
     pd.read_parquet(path).replace({"side": {"test": "excluded"}}).to_parquet(path, index=False)
     with pytest.raises(DataError, match=r"no test rows.*split\.test"):
         evaluate.run()

@@ -1,4 +1,4 @@
-"""probe: what it reports, what it never sees, and that it can be made again."""
+"""The stage `probe`: its metrics, which labels it uses, and reproducibility."""
 
 import json
 from collections.abc import Callable
@@ -38,72 +38,76 @@ def parts(probes: Probes) -> list[np.ndarray]:
     return [linear.coef_, np.array(linear.C), neighbours._fit_X, neighbours._y, probes.clusters.cluster_centers_]
 
 
-def test_the_gain_is_what_lies_between_pretrained_and_random(judged: Path) -> None:
+def test_the_gain_is_the_difference_between_pretrained_and_random(trained_project: Path) -> None:
     probe.run()
-    said = scores(judged)
-    assert said["rows"] == {"labelled": 60, "validation": 60, "training": 160, "test": 80}
+    results = scores(trained_project)
+    assert results["rows"] == {"labelled": 60, "validation": 60, "training": 160, "test": 80}
     for name in ("linear", "knn", "acc", "nmi", "ari"):
-        assert said["gain"][name] == pytest.approx(said["pretrained"][name] - said["random"][name], abs=2e-4)
+        assert results["gain"][name] == pytest.approx(results["pretrained"][name] - results["random"][name], abs=2e-4)
     for name in ("linear", "knn"):
-        assert said["gain"][f"{name}_low"] < said["gain"][name] < said["gain"][f"{name}_high"]
-    assert said["gain"]["linear"] > 0.05, "the encoder was trained with labels, so it must beat random ones"
+        assert results["gain"][f"{name}_low"] < results["gain"][name] < results["gain"][f"{name}_high"]
+    assert results["gain"]["linear"] > 0.05, "the encoder was trained with labels, so it must beat random ones"
 
 
-def test_the_labelled_rows_train_with_their_own_features(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = judged / "data/splits/source.parquet"
+def test_labelled_rows_are_paired_with_their_own_features(
+    trained_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trained_project / "data/splits/source.parquet"
     split = pd.read_parquet(path)
     split["side"] = np.random.default_rng(0).permutation(split["side"])
     split.to_parquet(path, index=False)
     fitted = keep_fitted(monkeypatch)
     probe.run()
-    rows = open_domain("source", judged / "data/stores", judged / "data/splits").labelled_rows(Side.LABELLED)
-    features = encode(load_encoder(judged / "models/pretrain"), rows.images)
+    rows = open_domain("source", trained_project / "data/stores", trained_project / "data/splits").labelled_rows(
+        Side.LABELLED
+    )
+    features = encode(load_encoder(trained_project / "models/pretrain"), rows.images)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     assert np.allclose(fitted[0].knn[-1]._fit_X, unit, atol=1e-5)
     assert np.array_equal(fitted[0].knn[-1]._y, rows.labels)
 
 
-def test_labels_that_only_judge_never_reach_the_probes(
-    judged: Path, permute_labels: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch
+def test_test_labels_do_not_influence_the_probes(
+    trained_project: Path, permute_labels: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = keep_fitted(monkeypatch)
     probe.run()
-    before, said = [parts(each) for each in fitted], scores(judged)
+    before, results = [parts(each) for each in fitted], scores(trained_project)
     fitted.clear()
-    permute_labels(judged, "source", "test")
+    permute_labels(trained_project, "source", "test")
     probe.run()
     for old, new in zip(before, fitted, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(old, parts(new), strict=True))
-    assert scores(judged)["pretrained"]["linear"] < said["pretrained"]["linear"]
+    assert scores(trained_project)["pretrained"]["linear"] < results["pretrained"]["linear"]
 
 
-def test_nothing_of_the_target_is_read(judged: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
+def test_nothing_of_the_target_is_read(trained_project: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
     probe.run()
-    before = (judged / "metrics/probe.json").read_bytes()
+    before = (trained_project / "metrics/probe.json").read_bytes()
     for side in ("labelled", "validation", "test"):
-        permute_labels(judged, "target", side)
-    images = judged / "data/stores/target/images.npy"
+        permute_labels(trained_project, "target", side)
+    images = trained_project / "data/stores/target/images.npy"
     np.save(images, np.load(images)[::-1])
     probe.run()
-    assert (judged / "metrics/probe.json").read_bytes() == before
+    assert (trained_project / "metrics/probe.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("side", ["labelled", "validation"])
-def test_labels_that_train_or_choose_matter(
-    judged: Path, permute_labels: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch, side: str
+def test_training_and_validation_labels_influence_the_probes(
+    trained_project: Path, permute_labels: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
-    """So that the tests above can fail."""
+    """Shows that the tests above can fail."""
     fitted = keep_fitted(monkeypatch)
     probe.run()
-    permute_labels(judged, "source", side)
+    permute_labels(trained_project, "source", side)
     probe.run()
     half = len(fitted) // 2
     changed = [not np.array_equal(a, b) for a, b in zip(parts(fitted[0]), parts(fitted[half]), strict=True)]
     assert any(changed)
 
 
-def test_random_encoders_differ_in_their_weights_alone(judged: Path) -> None:
-    pretrained = load_encoder(judged / "models/pretrain")
+def test_random_encoders_differ_in_their_weights_alone(trained_project: Path) -> None:
+    pretrained = load_encoder(trained_project / "models/pretrain")
     pretrained.set_normalisation(torch.tensor([0.3]), torch.tensor([0.2]))
     encoders = probe.random_encoders(pretrained, 2, seed=0)
     again = probe.random_encoders(pretrained, 2, seed=0)
@@ -116,25 +120,25 @@ def test_random_encoders_differ_in_their_weights_alone(judged: Path) -> None:
     assert not torch.equal(second, third)
 
 
-def test_the_same_bytes_again(judged: Path) -> None:
+def test_a_second_run_gives_the_same_bytes(trained_project: Path) -> None:
     probe.run()
-    before = (judged / "metrics/probe.json").read_bytes()
+    before = (trained_project / "metrics/probe.json").read_bytes()
     probe.run()
-    assert (judged / "metrics/probe.json").read_bytes() == before
+    assert (trained_project / "metrics/probe.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("side", ["labelled", "test"])
-def test_no_rows_are_a_clear_error(judged: Path, side: str) -> None:
-    path = judged / "data/splits/source.parquet"
+def test_no_rows_are_a_clear_error(trained_project: Path, side: str) -> None:
+    path = trained_project / "data/splits/source.parquet"
     split = pd.read_parquet(path)
     split.replace({"side": {side: "excluded"}}).to_parquet(path, index=False)
     with pytest.raises(DataError, match=f"no {side} rows"):
         probe.run()
-    assert not (judged / "metrics/probe.json").exists()
+    assert not (trained_project / "metrics/probe.json").exists()
 
 
-def test_no_validation_rows_are_borne(judged: Path) -> None:
-    path = judged / "data/splits/source.parquet"
+def test_validation_rows_are_optional(trained_project: Path) -> None:
+    path = trained_project / "data/splits/source.parquet"
     pd.read_parquet(path).replace({"side": {"validation": "excluded"}}).to_parquet(path, index=False)
     probe.run()
-    assert scores(judged)["rows"]["validation"] == 0
+    assert scores(trained_project)["rows"]["validation"] == 0

@@ -1,4 +1,4 @@
-"""report: both pages whole, self-contained, the same bytes anywhere, and without a look at target labels."""
+"""The stage `report`: both pages are complete, self-contained and reproducible, and use no target labels."""
 
 import json
 import re
@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from repflow.data.read.rows import Domain
-from repflow.evaluation.image_grids import Sheet
+from repflow.evaluation.image_grids import ImageGrid
 from repflow.stages import evaluate, probe, report
-from repflow.stages.image_grids import write_sheets
+from repflow.stages.image_grids import write_image_grids
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """What tests ask of a page: its elements, identifiers, links and text; fails where tags do not match."""
+    """The elements, identifiers, links and text of a page; fails if tags do not match."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -67,7 +67,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_page_needs_nothing_but_itself(reported: Path) -> None:
+def test_the_page_is_self_contained(reported: Path) -> None:
     found = page(reported)
     assert all(link.startswith(("#", "data:")) for link in found.links)
     html = (reported / "reports/report.html").read_text(encoding="utf-8")
@@ -88,24 +88,24 @@ def test_identifiers_are_unique_and_links_lead_somewhere(reported: Path) -> None
     assert inside <= set(found.ids)
 
 
-def test_markdown_shows_every_picture_and_no_other(reported: Path) -> None:
+def test_markdown_shows_every_figure_and_no_other(reported: Path) -> None:
     text = (reported / "reports/report.md").read_text(encoding="utf-8")
-    shown = [unquote(name) for name in re.findall(r'src="pictures/([^"]+)"', text)]
-    assert sorted(shown) == sorted(path.name for path in (reported / "reports/pictures").iterdir())
+    shown = [unquote(name) for name in re.findall(r'src="figures/([^"]+)"', text)]
+    assert sorted(shown) == sorted(path.name for path in (reported / "reports/figures").iterdir())
     assert len(shown) == len(set(shown)) > 15
     for line in re.findall(r"^\|.*$", text, flags=re.MULTILINE):
         assert line.endswith("|")
 
 
-def test_what_the_door_found_is_told(reported: Path) -> None:
+def test_violations_of_the_data_validation_are_listed(reported: Path) -> None:
     assert "dark source 7 of 300 warning a/1_<b>.png (2), a/2.png (3)" in page(reported).text
-    assert "1 of 2 checks at the door found nothing" in page(reported).text
+    assert "1 of 2 checks found no violation" in page(reported).text
     assert r"| dark | source | 7 of 300 | warning | a/1\_\<b\>.png (2), a/2.png (3) |" in (
         reported / "reports/report.md"
     ).read_text(encoding="utf-8")
 
 
-def test_both_pages_tell_the_figures_of_the_metrics(reported: Path) -> None:
+def test_both_pages_show_the_metrics(reported: Path) -> None:
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     markdown = (reported / "reports/report.md").read_text(encoding="utf-8")
     for text in (page(reported).text, markdown):
@@ -113,7 +113,7 @@ def test_both_pages_tell_the_figures_of_the_metrics(reported: Path) -> None:
             for domain in ("source", "target"):
                 assert f"{100 * results[model][domain]['accuracy']:.1f} %" in text
         assert f"{100 * results['coral']['gap_closed']['value']:.0f} %" in text
-        assert "is better, beyond the interval" in text
+        assert "is significantly better" in text
         assert "n = 80" in text
 
 
@@ -125,11 +125,11 @@ def test_the_same_bytes_in_another_folder(reported: Path) -> None:
     assert files(reported / "reports") == before
 
 
-def test_target_labels_are_not_asked_for(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_labels_are_not_read(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Domain._labels
 
     def guarded(domain: Domain) -> np.ndarray:
-        assert domain.name == "source", "the report asks for labels of the target"
+        assert domain.name == "source", "the report reads target labels"
         return read(domain)
 
     monkeypatch.setattr(Domain, "_labels", guarded)
@@ -144,56 +144,56 @@ def test_target_labels_change_nothing(reported: Path, permute_labels: Callable[[
     assert files(reported / "reports") == before
     permute_labels(reported, "source", "test")
     report.run()
-    assert files(reported / "reports") != before, "source labels colour the map, so this test can fail"
+    assert files(reported / "reports") != before, "source labels colour the map; this shows that the test can fail"
 
 
-def test_one_domain_alone(judged: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(judged)
+def test_one_domain_alone(trained_project: Path, leave_one_domain: Callable[[Path], None]) -> None:
+    leave_one_domain(trained_project)
     probe.run()
     evaluate.run()
     report.run()
-    text = page(judged).text
+    text = page(trained_project).text
     assert "no target domain" in text
     assert "domain gap" not in text.replace("Share of the domain gap closed", "")
-    names = [path.name for path in (judged / "reports/pictures").iterdir()]
+    names = [path.name for path in (trained_project / "reports/figures").iterdir()]
     assert not [name for name in names if "target" in name or "coral" in name]
     assert "map.pretrain.png" in names
 
 
-def test_a_target_without_labels(judged: Path) -> None:
-    path = judged / "data/stores/target/manifest.parquet"
+def test_a_target_without_labels(trained_project: Path) -> None:
+    path = trained_project / "data/stores/target/manifest.parquet"
     manifest = pd.read_parquet(path)
     manifest["given_class"], manifest["label"] = None, -1
     manifest.to_parquet(path, index=False)
     probe.run()
     evaluate.run()
     report.run()
-    text = page(judged).text
+    text = page(trained_project).text
     assert "no labelled test images" in text
     assert "Accuracy on the source" in text
     assert "Accuracy on the target" not in text
-    assert (judged / "reports/pictures/map.coral.png").is_file()
+    assert (trained_project / "reports/figures/map.coral.png").is_file()
 
 
-def test_names_are_shown_as_they_are(judged: Path) -> None:
-    """Class names and introductions are the user's: neither page takes them for its own language."""
+def test_names_are_escaped(trained_project: Path) -> None:
+    """Class names and method descriptions are never interpreted as HTML or Markdown."""
     names = ("<script>alert(1)</script>", "a|b", "*bold*", "$\\frac{1}$ 日本", *map(str, range(4, 10)))
     for domain in ("source", "target"):
-        path = judged / "data/stores" / domain / "manifest.parquet"
+        path = trained_project / "data/stores" / domain / "manifest.parquet"
         manifest = pd.read_parquet(path)
         manifest["given_class"] = manifest["label"].map(dict(enumerate(names)))
         manifest.to_parquet(path, index=False)
-    (judged / "data/splits/classes.json").write_text(json.dumps(names))
-    for model in sorted((judged / "models").rglob("model.json")):
+    (trained_project / "data/splits/classes.json").write_text(json.dumps(names))
+    for model in sorted((trained_project / "models").rglob("model.json")):
         about = json.loads(model.read_text())
         model.write_text(json.dumps(about | ({"classes": names} if about["classes"] else {})))
     probe.run()
     evaluate.run()
     report.run()
-    found = page(judged)
+    found = page(trained_project)
     assert "script" not in found.tags
     assert names[0] in found.text
-    markdown = (judged / "reports/report.md").read_text(encoding="utf-8")
+    markdown = (trained_project / "reports/report.md").read_text(encoding="utf-8")
     assert r"a\|b" in markdown
     assert r"\*bold\*" in markdown
     assert "<script>" not in markdown.replace(r"\<script\>", "")
@@ -203,42 +203,42 @@ def test_names_are_shown_as_they_are(judged: Path) -> None:
 
 
 def test_a_search_is_shown_where_there_was_one(reported: Path) -> None:
-    pictures = reported / "reports/pictures"
-    assert not (pictures / "search.png").exists()
-    (pictures / "old.png").write_bytes(b"")
+    figures = reported / "reports/figures"
+    assert not (figures / "search.png").exists()
+    (figures / "old.png").write_bytes(b"")
     (reported / "models/tune").mkdir()
     table = "number,state,steps,value,training.optimizer.learning_rate\n0,complete,40,0.5,0.01\n1,pruned,20,0.3,0.1\n"
     (reported / "models/tune/trials.csv").write_text(table + "2,failed,0,,1.0\n3,complete,40,0.625,0.02\n")
     (reported / "models/tune/best.yaml").write_text("training.optimizer.learning_rate: 0.02\n")
     report.run()
-    assert (pictures / "search.png").is_file()
-    assert not (pictures / "old.png").exists(), "pictures that are no longer drawn go"
+    assert (figures / "search.png").is_file()
+    assert not (figures / "old.png").exists(), "outdated figures are deleted"
     text = page(reported).text
-    assert "4 trials, 1 given up early" in text
+    assert "4 trials, 1 of them pruned" in text
     assert "training.optimizer.learning_rate 0.01 0.02" in text
 
 
-def test_what_the_pretraining_drew_is_shown_with_what_it_says_of_itself(reported: Path) -> None:
-    pictures = reported / "reports/pictures"
-    assert not list(pictures.glob("pretrain.*"))
+def test_image_grids_of_the_pretraining_are_shown_with_their_captions(reported: Path) -> None:
+    figures = reported / "reports/figures"
+    assert not list(figures.glob("pretrain.*"))
     lines = [np.full((2, 3, 8, 8), 90, np.uint8)]
     drawn = [
-        Sheet("pictures", "What <it> makes", "2 images. From the left: image, made of its code.", lines, group=2),
-        Sheet("filters", "Filters", "The 2 filters of the first layer, 8 × 8 pixels each.", lines),
+        ImageGrid("pictures", "What <it> makes", "2 images. From the left: image, made of its code.", lines, group=2),
+        ImageGrid("filters", "Filters", "The 2 filters of the first layer, 8 × 8 pixels each.", lines),
     ]
-    write_sheets(reported / "plots/pretrain", drawn)
+    write_image_grids(reported / "plots/pretrain", drawn)
     report.run()
     for sheet in drawn:
-        shown = (pictures / f"pretrain.{sheet.name}.png").read_bytes()
+        shown = (figures / f"pretrain.{sheet.name}.png").read_bytes()
         assert shown == (reported / f"plots/pretrain/{sheet.name}.png").read_bytes()
         for text in (page(reported).text, (reported / "reports/report.md").read_text(encoding="utf-8")):
             assert sheet.caption in text
     html = (reported / "reports/report.html").read_text(encoding="utf-8")
-    assert 'width="132" alt="What &lt;it&gt; makes">' in html, "not smoothed, for every pixel counts"
+    assert 'width="132" alt="What &lt;it&gt; makes">' in html, "not smoothed"
     assert html.index("made of its code") < html.index("filters of the first layer")
 
 
-def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:
+def test_published_results_are_shown_for_comparison(reported: Path) -> None:
     parameters = yaml.safe_load((reported / "params.yaml").read_text())
     published = {"source": "Somebody 2016", "differences": "Other images.", "accuracy": {"source_only": 0.5225}}
     parameters["report"]["published"] = published
@@ -250,8 +250,8 @@ def test_published_figures_stand_beside_the_runs_own(reported: Path) -> None:
         assert "Other images." in text
 
 
-def test_accuracy_stands_against_the_work_behind_it(reported: Path) -> None:
-    """In 10¹² operations: the pretraining took 4, CORAL 250, the others 1 each; nothing was searched."""
+def test_accuracy_is_shown_with_the_total_compute(reported: Path) -> None:
+    """In TFLOP: the pretraining took 4, CORAL 250, the others 1 each; there was no search."""
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     accuracy = f"{100 * results['coral']['target']['accuracy']:.1f} %"
     rows = re.findall(r"^\| (.*) \|$", (reported / "reports/report.md").read_text(encoding="utf-8"), re.MULTILINE)
@@ -260,12 +260,12 @@ def test_accuracy_stands_against_the_work_behind_it(reported: Path) -> None:
     assert cells["Supervised learning"][:3] == ["3,200", "1.00", "5.00"]
     assert cells["CORAL"][:3] == ["3,200", "250", "254"]
     assert cells["CORAL"][-1] == accuracy
-    assert (reported / "reports/pictures/cost.source.png").is_file()
-    assert (reported / "reports/pictures/cost.target.png").is_file()
+    assert (reported / "reports/figures/cost.source.png").is_file()
+    assert (reported / "reports/figures/cost.target.png").is_file()
     assert "`repflow cost`" in page(reported).text
 
 
-def test_records_of_this_machine_change_nothing(reported: Path) -> None:
+def test_cost_records_of_this_machine_do_not_change_the_report(reported: Path) -> None:
     before = files(reported / "reports")
     (reported / ".repflow/cost").mkdir(parents=True)
     (reported / ".repflow/cost/pretrain.json").write_text('{"seconds": 7777.0, "energy_kwh": 0.5}')
@@ -273,10 +273,10 @@ def test_records_of_this_machine_change_nothing(reported: Path) -> None:
     assert files(reported / "reports") == before
 
 
-def test_a_run_whose_work_nobody_counted_has_no_section_on_cost(reported: Path) -> None:
+def test_without_flop_counts_there_is_no_section_on_cost(reported: Path) -> None:
     for path in (reported / "metrics").rglob("*.json"):
         about = json.loads(path.read_text())
         path.write_text(json.dumps({key: value for key, value in about.items() if key != "flops"}))
     report.run()
-    assert "What it cost" not in page(reported).text
-    assert not list((reported / "reports/pictures").glob("cost.*"))
+    assert "Training cost" not in page(reported).text
+    assert not list((reported / "reports/figures").glob("cost.*"))

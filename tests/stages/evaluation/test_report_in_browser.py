@@ -1,4 +1,4 @@
-"""The report in a browser: it opens from a file, asks for nothing else, and reads well on a telephone and on a desk."""
+"""The report in a browser: it opens from a file without other requests, and is legible on a phone and a desktop."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 from screenshots import new_page
 
 SMALLEST = 12.0
-"""Pixels of the page's letters."""
+"""Smallest font size of the page, in pixels."""
 SMALLEST_IN_CHARTS = 9.0
 
 LOOK = """() => {
@@ -49,7 +49,7 @@ LOOK = """() => {
 
 @pytest.fixture(params=[1400, 390])
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    """An empty page on a desk, and on a telephone."""
+    """An empty page of the width of a desktop and of a phone."""
     with new_page(browser, request.param, phone=request.param < 500) as opened:
         yield opened
 
@@ -59,18 +59,18 @@ def address(_reported: Path) -> str:
     return (_reported / "reports/report.html").as_uri()
 
 
-def test_it_opens_without_a_word_and_without_a_request(page: Page, address: str) -> None:
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+def test_it_opens_without_console_messages_and_requests(page: Page, address: str) -> None:
+    messages: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
     page.goto(address)
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert messages == []
+    assert [url for url in requested if not url.startswith("data:")] == [address]
 
 
-def test_it_reads_well(page: Page, address: str) -> None:
+def test_it_is_legible_and_fits_the_screen(page: Page, address: str) -> None:
     page.goto(address)
     seen: Any = page.evaluate(LOOK)
     assert page.viewport_size is not None

@@ -1,4 +1,4 @@
-"""Lets the processes of a search import `objectives` by its name."""
+"""Makes `objectives` importable in the processes of a search."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from repflow.errors import DataError
 from repflow.stages.searching.config import PrunerConfig, SearchConfig
 from repflow.stages.searching.space import Point, Space, read_space
-from repflow.stages.searching.workers import Evaluate, Look, Outcome, Workers
+from repflow.stages.searching.workers import Evaluate, Outcome, ReportScore, Workers
 
 SPACE: Space = read_space(
     {
@@ -25,21 +25,21 @@ SPACE: Space = read_space(
 )
 DEFAULT: Point = {"rate": 0.01, "deep.width": 8, "deep.kind": "a"}
 CONFIG = SearchConfig(space={}, trials=12, batch=4, startup=4, pruner=PrunerConfig(startup=1, warmup=2))
-LOOKS = 4
+STEPS = 4
 
 
 def value_of(point: Point) -> float:
-    """The better the nearer to rate 0.3 and width 20."""
+    """Highest at rate 0.3 and width 20."""
     return 1 - abs(float(point["rate"] or 0) - 0.3) - abs(int(point["deep.width"] or 0) - 20) / 100
 
 
 def bowl(seconds: float = 0.0) -> Evaluate:
-    """Scores rise to the point's value in four looks; a trial of kind b takes `seconds`, one of kind a half of it."""
+    """Scores rise to the point's value in four steps; a trial of kind b takes `seconds`, one of kind a half of it."""
 
-    def evaluate(point: Point, look: Look) -> Outcome:
-        for step in range(1, LOOKS + 1):
-            time.sleep(seconds / LOOKS if point["deep.kind"] == "b" else seconds / LOOKS / 2)
-            if not look(step, value_of(point) * step / LOOKS):
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
+        for step in range(1, STEPS + 1):
+            time.sleep(seconds / STEPS if point["deep.kind"] == "b" else seconds / STEPS / 2)
+            if not report_score(step, value_of(point) * step / STEPS):
                 return Outcome("pruned")
         return Outcome("complete", value_of(point))
 
@@ -47,21 +47,21 @@ def bowl(seconds: float = 0.0) -> Evaluate:
 
 
 def two_objectives() -> Evaluate:
-    """As `bowl`, with a calibration error that is the smaller the narrower the network."""
+    """Like `bowl`, with a calibration error that is smaller for narrower networks."""
     plain = bowl()
 
-    def evaluate(point: Point, look: Look) -> Outcome:
-        return replace(plain(point, look), further=(int(point["deep.width"] or 0) / 100,))
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
+        return replace(plain(point, report_score), further=(int(point["deep.width"] or 0) / 100,))
 
     return evaluate
 
 
 def announced(folder: Path, seconds: float) -> Evaluate:
-    """As `bowl`; each process says in `folder` that it is at work."""
+    """Like `bowl`; each process writes a file to `folder` when it starts a trial."""
 
-    def evaluate(point: Point, look: Look) -> Outcome:
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         (folder / f"at-work-{os.getpid()}").touch()
-        return bowl(seconds)(point, look)
+        return bowl(seconds)(point, report_score)
 
     return evaluate
 
@@ -69,10 +69,10 @@ def announced(folder: Path, seconds: float) -> Evaluate:
 def diverging(above: float) -> Evaluate:
     """Trials with a larger rate fail."""
 
-    def evaluate(point: Point, look: Look) -> Outcome:
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         if float(point["rate"] or 0) > above:
             return Outcome("failed", reason="the loss is nan at step 3")
-        return bowl()(point, look)
+        return bowl()(point, report_score)
 
     return evaluate
 
@@ -80,26 +80,26 @@ def diverging(above: float) -> Evaluate:
 def dying(folder: Path, deaths: int) -> Evaluate:
     """The first trial's process is killed in the middle, `deaths` times."""
 
-    def evaluate(point: Point, look: Look) -> Outcome:
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         seen = len(list(folder.glob("death-*")))
         if point == DEFAULT and seen < deaths:
-            look(1, 0.0)
+            report_score(1, 0.0)
             (folder / f"death-{seen}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return bowl()(point, look)
+        return bowl()(point, report_score)
 
     return evaluate
 
 
 def without_data() -> Evaluate:
-    """Cannot even begin."""
+    """Fails in preparation with an error that the user can fix."""
     raise DataError("data/stores/source: not a readable store")
 
 
 def broken() -> Evaluate:
-    """Has a mistake of the programmer's in it."""
+    """Fails with a programming error."""
 
-    def evaluate(point: Point, look: Look) -> Outcome:
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         raise ZeroDivisionError("a mistake")
 
     return evaluate

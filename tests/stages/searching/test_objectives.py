@@ -1,4 +1,4 @@
-"""Several objectives: which trial is the best, which are on the front, and that a search for them is deterministic."""
+"""Several objectives: the best trial, the Pareto front, and a deterministic search."""
 
 import dataclasses
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from repflow.stages.searching.objectives import accuracy, best_trial, by_first, front
+from repflow.stages.searching.objectives import accuracy, best_trial, pareto_front, single_objective
 from repflow.stages.searching.study import Search
 from repflow.stages.searching.workers import Workers
 
@@ -27,17 +27,17 @@ def test_the_best_is_the_most_accurate_and_among_equals_the_better_calibrated_th
     assert best.number == 2
 
 
-def test_the_front_is_what_no_other_beats() -> None:
-    assert front(TRIALS, ["ece"]) == {2, 4}
-    assert front([*TRIALS, trial(5, 0.5, 0.01)], ["ece"]) == {2, 4, 5}
-    assert front(TRIALS, ["f1"]) == {1, 3}
+def test_the_pareto_front_is_the_set_of_trials_that_no_other_dominates() -> None:
+    assert pareto_front(TRIALS, ["ece"]) == {2, 4}
+    assert pareto_front([*TRIALS, trial(5, 0.5, 0.01)], ["ece"]) == {2, 4, 5}
+    assert pareto_front(TRIALS, ["f1"]) == {1, 3}
 
 
-def test_the_accuracy_of_a_trial_is_its_first_value_or_its_last_look() -> None:
+def test_the_accuracy_of_a_trial_is_its_first_value_or_its_last_score() -> None:
     assert accuracy(TRIALS[0]) == 0.8
     assert accuracy(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.1, 5: 0.4})) == 0.4
     assert accuracy(create_trial(state=TrialState.FAIL)) is None
-    assert by_first(TRIALS[1]).values == [0.9]
+    assert single_objective(TRIALS[1]).values == [0.9]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A search ends the same however its trials run, and however often it is killed."""
+"""A search is deterministic with any number of workers, and after any number of kills."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from repflow.errors import RepflowError
 from repflow.stages.searching.config import PrunerConfig
-from repflow.stages.searching.journal import held
+from repflow.stages.searching.journal import exclusive_folder
 from repflow.stages.searching.objectives import best_trial
 from repflow.stages.searching.study import Search
 from repflow.stages.searching.workers import Workers
@@ -28,7 +28,7 @@ def objectives():
 
 @pytest.fixture
 def search(objectives):
-    """Runs a search with the journal in a folder, and gives all that is known of its trials, without times."""
+    """Runs a search with its journal in a folder, and returns everything about its trials except times."""
 
     def run(folder: Path, workers: int = 2, prepare: Any = None, **changes: Any) -> list[dict[str, Any]]:
         config = dataclasses.replace(objectives.CONFIG, **changes)
@@ -40,7 +40,7 @@ def search(objectives):
                 "state": trial.state.name,
                 "value": trial.value,
                 "params": trial.params,
-                "looks": trial.intermediate_values,
+                "scores": trial.intermediate_values,
                 "why": trial.user_attrs,
             }
             for trial in trials
@@ -54,7 +54,7 @@ def undisturbed(search, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     return search(tmp_path_factory.mktemp("undisturbed"), 1)
 
 
-def test_workers_side_by_side_change_nothing(search, objectives, undisturbed, tmp_path: Path) -> None:
+def test_parallel_workers_change_nothing(search, objectives, undisturbed, tmp_path: Path) -> None:
     assert search(tmp_path, 3, functools.partial(objectives.bowl, 0.1)) == undisturbed
 
 
@@ -63,8 +63,8 @@ def test_a_search_learns_and_prunes(undisturbed, objectives) -> None:
     assert undisturbed[0]["params"] == objectives.DEFAULT
     assert states[:4] == ["COMPLETE"] * 4
     assert "PRUNED" in states[4:]
-    assert all(len(trial["looks"]) == objectives.LOOKS for trial in undisturbed if trial["state"] == "COMPLETE")
-    assert all(1 < len(trial["looks"]) < objectives.LOOKS for trial in undisturbed if trial["state"] == "PRUNED")
+    assert all(len(trial["scores"]) == objectives.STEPS for trial in undisturbed if trial["state"] == "COMPLETE")
+    assert all(1 < len(trial["scores"]) < objectives.STEPS for trial in undisturbed if trial["state"] == "PRUNED")
     assert len({str(trial["params"]) for trial in undisturbed}) == len(undisturbed)
     assert max(trial["value"] for trial in undisturbed if trial["state"] == "COMPLETE") > undisturbed[0]["value"]
 
@@ -88,7 +88,7 @@ def test_killed_searches_end_like_an_undisturbed_one(search, objectives, undistu
 
 
 @pytest.mark.parametrize("kept", [1, 6, 12])
-def test_a_journal_cut_anywhere_is_taken_up(search, undisturbed, tmp_path: Path, kept: int) -> None:
+def test_a_search_resumes_from_a_truncated_journal(search, undisturbed, tmp_path: Path, kept: int) -> None:
     journal = tmp_path / "journal.log"
     assert search(tmp_path) == undisturbed
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -102,7 +102,7 @@ def test_neighbours_in_a_batch_do_not_prune_each_other(search, objectives, tmp_p
     assert states == ["COMPLETE"] * 12
 
 
-def test_no_pruner_gives_up_nothing(search, tmp_path: Path) -> None:
+def test_without_a_pruner_every_trial_is_complete(search, tmp_path: Path) -> None:
     states = [trial["state"] for trial in search(tmp_path, pruner=PrunerConfig(name="none"))]
     assert states == ["COMPLETE"] * 12
 
@@ -134,5 +134,5 @@ def test_the_earliest_of_equals_is_the_best(search, objectives, tmp_path: Path) 
 
 
 def test_two_processes_never_share_a_search(tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(RepflowError, match="another process"), held(tmp_path):
+    with exclusive_folder(tmp_path), pytest.raises(RepflowError, match="another process"), exclusive_folder(tmp_path):
         pass

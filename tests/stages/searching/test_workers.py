@@ -1,4 +1,4 @@
-"""Processes of a search: none is lost unseen, none is left behind."""
+"""Worker processes of a search: deaths are noticed, and no process is left behind."""
 
 import functools
 import os
@@ -27,10 +27,10 @@ def outcomes(
     prepare: Callable[..., object], points: dict[int, dict[str, object]], count: int = 2
 ) -> dict[int, Outcome]:
     with Workers(count, prepare) as workers:
-        return dict(workers.outcomes(points, lambda looks: True))
+        return dict(workers.outcomes(points, lambda scores: True))
 
 
-def test_a_killed_process_costs_nothing_but_time(objectives, tmp_path: Path) -> None:
+def test_a_killed_process_does_not_change_the_outcomes(objectives, tmp_path: Path) -> None:
     points = {0: objectives.DEFAULT, 1: {**objectives.DEFAULT, "rate": 0.2}, 2: {**objectives.DEFAULT, "rate": 0.3}}
     assert outcomes(functools.partial(objectives.dying, tmp_path, 1), points) == outcomes(objectives.bowl, points)
     assert len(list(tmp_path.iterdir())) == 1
@@ -41,12 +41,12 @@ def test_a_trial_that_kills_its_process_twice_ends_the_search(objectives, tmp_pa
         outcomes(functools.partial(objectives.dying, tmp_path, 2), {0: objectives.DEFAULT})
 
 
-def test_an_error_of_the_users_comes_through_as_it_is(objectives) -> None:
+def test_a_user_error_in_a_process_is_raised_unchanged(objectives) -> None:
     with pytest.raises(DataError, match="not a readable store"):
         outcomes(objectives.without_data, {0: objectives.DEFAULT})
 
 
-def test_a_mistake_in_a_process_comes_with_its_traceback(objectives) -> None:
+def test_a_programming_error_in_a_process_is_raised_with_its_traceback(objectives) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: a mistake"):
         outcomes(objectives.broken, {0: objectives.DEFAULT})
 
@@ -74,12 +74,12 @@ def test_no_process_outlives_a_search_that_is_ended(objectives, tmp_path: Path, 
     assert errors.count("Traceback") == (1 if how == signal.SIGINT else 0)
 
 
-def _interrupt(looks: object) -> bool:
+def _interrupt(scores: object) -> bool:
     raise KeyboardInterrupt
 
 
 def _wait_for_workers(pid: int, folder: Path, count: int) -> list[psutil.Process]:
-    """All children of `pid`, once `count` workers have said in `folder` that they are at work."""
+    """All children of `pid`, once `count` workers have written a file to `folder`."""
     for _ in range(600):
         if len(list(folder.glob("at-work-*"))) == count:
             return psutil.Process(pid).children(recursive=True)

@@ -1,1 +1,1 @@
-"""The report: facts from the metrics, charts, image grids and maps, and the two pages that they stand on."""
+"""The report: sections with metrics, charts, image grids and embedding maps, as a Markdown and an HTML page."""

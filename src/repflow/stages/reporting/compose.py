@@ -1,37 +1,37 @@
-"""From the facts of a run to its report."""
+"""Builds the report from the results of a run."""
 
 from repflow.stages.parameters import read_raw
-from repflow.stages.reporting.about_adaptation import adaptation_section
-from repflow.stages.reporting.about_cost import cost_section
-from repflow.stages.reporting.about_data import augmentation_section, images_section
-from repflow.stages.reporting.about_evaluation import errors_section, headlines, test_section
-from repflow.stages.reporting.about_learning import finetuning_section, pretraining_section
-from repflow.stages.reporting.about_methods import methods_section
 from repflow.stages.reporting.content import Block, Figures, Report, Section, Table
-from repflow.stages.reporting.facts import Facts
-from repflow.stages.reporting.style import drawing
+from repflow.stages.reporting.results import RunResults
+from repflow.stages.reporting.sections.adaptation import adaptation_section
+from repflow.stages.reporting.sections.cost import cost_section
+from repflow.stages.reporting.sections.data import augmentation_section, images_section
+from repflow.stages.reporting.sections.evaluation import errors_section, headlines, test_section
+from repflow.stages.reporting.sections.methods import methods_section
+from repflow.stages.reporting.sections.training import finetuning_section, pretraining_section
+from repflow.stages.reporting.style import report_style
 
 
-def compose(facts: Facts) -> Report:
-    """All sections, with their pictures drawn."""
-    with drawing():
+def compose(run: RunResults) -> Report:
+    """The report with all sections and figures."""
+    with report_style():
         sections: list[Section] = [
-            images_section(facts),
-            augmentation_section(facts),
-            pretraining_section(facts),
-            finetuning_section(facts),
-            test_section(facts),
-            adaptation_section(facts),
-            errors_section(facts),
-            cost_section(facts),
-            methods_section(facts),
+            images_section(run),
+            augmentation_section(run),
+            pretraining_section(run),
+            finetuning_section(run),
+            test_section(run),
+            adaptation_section(run),
+            errors_section(run),
+            cost_section(run),
+            methods_section(run),
         ]
-    shown = [section for section in map(_without_gaps, sections) if section.blocks]
-    return Report(facts.config.title, _summary(facts), headlines(facts), shown)
+    shown = [section for section in map(_without_empty_blocks, sections) if section.blocks]
+    return Report(run.config.title, _summary(run), headlines(run), shown)
 
 
-def _without_gaps(section: Section) -> Section:
-    """The section without tables that have no rows and rows of figures that have none."""
+def _without_empty_blocks(section: Section) -> Section:
+    """The section without empty tables and empty groups of figures."""
 
     def has_something(block: Block) -> bool:
         match block:
@@ -44,13 +44,13 @@ def _without_gaps(section: Section) -> Section:
     return Section(section.title, [block for block in section.blocks if has_something(block)])
 
 
-def _summary(facts: Facts) -> str:
-    """One sentence on what the run did."""
+def _summary(run: RunResults) -> str:
+    """A summary of the data and methods of the run."""
     source, target = (read_raw("data")[name]["kind"] for name in ("source", "target"))
-    images = f"{len(facts.source.store.images):,} source images ({source})"
-    if facts.has_target:
-        images += f" and {len(facts.target.store.images):,} target images ({target})"
+    images = f"{len(run.source.store.images):,} source images ({source})"
+    if run.has_target:
+        images += f" and {len(run.target.store.images):,} target images ({target})"
     return (
-        f"{images} in {len(facts.source.classes)} classes. Pretrained by {facts.pretrain.inside}, fine-tuned by"
-        f" {facts.finetune.inside}, with a {read_raw('encoder')['name'].replace('_', ' ')} encoder."
+        f"{images} in {len(run.source.classes)} classes. Pretrained with {run.pretrain.name_in_sentence}, fine-tuned"
+        f" with {run.finetune.name_in_sentence}; encoder: {read_raw('encoder')['name'].replace('_', ' ')}."
     )

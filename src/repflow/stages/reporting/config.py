@@ -12,10 +12,10 @@ class MapConfig:
     """The maps of the embedding.
 
     Attributes:
-        method: "tsne" keeps neighbours together; "pca" is quicker and keeps distances.
-        points: test images on the large map, half of each domain where both have so many.
-        thumbnails: images that are shown on it.
-        perplexity: of t-SNE, about how many neighbours a point minds.
+        method: "tsne" preserves neighbourhoods; "pca" is faster and preserves distances.
+        points: number of test images on the large map, half of each domain if both have enough.
+        thumbnails: number of thumbnails on the large map.
+        perplexity: perplexity of t-SNE, the effective number of neighbours.
     """
 
     method: Literal["tsne", "pca"] = "tsne"
@@ -29,10 +29,10 @@ class SamplesConfig:
     """The grids of images.
 
     Attributes:
-        classes: columns of the samples, one class each, at most.
-        each: images of a class.
-        augmented: images on which every policy is shown.
-        views: of each of them.
+        classes: maximum number of classes in the grid of samples, one column each.
+        each: number of images per class.
+        augmented: number of images that every augmentation policy is shown on.
+        views: number of augmented views of each of these images.
     """
 
     classes: Count = 10
@@ -43,12 +43,12 @@ class SamplesConfig:
 
 @parameters
 class PublishedConfig:
-    """Figures of a paper to stand beside the run's own.
+    """Published results to compare the run with.
 
     Attributes:
         source: the paper, in a few words.
-        differences: how this run differs from it.
-        accuracy: key in `adapt` to the accuracy on the target's test images.
+        differences: how this run differs from the paper.
+        accuracy: key in `adapt` to the published target test accuracy, 0 to 1.
     """
 
     source: str
@@ -61,10 +61,10 @@ class ReportConfig:
     """The section `report`.
 
     Attributes:
-        title: of the pages.
-        map: of the embedding.
-        samples: of images.
-        published: figures to hold the run against, None for none.
+        title: title of the report.
+        map: settings of the embedding maps.
+        samples: settings of the image grids.
+        published: published results to compare the run with, None for none.
     """
 
     title: str = "What this run learned"

@@ -1,11 +1,11 @@
-"""What a report is made of, whatever page it stands on: sections of paragraphs, tables and figures, and headlines."""
+"""The content of a report, independent of its format: key results, and sections of paragraphs, tables and figures."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from repflow.stages.reporting.style import Picture
+from repflow.stages.reporting.style import Graphic
 
 _NUMBER = re.compile(r"[+−]?[\d.,]+( %| to [+−\d]| *$)")
 
@@ -20,13 +20,13 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column names its lines.
+    """A table; its first column contains the row headers.
 
     Attributes:
         header: names of the columns.
-        rows: a list of cells each.
-        caption: what to look for, and what was measured.
-        shade: 0 to 1 for each cell but the first, or None; how strongly the page colours it.
+        rows: the cells of every row.
+        caption: what was measured.
+        shade: strength of the background colour of each cell, 0 to 1 or None; None for no colours.
     """
 
     header: Sequence[str]
@@ -37,27 +37,27 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Whether a column but the first holds numbers."""
+        """For each column, whether it contains numbers; false for the first."""
         columns = list(zip(*self.rows, strict=True))[1:]
         return [False, *(all(_NUMBER.match(cell) for cell in column if cell) for column in columns)]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture and what to look for in it."""
+    """A graphic with its caption."""
 
-    picture: Picture
+    graphic: Graphic
     caption: str
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side where there is room.
+    """A group of figures, side by side if the page is wide enough.
 
     Attributes:
-        figures: in their order.
-        size: how much room each takes: "chart" as much as a small chart, "wide" all there is, "small" half a chart.
-        key: colours and what they stand for, as ("source", "source images"); colours are those of the page.
+        figures: the figures in order.
+        size: width of each figure: "chart" for a chart, "wide" for the full width, "small" for half of a chart.
+        key: the legend, pairs of a colour name of the page and a label, as ("source", "source images").
     """
 
     figures: Sequence[Figure]
@@ -67,7 +67,7 @@ class Figures:
 
     @property
     def columns(self) -> int:
-        """How many stand side by side on a wide page."""
+        """The number of columns on a wide page."""
         if self.size == "wide":
             return 1
         if self.size == "small":
@@ -75,20 +75,20 @@ class Figures:
         return 2 if len(self.figures) in (1, 2, 4) else 3
 
     @property
-    def key_in_words(self) -> str:
-        """The key for a page without colours of its own."""
+    def key_text(self) -> str:
+        """The legend as text, for Markdown."""
         words = {"source": "blue", "target": "orange"}
         return "; ".join(f"{words[colour]}: {name}" for colour, name in self.key if colour in words).capitalize()
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A number worth a large letter.
+    """A key result, shown in large type.
 
     Attributes:
-        value: as it is read.
+        value: the formatted value.
         what: what was measured.
-        note: its interval, and on how much it rests.
+        note: its confidence interval, and the number of images.
     """
 
     value: str
@@ -101,20 +101,20 @@ Block = Paragraph | Table | Figures
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; one without blocks is left out."""
+    """A section of the report; sections without blocks are left out."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
-        """The section's name in a link."""
+        """The anchor of links to the section."""
         return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the pages show."""
+    """The complete content of the report."""
 
     title: str
     summary: str
@@ -122,10 +122,10 @@ class Report:
     sections: Sequence[Section]
 
     @property
-    def pictures(self) -> list[Picture]:
-        """Every picture, once."""
+    def graphics(self) -> list[Graphic]:
+        """The graphics of all figures."""
         return [
-            figure.picture
+            figure.graphic
             for section in self.sections
             for block in section.blocks
             if isinstance(block, Figures)
@@ -139,32 +139,32 @@ def percent(share: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """The ends of an interval of shares, as "93.9 to 98.9 %"."""
+    """An interval of shares in per cent, as "93.9 to 98.9 %"."""
     return f"{_sign(100 * low)} to {_sign(100 * high)} %"
 
 
 def points(difference: float) -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """A difference of shares in percentage points, with a sign."""
     text = f"{100 * difference:+.1f}".replace("-", "−")
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 
-def verdict(gain: float, low: float, high: float) -> str:
-    """What an interval says of a gain in shares, as "is better, beyond the interval (+4.1 points, +1.2 to +7.3)"."""
+def describe_gain(gain: float, low: float, high: float) -> str:
+    """A gain with its confidence interval in words, as "is significantly better (+4.1 points, +1.2 to +7.3)"."""
     ends = f"({points(gain)} points, {points(low)} to {points(high)})"
     if low > 0:
-        return f"is better, beyond the interval {ends}"
+        return f"is significantly better {ends}"
     if high < 0:
-        return f"is worse, beyond the interval {ends}"
-    return f"cannot be told apart on so many images {ends}"
+        return f"is significantly worse {ends}"
+    return f"is not significantly different {ends}"
 
 
 def _sign(number: float) -> str:
     return f"{number:.1f}".replace("-", "−")
 
 
-def listed(names: Sequence[str], at_most: int = 12) -> str:
-    """Names in a sentence: "a, b and c", or the first ones and how many more there are."""
+def join_names(names: Sequence[str], at_most: int = 12) -> str:
+    """Names joined for a sentence: "a, b and c", or the first ones and the number of the others."""
     if len(names) > at_most:
         return f"{', '.join(names[:at_most])} and {len(names) - at_most} more"
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1] if names else "") if part)

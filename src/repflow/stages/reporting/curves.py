@@ -1,4 +1,4 @@
-"""Training curves: losses in one panel, shares such as accuracies in another."""
+"""Training curves: losses in one panel, accuracies and other shares in another."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from repflow.stages.reporting.style import LINES, WIDTH, Picture, picture
+from repflow.stages.reporting.style import LINES, WIDTH, Graphic, render_chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HEIGHT = 2.0
 _SHARES = ("accuracy", "validation", "confident", "share")
-"""Words in the names of numbers between 0 and 1."""
+"""Words in the names of quantities between 0 and 1."""
 
 
 def read_curve(path: Path) -> pd.DataFrame:
-    """The points of a training, one row each; none where there is no such file."""
+    """The points of a training curve, one row each; empty if the file is missing."""
     return pd.read_csv(path, sep="\t") if path.is_file() else pd.DataFrame({"step": []})
 
 
-def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Picture:
-    """The curves of one training over its steps."""
+def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Graphic:
+    """The curves of one training by step."""
     from matplotlib.figure import Figure
 
     losses, shares = panels(curve)
@@ -42,11 +42,11 @@ def curve_chart(name: str, alt: str, title: str, curve: pd.DataFrame) -> Picture
         axes.locator_params(nbins=4)
         axes.tick_params(labelsize=8.5)
         _legend(figure, position * width + 0.015, group)
-    return picture(name, alt, figure)
+    return render_chart(name, alt, figure)
 
 
 def _legend(figure: "Figure", left: float, names: list[str]) -> None:
-    """The names of the lines in their colours, one after another."""
+    """The legend: the names of the lines in their colours, in one row."""
     for name, colour in zip(names, LINES, strict=False):
         text = name.replace("_", " ")
         figure.text(left, 0.765, text, color=colour, fontsize=8.4)
@@ -54,7 +54,7 @@ def _legend(figure: "Figure", left: float, names: list[str]) -> None:
 
 
 def panels(curve: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The columns of a curve that are losses and those that are shares, at most three each."""
+    """The columns with losses and those with shares, at most three each."""
     numbers = [name for name in curve.columns if name not in ("step", "learning_rate") and curve[name].notna().any()]
     shares = [name for name in numbers if any(word in name for word in _SHARES) and "loss" not in name]
     losses = [name for name in numbers if name not in shares]

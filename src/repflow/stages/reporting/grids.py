@@ -1,4 +1,4 @@
-"""Grids of images: samples of a domain, and what an augmentation policy makes of them."""
+"""Image grids of the report: samples of a domain, and augmented views."""
 
 import numpy as np
 import torch
@@ -6,25 +6,25 @@ import torch
 from repflow.augment.policy import Policy
 from repflow.data.read.batches import as_float
 from repflow.randomness.draws import Draw
-from repflow.stages.image_grids import as_png, side_by_side
-from repflow.stages.reporting.style import Picture
+from repflow.stages.image_grids import as_png, tile_images
+from repflow.stages.reporting.style import Graphic
 
 
-def grid_picture(name: str, alt: str, images: np.ndarray, columns: int) -> Picture:
-    """Images uint8 [N, 1 or 3, size, size] as a picture, `columns` of them in a line; the last line may be shorter."""
-    sheet = side_by_side([images[first : first + columns] for first in range(0, len(images), columns)], columns)
-    return Picture(name, alt, as_png(sheet), width=sheet.shape[1])
+def grid_graphic(name: str, alt: str, images: np.ndarray, columns: int) -> Graphic:
+    """Images uint8 [N, 1 or 3, size, size] as a grid with `columns` columns; the last row may be shorter."""
+    sheet = tile_images([images[first : first + columns] for first in range(0, len(images), columns)], columns)
+    return Graphic(name, alt, as_png(sheet), width=sheet.shape[1])
 
 
-def augmented(policy: Policy, images: np.ndarray, views: int, seed: int, name: str) -> np.ndarray:
+def augmented_views(policy: Policy, images: np.ndarray, views: int, seed: int, name: str) -> np.ndarray:
     """Each image followed by `views` augmented views of it.
 
     Args:
-        policy: what to do with them.
+        policy: the augmentation policy.
         images: uint8 [N, channels, size, size].
-        views: of each image.
-        seed: of the draws.
-        name: of the policy, for the draws.
+        views: number of views of each image.
+        seed: the random seed.
+        name: name of the policy, which is part of the random stream's name.
 
     Returns:
         uint8 [N * (1 + views), channels, size, size].
@@ -36,16 +36,16 @@ def augmented(policy: Policy, images: np.ndarray, views: int, seed: int, name: s
 
 
 def samples_by_class(labels: np.ndarray, classes: int, each: int, generator: np.random.Generator) -> np.ndarray:
-    """Rows for a grid with one column per class: `each` lines of them, drawn at random.
+    """Random rows for a grid with one column per class and `each` images per column.
 
     Args:
         labels: int64 [N].
-        classes: at most this many classes are shown, the first ones that have `each` rows.
-        each: rows of every class.
-        generator: of the draw.
+        classes: maximum number of classes; the first ones that have `each` rows are used.
+        each: number of rows per class.
+        generator: the random number generator.
 
     Returns:
-        int64 [lines, columns]; empty where no class has so many rows.
+        int64 [each, classes]; empty if no class has enough rows.
     """
     columns: list[np.ndarray] = []
     for label in np.unique(labels[labels >= 0]):

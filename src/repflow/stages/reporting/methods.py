@@ -1,4 +1,4 @@
-"""The methods of a run, as the folders of their models introduce them."""
+"""Names, descriptions and papers of the methods of a run, read from the descriptions of their models."""
 
 import re
 from collections import Counter
@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from repflow.encoders.model_files import read_description
+from repflow.methods.registry import read_introduction
+from repflow.stages import paths
 
 _ORDINARY = re.compile(r"[A-Z][a-z -]+")
 
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method as people know it.
+    """Name, description and paper of a method.
 
     Attributes:
         method: family and module, as "adaptation.dann".
-        name: as "DANN".
-        about: what it does, a sentence without its capital.
-        paper: where it comes from, "" where nobody is named.
-        start: "pretrained" or "random".
+        name: the name, as "DANN".
+        about: what it does, as a sentence that starts in lower case.
+        paper: the paper, "" if there is none.
+        start: initial weights, "pretrained" or "random".
     """
 
     method: str
@@ -32,30 +34,32 @@ class MethodCard:
 
     @property
     def sentence(self) -> str:
-        """What it does, as a sentence of its own."""
+        """The description, starting with a capital letter."""
         return self.about[:1].upper() + self.about[1:]
 
     @property
-    def inside(self) -> str:
-        """The name inside a sentence: names of ordinary words lose their capital."""
+    def name_in_sentence(self) -> str:
+        """The name for use inside a sentence: names made of ordinary words start in lower case."""
         return self.name[0].lower() + self.name[1:] if _ORDINARY.fullmatch(self.name) else self.name
 
 
 def read_card(folder: Path) -> MethodCard:
-    """The card of the method that made the model in `folder`."""
-    said: Mapping[str, Any] = read_description(folder).provenance
-    method = str(said.get("method", "a method of its own"))
+    """The method that trained the model in `folder`."""
+    provenance: Mapping[str, Any] = read_description(folder).provenance
+    method = str(provenance.get("method", "unknown method"))
+    module = paths.SOURCE.joinpath("repflow", "methods", *method.split(".")).with_suffix(".py")
+    introduced = read_introduction(module) if module.is_file() else {"name": method.rpartition(".")[2]}
     return MethodCard(
         method=method,
-        name=str(said.get("name", method.rpartition(".")[2])),
-        about=str(said.get("about", "")),
-        paper=str(said.get("paper", "")),
-        start=str(said.get("start", "pretrained")),
+        name=introduced["name"],
+        about=introduced.get("about", ""),
+        paper=introduced.get("paper", ""),
+        start=str(provenance.get("start", "pretrained")),
     )
 
 
-def told_apart(cards: Mapping[str, MethodCard]) -> dict[str, MethodCard]:
-    """The same cards; a name that several have gets its key beside it."""
+def with_unique_names(cards: Mapping[str, MethodCard]) -> dict[str, MethodCard]:
+    """The same cards with unique names: a name that occurs several times gets its key appended."""
     names = Counter(card.name for card in cards.values())
     return {
         key: replace(card, name=f"{card.name} ({key})") if names[card.name] > 1 else card for key, card in cards.items()

@@ -10,12 +10,12 @@ _PLAIN = re.compile(r"([\\`*_\[\]<>|])")
 
 
 def as_html(report: Report) -> str:
-    """One page with its style, charts and images inside; it needs no network and no script."""
-    return _render("page.html.j2", report).replace(" %", "\u00a0%")  # no line ends between a number and its sign
+    """A self-contained HTML page: styles, charts and images are embedded; it needs no network and no script."""
+    return _render("page.html.j2", report).replace(" %", "\u00a0%")  # no line break between a number and its sign
 
 
 def as_markdown(report: Report) -> str:
-    """The same as Markdown, which shows `pictures/` beside it."""
+    """A Markdown page, which links to the images in `figures/`."""
     text = _render("page.md.j2", report)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -36,5 +36,5 @@ def _render(template: str, report: Report) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text with Markdown's special characters escaped."""
     return _PLAIN.sub(r"\\\1", text)

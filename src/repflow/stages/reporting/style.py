@@ -1,8 +1,8 @@
-"""How every chart looks, and how it becomes a PNG for Markdown and an SVG for the page.
+"""The style of all charts, and their export as PNG for Markdown and as inline SVG for the HTML page.
 
-A chart is drawn once in the colours below. In the SVG each of them turns into a variable of the page's style sheet, and
-the letters into the page's own, so that one drawing suits a light and a dark page. Colours of data are from Okabe and
-Ito's palette, which colour-blind people can tell apart.
+A chart is drawn once in the colours below. In the SVG, each colour is replaced by a CSS variable and the font by that
+of the page, so that the chart fits a light and a dark page. Data colours are from the palette of Okabe and Ito, which
+is safe for colour-blind readers.
 """
 
 import io
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#22262e"
-"""Text."""
-SOFT = "#666c78"
-"""Text that stands back, such as the numbers on an axis."""
-RULE = "#dadde3"
-"""Lines that help the eye."""
-PAPER = "#ffffff"
-"""The ground."""
+TEXT = "#22262e"
+"""Text colour."""
+MUTED_TEXT = "#666c78"
+"""Colour of secondary text, such as the numbers of an axis."""
+GRID = "#dadde3"
+"""Colour of grid lines and axes."""
+BACKGROUND = "#ffffff"
+"""Background colour."""
 SOURCE = "#0072b2"
-"""The source domain, and whatever is the subject of a chart."""
+"""Colour of the source domain, and the main colour of other charts."""
 TARGET = "#d55e00"
-"""The target domain, and errors."""
-QUIET = "#9aa1ad"
-"""What the subject is held against."""
+"""Colour of the target domain and of errors."""
+REFERENCE = "#9aa1ad"
+"""Colour of baselines and reference lines."""
 
 _VARIABLES = {
-    INK: "ink",
-    SOFT: "soft",
-    RULE: "rule",
-    PAPER: "paper",
+    TEXT: "ink",
+    MUTED_TEXT: "soft",
+    GRID: "rule",
+    BACKGROUND: "paper",
     SOURCE: "source",
     TARGET: "target",
-    QUIET: "quiet",
+    REFERENCE: "quiet",
 }
 
-LINES = (SOURCE, TARGET, QUIET)
+LINES = (SOURCE, TARGET, REFERENCE)
 """Colours of several lines in one chart."""
 
 CLASSES = (
@@ -60,23 +60,23 @@ CLASSES = (
     "#717581",
     "#92dadd",
 )
-"""Colours of classes, by Petroff (arXiv:2107.02270); they repeat where there are more classes."""
+"""Colours of classes, by Petroff (arXiv:2107.02270); they repeat if there are more classes."""
 
 WIDTH = 4.2
-"""Width of a chart in inches: at 9 points its letters are legible on a telephone."""
+"""Width of a chart in inches: text of 9 points is legible on a phone screen."""
 _DPI = 160
 
 
 @dataclass(frozen=True)
-class Picture:
+class Graphic:
     """A chart or a grid of images.
 
     Attributes:
-        name: of the file `pictures/NAME.png`, and of the figure on the page.
-        alt: what it shows, for those who do not see it.
-        svg: the chart for the page, "" for a grid of images.
-        png: the file's bytes.
-        width: on a Markdown page, in pixels.
+        name: name of the file `figures/NAME.png`, and of the figure on the page.
+        alt: alternative text.
+        png: the bytes of the PNG file.
+        svg: the chart as inline SVG, "" for a grid of images.
+        width: width on a Markdown page, in pixels.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Picture:
 
     @property
     def pixels(self) -> bool:
-        """Whether it is a grid of images, to be enlarged pixel by pixel."""
+        """Whether it is a grid of images, which the page scales without smoothing."""
         return self.name.startswith(("samples.", "augment.", "pretrain."))
 
     def write(self, folder: Path) -> None:
@@ -97,31 +97,31 @@ class Picture:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Matplotlib in the report's style, whatever the user prefers elsewhere."""
+def report_style() -> Iterator[None]:
+    """Matplotlib in the style of the report, independent of the user's own settings."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # A class may be named in letters that Matplotlib's font lacks; the page shows them in its own.
+        # Class names may have characters that Matplotlib's font lacks; the HTML page uses other fonts.
         warnings.filterwarnings("ignore", message="Glyph")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
             {
                 "font.family": "DejaVu Sans",
                 "font.size": 9.5,
-                "text.color": INK,
+                "text.color": TEXT,
                 "text.parse_math": False,
-                "axes.edgecolor": RULE,
-                "axes.labelcolor": SOFT,
+                "axes.edgecolor": GRID,
+                "axes.labelcolor": MUTED_TEXT,
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "axes.spines.left": False,
                 "axes.grid": True,
                 "axes.axisbelow": True,
-                "grid.color": RULE,
+                "grid.color": GRID,
                 "grid.linewidth": 0.6,
-                "xtick.color": SOFT,
-                "ytick.color": SOFT,
+                "xtick.color": MUTED_TEXT,
+                "ytick.color": MUTED_TEXT,
                 "xtick.major.size": 0,
                 "ytick.major.size": 0,
                 "image.composite_image": False,
@@ -140,23 +140,23 @@ def new_axes(height: float, left: float = 0.45, right: float = 0.15, top: float 
     return figure.add_axes(place)
 
 
-def picture(name: str, alt: str, figure: "Figure") -> Picture:
-    """The finished chart `figure`; the same bytes for the same drawing."""
+def render_chart(name: str, alt: str, figure: "Figure") -> Graphic:
+    """Render the Matplotlib figure of a chart as PNG and SVG; byte-identical for the same figure."""
     import matplotlib
 
     matplotlib.rcParams["svg.hashsalt"] = name
     png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=_DPI, facecolor=PAPER, metadata={"Software": None})
+    figure.savefig(png, format="png", dpi=_DPI, facecolor=BACKGROUND, metadata={"Software": None})
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     width = round(100 * figure.get_figwidth())
-    return Picture(name, alt, png.getvalue(), for_page(svg.getvalue(), name, alt), width)
+    return Graphic(name, alt, png.getvalue(), inline_svg(svg.getvalue(), name, alt), width)
 
 
-def for_page(svg: str, name: str, alt: str) -> str:
-    """Matplotlib's SVG file as an element of the page.
+def inline_svg(svg: str, name: str, alt: str) -> str:
+    """Convert Matplotlib's SVG file to inline SVG for the HTML page.
 
-    Identifiers that only Matplotlib reads go, and those that are referred to get the chart's name, so that no two
-    elements of the page share one.
+    Unused identifiers are removed, and the others are prefixed with the name of the chart, so that they are unique on
+    the page.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)

@@ -1,1 +1,1 @@
-"""The search of the stage `tune`: its space, its deterministic study, and the processes that run its trials."""
+"""The hyperparameter search of the stage `tune`: search space, deterministic study, and processes that run trials."""

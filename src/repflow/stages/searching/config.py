@@ -1,4 +1,4 @@
-"""The parameters of the search."""
+"""The parameters of the hyperparameter search."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,12 +7,12 @@ from pydantic import Field
 from repflow.schema import Count, NonNegativeCount, Positive, parameters
 
 Value = bool | int | float | str | None
-"""What a parameter may be set to by a search."""
+"""A value that a search may set."""
 
 
 @parameters
 class FloatRange:
-    """A number from `low` to `high`, tried to four significant digits; evenly over its logarithm where `log`."""
+    """A number from `low` to `high`, rounded to four significant digits; on a logarithmic scale if `log`."""
 
     type: Literal["float"]
     low: float
@@ -22,7 +22,7 @@ class FloatRange:
 
 @parameters
 class IntRange:
-    """A whole number from `low` to `high`, both included."""
+    """An integer from `low` to `high`, both included; on a logarithmic scale if `log`."""
 
     type: Literal["int"]
     low: int
@@ -39,19 +39,19 @@ class Choices:
 
 
 Dimension = FloatRange | IntRange | Choices
-"""What one parameter may be in a search."""
+"""The range of one parameter in a search space."""
 
 
 @parameters
 class PrunerConfig:
-    """Which trials are given up before their end, judged by the trials that were finished before their batch began.
+    """Pruning: which trials are stopped early, compared with the trials that were finished before their batch began.
 
     Attributes:
-        name: "none"; "median", which gives up a trial whose best look so far is below the median of the others' at the
-            same step; or "percentile", which gives up all but the best `percentile` per cent.
-        percentile: for "percentile" alone.
-        startup: finished trials before any is given up.
-        warmup: steps of training before a trial can be given up.
+        name: "none"; "median", which prunes a trial whose best score so far is below the median score of the other
+            trials at the same step; or "percentile", which prunes all but the best `percentile` per cent.
+        percentile: per cent of the trials that go on, 0 to 100; only for "percentile".
+        startup: number of finished trials before any trial is pruned.
+        warmup: training steps before a trial can be pruned.
     """
 
     name: Literal["none", "median", "percentile"] = "median"
@@ -60,28 +60,29 @@ class PrunerConfig:
     warmup: NonNegativeCount = 0
 
 
-Further = Literal["f1", "worst_recall", "ece"]
-"""Scores of the validation rows besides the accuracy: the mean F1 of the classes, the recall of the worst class, and
-the expected calibration error, the only one that is to be small."""
+FurtherScore = Literal["f1", "worst_recall", "ece"]
+"""Further objectives on the validation split besides accuracy: macro F1, the recall of the worst class, and the
+expected calibration error, which is minimised."""
 
 
 @parameters
 class SearchConfig:
-    """What decides the outcome of a search.
+    """The settings that decide the result of a search.
 
     Attributes:
         space: keys below `finetune`, nested as there, down to mappings with a `type`: float, int or categorical.
-        trials: how many; the first is the point that the parameters already describe. 0 searches nothing.
-        batch: trials that are asked for at once, so that they can run side by side; none learns from its neighbours.
+        trials: number of trials; the first one uses the current parameters. 0 disables the search.
+        batch: trials that are sampled together, so that they can run in parallel; the sampler does not use results of
+            the same batch.
         time: seconds after which no new batch begins, None for no limit. Fewer trials fit into it on a slower machine,
-            so the outcome then depends on the machine.
-        steps: of a trial's training, None for as many as `finetune` takes.
-        every: steps between two looks at the validation rows.
-        startup: trials drawn evenly from the space before TPE learns from them.
-        pruner: which trials are given up early.
-        threads: of PyTorch in each trial; the last digits depend on it. 0 leaves it to PyTorch.
-        further: objectives beside the accuracy. Trials are then asked for along the front where none is better in all;
-            `best.yaml` still has the most accurate one, and pruning still goes by accuracy.
+            so the result then depends on the machine.
+        steps: training steps of a trial, None for as many as `finetune` takes.
+        every: training steps between two evaluations on the validation split.
+        startup: number of random trials before the TPE sampler uses results.
+        pruner: which trials are stopped early.
+        threads: PyTorch threads of each trial; rounding depends on it. 0 for PyTorch's default.
+        further: objectives besides accuracy. The search then samples along the Pareto front; `best.yaml` still has the
+            most accurate trial, and pruning still uses accuracy.
     """
 
     space: dict[str, Any]
@@ -93,7 +94,7 @@ class SearchConfig:
     startup: NonNegativeCount = 4
     pruner: PrunerConfig = Field(default_factory=PrunerConfig)
     threads: NonNegativeCount = 1
-    further: tuple[Further, ...] = ()
+    further: tuple[FurtherScore, ...] = ()
 
 
 @parameters
@@ -101,9 +102,9 @@ class TuneConfig:
     """The section `tune`.
 
     Attributes:
-        search: all that decides the outcome.
-        workers: processes that run trials side by side, None for as many as the processors allow. The outcome does not
-            depend on it, so it is no part of the record.
+        search: the settings that decide the result.
+        workers: number of processes that run trials in parallel, None for as many as there are CPU cores. The result
+            does not depend on it, so no stage depends on it.
     """
 
     search: SearchConfig

@@ -1,4 +1,4 @@
-"""Pictures of a search: its history, and what mattered. The same bytes for the same trials."""
+"""Figures of a hyperparameter search: its history and the importance of its parameters, byte-identical every time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from repflow.stages.searching.objectives import accuracy, by_first
+from repflow.stages.searching.objectives import accuracy, single_objective
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = (7.0, 3.5)  # inches
 _SMALL = (4.8, 2.6)
-"""Inches; letters stay legible where the picture is as wide as a telephone."""
+"""Inches; text stays legible when the figure is as wide as a phone screen."""
 _MARKS = {
     TrialState.COMPLETE: ("complete", "o", "tab:blue"),
     TrialState.PRUNED: ("pruned", "x", "tab:gray"),
@@ -24,13 +24,13 @@ _MARKS = {
 
 
 def draw_history(path: Path, trials: Sequence[FrozenTrial]) -> None:
-    """Every trial's value by its number, and the best so far."""
+    """Plot the validation accuracy of every trial by its number, and the best so far."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user prefers elsewhere
+        matplotlib.rcdefaults()  # ignore the user's own style
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot(xlabel="trial", ylabel="validation accuracy", title="Search history")
         for state, (label, marker, colour) in _MARKS.items():
@@ -66,7 +66,7 @@ def _best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
 
 
 def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> None:
-    """The share of each setting in what made the trials differ, or why that cannot be told."""
+    """Plot the fANOVA importance of each hyperparameter, or a text that says why there is none."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -74,22 +74,22 @@ def draw_importance(path: Path, trials: Sequence[FrozenTrial], seed: int) -> Non
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         figure = Figure(figsize=_SMALL, layout="constrained")
-        axes = figure.add_subplot(title="What mattered in the search")
+        axes = figure.add_subplot(title="Hyperparameter importance")
         if shares:
             names = list(shares)[::-1]
             axes.barh(names, [shares[name] for name in names], color="tab:blue")
             axes.set_xlim(0, 1)
             axes.set_xlabel("share of variance (fANOVA)")
         else:
-            text = "Fewer than two complete trials with different values:\nnothing to tell settings apart by."
+            text = "Needs at least two complete trials\nwith different accuracies."
             axes.text(0.5, 0.5, text, ha="center", va="center")
             axes.set_axis_off()
         _save(figure, path)
 
 
 def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
-    """Setting to its share of the variance, the largest first; empty where the trials do not tell."""
-    complete = [by_first(trial) for trial in trials if trial.state == TrialState.COMPLETE]
+    """Hyperparameter to its share of the variance, largest first; empty if all complete trials are equally accurate."""
+    complete = [single_objective(trial) for trial in trials if trial.state == TrialState.COMPLETE]
     if len({trial.value for trial in complete}) < 2:
         return {}
     study = optuna.create_study(direction="maximize")

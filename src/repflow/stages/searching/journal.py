@@ -1,4 +1,4 @@
-"""Where finished trials are kept: a file, or a database for a search that several machines look at."""
+"""Storage of finished trials: a journal file, or a database that several machines can reach."""
 
 import contextlib
 import fcntl
@@ -14,26 +14,28 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """The folder of a search, made where it is missing, for this process alone.
+def exclusive_folder(folder: Path) -> Iterator[Path]:
+    """Lock the folder of a search for this process; the folder is created if it is missing.
 
     Raises:
-        RepflowError: another process has it.
+        RepflowError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RepflowError(f"{folder}: another process is at the same search; wait for it, or end it") from None
+            raise RepflowError(
+                f"{folder}: another process is running the same search; wait for it, or stop it"
+            ) from None
         yield folder
 
 
 def open_storage(place: Path | str) -> "BaseStorage":
-    """The storage at `place`, made where it is missing; once, before any trial, so that no two make it at once.
+    """Open or create the storage at `place`. Called once, before any trial, so that it is not created twice at once.
 
     Args:
-        place: a file, for Optuna's journal; or the address of a database, as "postgresql://...".
+        place: a file for Optuna's journal, or the URL of a database, as "postgresql://...".
 
     Raises:
         RepflowError: the database cannot be reached.
@@ -42,16 +44,18 @@ def open_storage(place: Path | str) -> "BaseStorage":
     from optuna.storages.journal import JournalFileBackend
 
     if isinstance(place, Path):
-        _drop_torn_end(place)
+        _drop_partial_line(place)
         return JournalStorage(JournalFileBackend(str(place)))
     try:
         return RDBStorage(place)
-    except Exception as error:  # each database's driver has its own
-        raise RepflowError(f"the database of the search cannot be opened: {error}") from error
+    except Exception as error:  # each database driver has its own exceptions
+        raise RepflowError(
+            f"the database of the search cannot be opened: {error}; check its URL and that its server is running"
+        ) from error
 
 
-def _drop_torn_end(journal: Path) -> None:
-    """Bring the journal of a killed search in order: it may end in half a line and may have left Optuna's lock."""
+def _drop_partial_line(journal: Path) -> None:
+    """Repair the journal of a killed search: remove an incomplete last line, and a lock file left by Optuna."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{journal}.lock")
     with contextlib.suppress(FileNotFoundError), open(journal, "r+b") as file:

@@ -1,25 +1,25 @@
-"""What a search is after: the accuracy first and, where it is asked for, further scores that trade off against it."""
+"""The objectives of a search: accuracy first, optionally further scores, and the Pareto front of both."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from repflow.stages.searching.config import Further
+from repflow.stages.searching.config import FurtherScore
 
 Direction = Literal["maximize", "minimize"]
 
-DIRECTIONS: dict[Further, Direction] = {"f1": "maximize", "worst_recall": "maximize", "ece": "minimize"}
-"""Of the further objectives; the accuracy is maximised."""
+DIRECTIONS: dict[FurtherScore, Direction] = {"f1": "maximize", "worst_recall": "maximize", "ece": "minimize"}
+"""Direction of each further objective; accuracy is maximised."""
 
 
-def directions(further: Sequence[Further]) -> list[Direction]:
-    """Of the accuracy and the further objectives."""
+def directions(further: Sequence[FurtherScore]) -> list[Direction]:
+    """The directions of accuracy and the further objectives."""
     return ["maximize", *(DIRECTIONS[name] for name in further)]
 
 
 def accuracy(trial: FrozenTrial) -> float | None:
-    """The first objective of a trial; the last look of one that was given up; None for a failed one."""
+    """The accuracy of a trial: its first objective; for a pruned trial its last score; None for a failed trial."""
     if trial.values:
         return float(trial.values[0])
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
@@ -27,11 +27,10 @@ def accuracy(trial: FrozenTrial) -> float | None:
     return None
 
 
-def best_trial(trials: Sequence[FrozenTrial], further: Sequence[Further] = ()) -> FrozenTrial | None:
-    """The complete trial with the highest accuracy; None where there is none.
+def best_trial(trials: Sequence[FrozenTrial], further: Sequence[FurtherScore] = ()) -> FrozenTrial | None:
+    """The complete trial with the highest accuracy; None if there is none.
 
-    Among equals the one that is better in the first of the further objectives in which they differ, then the earliest.
-    So none is better in every objective.
+    Ties are resolved by the further objectives in order, then by the lowest number. So it is on the Pareto front.
     """
     signs = [1 if direction == "maximize" else -1 for direction in directions(further)]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -42,8 +41,8 @@ def best_trial(trials: Sequence[FrozenTrial], further: Sequence[Further] = ()) -
     return max(complete, key=rank, default=None)
 
 
-def front(trials: Sequence[FrozenTrial], further: Sequence[Further]) -> set[int]:
-    """Numbers of the complete trials that no other beats in one objective without being beaten in another."""
+def pareto_front(trials: Sequence[FrozenTrial], further: Sequence[FurtherScore]) -> set[int]:
+    """The numbers of the complete trials on the Pareto front, which no other trial dominates."""
     signs = [1 if direction == "maximize" else -1 for direction in directions(further)]
     points = {
         trial.number: [sign * value for sign, value in zip(signs, trial.values, strict=True)]
@@ -60,8 +59,8 @@ def front(trials: Sequence[FrozenTrial], further: Sequence[Further]) -> set[int]
     }
 
 
-def by_first(trial: FrozenTrial) -> FrozenTrial:
-    """The trial as a search by accuracy alone has it."""
+def single_objective(trial: FrozenTrial) -> FrozenTrial:
+    """The trial with accuracy as its only objective."""
     if not trial.values or len(trial.values) == 1:
         return trial
     return create_trial(

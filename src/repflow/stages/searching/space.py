@@ -1,4 +1,4 @@
-"""The search space: what `tune` declares, held against what `finetune` has."""
+"""The search space of `tune`, checked against the section `finetune`."""
 
 import difflib
 import math
@@ -18,18 +18,18 @@ Point = dict[str, Value]
 """A value for every key of the space."""
 
 Space = dict[str, Dimension]
-"""Keys below `finetune`, points between levels, to what they may be."""
+"""Keys below `finetune`, with dots between levels, to their ranges."""
 
-_ABOVE = ("training.steps", "training.early_stopping")
-"""What the search itself decides in a trial."""
+_SET_BY_SEARCH = ("training.steps", "training.early_stopping")
+"""Keys that the search itself sets in a trial."""
 
 
 def read_space(values: Mapping[str, Any], where: str) -> Space:
-    """The space that `values` declare.
+    """Parse the search space in `values`.
 
     Args:
-        values: mappings nested as the section `finetune` is, down to those with a `type`.
-        where: file and key of the mapping, for the message.
+        values: mappings nested as the section `finetune`, down to mappings with a `type`.
+        where: file and key of the mapping, for error messages.
 
     Raises:
         ParameterError: a dimension is malformed.
@@ -41,7 +41,7 @@ def read_space(values: Mapping[str, Any], where: str) -> Space:
         if not dimension.low < dimension.high or not math.isfinite(dimension.high - dimension.low):
             raise ParameterError(f"{where}.{key}: low {dimension.low} must be below high {dimension.high}, both finite")
         if dimension.log and dimension.low <= 0:
-            raise ParameterError(f"{where}.{key}: low {dimension.low} must be above 0 where log is true")
+            raise ParameterError(f"{where}.{key}: low {dimension.low} must be above 0 if log is true")
     return space
 
 
@@ -50,7 +50,7 @@ def _dimensions(values: Mapping[str, Any], where: str, above: str = "") -> Itera
         key = f"{above}{name}"
         if not isinstance(value, Mapping):
             example = "{type: float, low: 0.001, high: 0.1, log: true}"
-            raise ParameterError(f"{where}.{key}: {value!r} says no range; write one such as {example}")
+            raise ParameterError(f"{where}.{key}: {value!r} is not a range; write one such as {example}")
         if isinstance(value.get("type"), str):
             kind: Any = Annotated[Dimension, Field(discriminator="type")]
             yield key, build(kind, value, f"{where}.{key}")
@@ -59,22 +59,23 @@ def _dimensions(values: Mapping[str, Any], where: str, above: str = "") -> Itera
 
 
 def check_space(space: Space, section: Mapping[str, Any], rebuild: Callable[[Point], object], where: str) -> Point:
-    """The point that the parameters already describe, after a check that all of the space fits them.
+    """Check the space against the section `finetune`, and return the current parameters as a point of the space.
 
     Args:
-        space: what is to be searched.
-        section: all values of the section `finetune`, defaults included.
-        rebuild: builds the section with some values replaced, and raises ParameterError where they are not allowed.
-        where: file and key of the space, for the message.
+        space: the search space.
+        section: all values of the section `finetune`, including defaults.
+        rebuild: builds the section with some values replaced, and raises ParameterError if they are not allowed.
+        where: file and key of the space, for error messages.
 
     Raises:
-        ParameterError: a key does not exist, a bound is not allowed, or the present value lies outside. Names each.
+        ParameterError: a key does not exist, a bound is not allowed, or a current value is outside of its range. The
+            message names every such key.
     """
     default: Point = {}
     problems = []
     for key, dimension in space.items():
         try:
-            default[key] = _present(key, dimension, section)
+            default[key] = _current_value(key, dimension, section)
             for value in _bounds(dimension):
                 rebuild({key: value})
         except ParameterError as error:
@@ -84,18 +85,20 @@ def check_space(space: Space, section: Mapping[str, Any], rebuild: Callable[[Poi
     return default
 
 
-def _present(key: str, dimension: Dimension, section: Mapping[str, Any]) -> Value:
-    if any(key == fixed or key.startswith(f"{fixed}.") for fixed in _ABOVE):
-        raise ParameterError("cannot be searched: `steps` and `every` of the search set it in each trial")
+def _current_value(key: str, dimension: Dimension, section: Mapping[str, Any]) -> Value:
+    if any(key == fixed or key.startswith(f"{fixed}.") for fixed in _SET_BY_SEARCH):
+        raise ParameterError("cannot be searched: `steps` and `every` of the search set it; remove it from the space")
     place: Any = section
     for part in key.split("."):
         if place is None:
-            raise ParameterError(f"there is no such key while {_above(key, part)} is null")
+            raise ParameterError(f"there is no such key while {_above(key, part)} is null; remove it from the space")
         if not isinstance(place, Mapping) or part not in place:
             raise ParameterError(f"{_above(key, part)} has no {part!r}{_allowed(part, place)}; {_ADVICE}")
         place = place[part]
-    if not _holds(dimension, place):
-        raise ParameterError(f"finetune.{key} is {place!r}, which is outside; widen the range or leave the key out")
+    if not _contains(dimension, place):
+        raise ParameterError(
+            f"finetune.{key} is {place!r}, which is outside of the range; widen the range or remove the key"
+        )
     value: Value = place
     return value
 
@@ -114,7 +117,7 @@ def _allowed(given: str, place: Any) -> str:
     return f"{f'; did you mean {close[0]!r}?' if close else ''} (allowed: {', '.join(names) or 'none'})"
 
 
-def _holds(dimension: Dimension, value: Any) -> bool:
+def _contains(dimension: Dimension, value: Any) -> bool:
     match dimension:
         case Choices():
             return any(type(value) is type(choice) and value == choice for choice in dimension.choices)
@@ -129,7 +132,7 @@ def _bounds(dimension: Dimension) -> tuple[Value, ...]:
 
 
 def distributions(space: Space) -> "dict[str, BaseDistribution]":
-    """The space as Optuna knows it."""
+    """The space as Optuna distributions."""
     from optuna import distributions
 
     made: dict[str, BaseDistribution] = {}
@@ -144,11 +147,11 @@ def distributions(space: Space) -> "dict[str, BaseDistribution]":
     return made
 
 
-def tidy(space: Space, drawn: Mapping[str, Any]) -> Point:
-    """The drawn point with its fractions at four significant digits, which is as fine as a search can tell."""
+def round_point(space: Space, sampled: Mapping[str, Any]) -> Point:
+    """The sampled point with floats rounded to four significant digits, kept inside their ranges."""
     point: Point = {}
     for key, dimension in space.items():
-        value = drawn[key]
+        value = sampled[key]
         if isinstance(dimension, FloatRange):
             value = min(max(float(f"{value:.4g}"), dimension.low), dimension.high)
         point[key] = value

@@ -1,8 +1,8 @@
-"""A study that ends the same whatever runs beside what, and however often it is killed.
+"""A deterministic study: the result does not depend on the number of workers or on interruptions.
 
-Trials are asked for in batches. Every question to the sampler and every decision of the pruner is a function of the
-seed, the number of the trial and the trials that were finished before its batch began. So the journal need only hold
-finished trials, in their order: what a kill leaves out of a batch is asked for again, with the same answers.
+Trials are sampled in batches. Every suggestion of the sampler and every decision of the pruner is a function of the
+seed, the number of the trial and the trials that were finished before its batch began. So the journal only stores
+finished trials, in order: trials that are missing after a kill are sampled again, with the same values.
 """
 
 import logging
@@ -19,8 +19,8 @@ from repflow.randomness.seeds import derive_seed
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.journal import open_storage
 from repflow.stages.searching.objectives import accuracy, best_trial, directions
-from repflow.stages.searching.pruning import PrunersJudge
-from repflow.stages.searching.space import Point, Space, distributions, tidy
+from repflow.stages.searching.pruning import PrunerRule
+from repflow.stages.searching.space import Point, Space, distributions, round_point
 from repflow.stages.searching.workers import Outcome, Runner, describe
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed
 
 
 class Search:
-    """A search over `space`.
+    """A hyperparameter search over `space`.
 
     Args:
-        config: how to search.
-        space: what may vary.
+        config: settings of the search.
+        space: the search space.
         default: the point of trial 0.
-        seed: of all draws.
-        place: of the finished trials, as `open_storage` takes it; a search that finds some goes on from there.
-        meter: of what the trials cost; the storage keeps it too.
-        name: of the search in its storage; one that others share must tell it from others.
+        seed: the random seed.
+        place: storage of finished trials, as in `open_storage`; a search resumes from the trials that it finds there.
+        meter: adds up the cost of the trials; the storage keeps it too.
+        name: name of the study in the storage; must be unique in a shared database.
     """
 
     def __init__(
@@ -64,71 +64,72 @@ class Search:
 
     @property
     def finished(self) -> list[FrozenTrial]:
-        """The finished trials, by their numbers."""
+        """The finished trials, sorted by number."""
         return self._study.get_trials(deepcopy=False)
 
     def run(self, workers: Runner) -> list[FrozenTrial]:
-        """Run what is missing, and give all trials.
+        """Run the missing trials, and return all trials.
 
         Raises:
             RepflowError: every trial failed.
         """
         begun = time.monotonic()
         if self.finished:
-            log.info("tune: %d of %d trials are there already", len(self.finished), self._config.trials)
+            log.info("tune: %d of %d trials are already finished", len(self.finished), self._config.trials)
             if self._meter is not None:
                 self._meter.restore(self.finished[-1].user_attrs["cost"])
         while (done := len(self.finished)) < self._config.trials:
-            if done % self._config.batch == 0 and done and self._late(begun):
-                log.info("tune: the time is over after %d of %d trials", done, self._config.trials)
+            if done % self._config.batch == 0 and done and self._is_over_time(begun):
+                log.info("tune: the time limit was reached after %d of %d trials", done, self._config.trials)
                 break
             self._run_batch(workers, done)
         if self._config.trials and not best_trial(self.finished, self._config.further):
             reasons = sorted({trial.user_attrs.get("reason", "") for trial in self.finished})
             raise RepflowError(
-                f"tune: all {len(self.finished)} trials failed: {'; '.join(reasons)}; mend finetune.training, or the"
+                f"tune: all {len(self.finished)} trials failed: {'; '.join(reasons)}; change finetune.training or the"
                 " ranges in tune.search.space"
             )
         return self.finished
 
-    def _late(self, begun: float) -> bool:
+    def _is_over_time(self, begun: float) -> bool:
         return self._config.time is not None and time.monotonic() - begun >= self._config.time
 
     def _run_batch(self, workers: Runner, done: int) -> None:
-        """Run the trials of the batch that trial `done` belongs to, as far as they are missing, and write them down."""
+        """Run the missing trials of the batch that trial `done` belongs to, and store their results."""
         first = done - done % self._config.batch
         before = self.finished[:first]
         points = self.ask(before, range(first, min(first + self._config.batch, self._config.trials)))
         missing = {number: point for number, point in points.items() if number >= done}
         outcomes: dict[int, Outcome] = {}
-        for number, outcome in workers.outcomes(missing, PrunersJudge(self._config.pruner, before)):
+        for number, outcome in workers.outcomes(missing, PrunerRule(self._config.pruner, before)):
             outcomes[number] = outcome
             while (due := len(self.finished)) in outcomes:
                 self._write(points[due], outcomes.pop(due))
 
     def ask(self, before: Sequence[FrozenTrial], numbers: "range") -> dict[int, Point]:
-        """The points of the trials `numbers`, one batch, where only the trials `before` are known."""
+        """The points of the trials `numbers`, which are one batch, given only the trials `before`."""
         points: dict[int, Point] = {}
         for number in numbers:
-            points[number] = self._draw(before, list(points.values()), number) if number else self._default
+            points[number] = self._sample(before, list(points.values()), number) if number else self._default
         return points
 
-    def _draw(self, before: Sequence[FrozenTrial], beside: Sequence[Point], number: int) -> Point:
-        # A new sampler for every trial: no state that a kill could lose. Its seed is 32 bits wide.
+    def _sample(self, before: Sequence[FrozenTrial], same_batch: Sequence[Point], number: int) -> Point:
+        # A new sampler for every trial, so that there is no sampler state to lose. Optuna takes seeds of 32 bits.
         seed = derive_seed(self._seed, "tune", number) % 2**32
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._config.startup)
         study = optuna.create_study(directions=self._directions, sampler=sampler)
-        # Neighbours in the batch stand as running ones, so that the sampler looks elsewhere.
+        # Trials of the same batch are added as running trials, so that the sampler avoids their points.
         running = [
-            create_trial(state=TrialState.RUNNING, params=point, distributions=self._distributions) for point in beside
+            create_trial(state=TrialState.RUNNING, params=point, distributions=self._distributions)
+            for point in same_batch
         ]
-        # Optuna ranks trials that were given up only in searches for one objective.
+        # Optuna can rank pruned trials only in studies with one objective.
         known = before if len(self._directions) == 1 else [each for each in before if each.state != TrialState.PRUNED]
         study.add_trials([*known, *running])
-        return tidy(self._space, study.ask(self._distributions).params)
+        return round_point(self._space, study.ask(self._distributions).params)
 
     def _write(self, point: Point, outcome: Outcome) -> None:
-        """Add a finished trial to the journal: one line, so it is there whole or not at all."""
+        """Add a finished trial to the storage; one line of the journal, so that a kill cannot leave half a trial."""
         number = len(self.finished)
         notes: dict[str, Any] = {"reason": outcome.reason} if outcome.reason else {}
         if self._meter is not None:
@@ -140,7 +141,7 @@ class Search:
                 values=_values(outcome, len(self._directions)),
                 params=point,
                 distributions=self._distributions,
-                intermediate_values=dict(outcome.looks),
+                intermediate_values=dict(outcome.step_scores),
                 user_attrs=notes,
             )
         )
@@ -161,7 +162,7 @@ class Search:
 
 
 def _values(outcome: Outcome, objectives: int) -> list[float] | None:
-    """What the storage keeps: of a trial that was given up its last look, where there is one objective."""
+    """The objective values to store; for a pruned trial its last score if there is one objective, else None."""
     if outcome.state == "pruned" and objectives == 1:
-        return [outcome.looks[max(outcome.looks)]]
+        return [outcome.step_scores[max(outcome.step_scores)]]
     return [outcome.value, *outcome.further] if outcome.value is not None else None

@@ -1,4 +1,4 @@
-"""One trial: a shortened fine-tuning, scored on the source's validation rows."""
+"""One trial: a shortened fine-tuning, evaluated on the validation split of the source."""
 
 import dataclasses
 import threading
@@ -12,28 +12,32 @@ from repflow.encoders import Classifier
 from repflow.errors import Diverged
 from repflow.evaluation.classification import scores
 from repflow.evaluation.features import probabilities
+from repflow.hardware.cpu import pin
+from repflow.hardware.devices import HardwareConfig
 from repflow.stages.finetune import finetuning_rows
 from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
+from repflow.stages.parameters import read
 from repflow.stages.project import open_project_domain
 from repflow.stages.searching.config import SearchConfig
 from repflow.stages.searching.space import Point
-from repflow.stages.searching.workers import Evaluate, Look, Outcome
+from repflow.stages.searching.workers import Evaluate, Outcome, ReportScore
 from repflow.training.config import EarlyStoppingConfig
 from repflow.training.cost import Meter
 
 
-def open_trials(config: SearchConfig) -> Evaluate:
-    """Open the project's data once, and give what runs a trial on them.
+def prepare_trials(config: SearchConfig) -> Evaluate:
+    """Open the project's data once, and return a function that runs a trial on them.
 
-    A trial's value is the validation accuracy of the weights that `finetune` would keep: the best look's where it stops
-    early, else the last one's.
+    A trial's value is the validation accuracy of the weights that `finetune` would keep: the best score with early
+    stopping, else the last one.
     """
+    pin(read("hardware", HardwareConfig).instructions)  # the search's own workers inherit it; a cluster's may not
     # tqdm's own lock between processes would be left in the system by a process that is killed.
     tqdm.set_lock(threading.RLock())
     source = open_project_domain("source")
     rows, validation = finetuning_rows(source)
 
-    def evaluate(point: Point, look: Look) -> Outcome:
+    def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         recipe = read_recipe("finetune", point)
         classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
         seen: list[float] = []
@@ -41,7 +45,7 @@ def open_trials(config: SearchConfig) -> Evaluate:
 
         def observe(step: int, score: float) -> bool:
             seen.append(score)
-            return look(step, score)
+            return report_score(step, score)
 
         short = shortened(recipe, config)
         how: dict[str, Any] = {"meter": meter, "validation": validation, "observe": observe, "save": False}
@@ -59,7 +63,7 @@ def open_trials(config: SearchConfig) -> Evaluate:
 
 
 def further_scores(classifier: nn.Module, validation: Rows, config: SearchConfig) -> tuple[float, ...]:
-    """The further objectives on the validation rows, of the weights at the best look."""
+    """The further objectives on the validation split, with the best weights."""
     if not config.further:
         return ()
     assert isinstance(classifier, Classifier)
@@ -68,10 +72,10 @@ def further_scores(classifier: nn.Module, validation: Rows, config: SearchConfig
 
 
 def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
-    """`recipe` as a trial trains it: fewer steps, looks at fixed steps, the search's threads."""
+    """`recipe` as a trial trains it: fewer steps, evaluation at fixed steps, the threads of the search."""
     steps = config.steps or recipe.section.training.steps
-    looks = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # a trial is given up by the pruner alone
-    training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=looks)
+    evaluations = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # only the pruner stops a trial early
+    training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=evaluations)
     hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
     return dataclasses.replace(
         recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware

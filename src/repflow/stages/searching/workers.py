@@ -1,7 +1,7 @@
-"""Processes that run trials side by side.
+"""Worker processes that run trials in parallel.
 
-Each prepares itself once and then runs one trial after another. It reports every look at the validation rows and hears
-whether to go on, so that all decisions are taken in one place. No worker outlives the process that started it.
+Each prepares itself once and then runs one trial after another. It reports every validation score and is told whether
+to continue, so that one process makes all pruning decisions. No worker outlives the process that started it.
 """
 
 import contextlib
@@ -21,52 +21,52 @@ from typing import Any, Literal, Protocol
 from repflow.errors import RepflowError
 from repflow.stages.searching.space import Point
 
-Look = Callable[[int, float], bool]
-"""Told a step and its score; answers whether to go on."""
+ReportScore = Callable[[int, float], bool]
+"""Called with a step and its validation score; returns whether the trial should continue."""
 
-Judge = Callable[[Mapping[int, float]], bool]
-"""Whether a trial with these scores by step goes on."""
+ShouldContinue = Callable[[Mapping[int, float]], bool]
+"""Called with a trial's validation scores by step; returns whether the trial should continue."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended.
+    """The result of a trial.
 
     Attributes:
-        state: run to its end, given up by the judge, or diverged.
-        value: the accuracy; None unless complete.
-        further: the other objectives, in the order of the search's; empty unless complete.
-        looks: score by step.
+        state: "complete", "pruned", or "failed" if training diverged.
+        value: the validation accuracy; None unless complete.
+        further: the further objectives, in the order of the search; empty unless complete.
+        step_scores: validation score by step.
         reason: why it failed.
-        cost: what it took, as `training.cost.Meter.state` gives it.
+        cost: the cost of the trial, as returned by `training.cost.Meter.state`.
     """
 
     state: Literal["complete", "pruned", "failed"]
     value: float | None = None
-    looks: Mapping[int, float] = field(default_factory=dict)
+    step_scores: Mapping[int, float] = field(default_factory=dict)
     reason: str = ""
     cost: Mapping[str, Any] = field(default_factory=dict)
     further: tuple[float, ...] = ()
 
 
-Evaluate = Callable[[Point, Look], Outcome]
-"""Runs one trial, and ends it as "pruned" where a look is answered so. The looks need not be in its outcome."""
+Evaluate = Callable[[Point, ReportScore], Outcome]
+"""Runs one trial; ends it as "pruned" if `report_score` returns false. Need not fill in `Outcome.step_scores`."""
 
 
 class Runner(Protocol):
-    """Runs trials side by side, here or elsewhere."""
+    """Runs trials in parallel, in local processes or on a cluster."""
 
-    def outcomes(self, points: Mapping[int, Point], judge: Judge) -> Iterator[tuple[int, Outcome]]:
-        """Run the trials, by their numbers; give each outcome when it is there."""
+    def outcomes(self, points: Mapping[int, Point], should_continue: ShouldContinue) -> Iterator[tuple[int, Outcome]]:
+        """Run the trials, given by number; yield each outcome as soon as it is there."""
         ...
 
 
 class Workers:
-    """Up to `count` processes, started when there is work, ended with the `with` block.
+    """Up to `count` local processes, started when needed, ended with the `with` block.
 
     Args:
-        count: how many at most.
-        prepare: called once in each process; gives what runs the trials there. Must be importable by name.
+        count: the maximum number of processes.
+        prepare: called once in each process; returns the function that runs a trial there. Must be importable by name.
     """
 
     def __init__(self, count: int, prepare: Callable[[], Evaluate]):
@@ -81,13 +81,13 @@ class Workers:
             worker.end()
         self._workers = []
 
-    def outcomes(self, points: Mapping[int, Point], judge: Judge) -> Iterator[tuple[int, Outcome]]:
-        """Run the trials, by their numbers; give each outcome when it is there.
+    def outcomes(self, points: Mapping[int, Point], should_continue: ShouldContinue) -> Iterator[tuple[int, Outcome]]:
+        """Run the trials, given by number; yield each outcome as soon as it is there.
 
         A trial whose process dies is run once more.
 
         Raises:
-            RepflowError: a trial met an error of the user's, or its process died twice.
+            RepflowError: a trial raised a RepflowError, or its process died twice.
         """
         waiting = deque(sorted(points))
         died: set[int] = set()
@@ -99,10 +99,10 @@ class Workers:
                 number = worker.number
                 assert number is not None
                 try:
-                    outcome = worker.answer(judge)
+                    outcome = worker.answer(should_continue)
                 except (EOFError, OSError):
                     self._workers.remove(worker)
-                    self._bury(worker, number, points[number], died)
+                    self._handle_death(worker, number, points[number], died)
                     waiting.appendleft(number)
                     continue
                 if outcome is not None:
@@ -119,18 +119,18 @@ class Workers:
             number = waiting.popleft()
             worker.begin(number, points[number])
 
-    def _bury(self, worker: "_Worker", number: int, point: Point, died: set[int]) -> None:
+    def _handle_death(self, worker: "_Worker", number: int, point: Point, died: set[int]) -> None:
         code = worker.end(patience=5)
         if number in died:
             raise RepflowError(
-                f"trial {number} ({describe(point)}): its process died twice, {_cause(code)}; where memory is"
-                " short, lower tune.workers or the batch size; finished trials are kept for the next run"
+                f"trial {number} ({describe(point)}): its process died twice, {_cause(code)}; if memory ran"
+                " out, lower tune.workers or the batch size; finished trials are kept for the next run"
             )
         died.add(number)
 
 
 def describe(point: Point) -> str:
-    """The point in words, for messages; the last part of a key is enough there."""
+    """The point as text for messages, with the last part of each key."""
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in point.items()) or "no settings"
 
 
@@ -141,42 +141,42 @@ def _cause(code: int | None) -> str:
 
 
 class _Worker:
-    """One process, seen from the one that started it."""
+    """A worker process, as seen by the process that started it."""
 
     def __init__(self, prepare: Callable[[], Evaluate]):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.number: int | None = None
-        self._looks: dict[int, float] = {}
+        self._step_scores: dict[int, float] = {}
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
         with _without_interrupts():
             self._process.start()
         theirs.close()
 
     def begin(self, number: int, point: Point) -> None:
-        self.number, self._looks = number, {}
-        # A process that has died by now is found out when its answer is awaited.
+        self.number, self._step_scores = number, {}
+        # A process that has died is detected when its answer is awaited.
         with contextlib.suppress(OSError):
             self.pipe.send(point)
 
-    def answer(self, judge: Judge) -> Outcome | None:
-        """Take one message; the outcome where it was the trial's last."""
+    def answer(self, should_continue: ShouldContinue) -> Outcome | None:
+        """Handle one message; returns the outcome if it was the trial's last message."""
         match self.pipe.recv():
-            case "look", int(step), float(score):
-                self._looks[step] = score
-                self.pipe.send(judge(self._looks))
+            case "score", int(step), float(score):
+                self._step_scores[step] = score
+                self.pipe.send(should_continue(self._step_scores))
                 return None
             case "end", Outcome() as outcome:
                 self.number = None
-                return replace(outcome, looks=self._looks)
+                return replace(outcome, step_scores=self._step_scores)
             case "refused", RepflowError() as error:
                 raise error
             case _, message:
                 raise RuntimeError(f"a trial failed in its process:\n{message}")
-        raise AssertionError("a message of no known form")
+        raise AssertionError("unknown message from a worker")
 
     def end(self, patience: float = 0) -> int | None:
-        """End the process, whatever it does, after `patience` seconds to end by itself; its exit code."""
+        """Wait `patience` seconds for the process to end, then kill it; returns its exit code."""
         self.pipe.close()
         self._process.join(patience)
         if self._process.is_alive():
@@ -187,8 +187,8 @@ class _Worker:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started here never see Ctrl-C, which a terminal sends to all; the one that started them ends them."""
-    resource_tracker.ensure_running()  # its start would lift the block
+    """Processes started here ignore Ctrl-C, which a terminal sends to all; their parent process ends them."""
+    resource_tracker.ensure_running()  # starting it later would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -197,19 +197,19 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _work(pipe: Any, prepare: Callable[[], Evaluate]) -> None:
-    """What a worker process does until it is ended."""
+    """The main loop of a worker process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.stderr = open(os.devnull, "w")  # the progress of several trainings on one terminal is of no use  # noqa: SIM115
+    sys.stderr = open(os.devnull, "w")  # progress bars of parallel trainings would mix  # noqa: SIM115
 
-    def look(step: int, score: float) -> bool:
-        pipe.send(("look", step, score))
+    def report_score(step: int, score: float) -> bool:
+        pipe.send(("score", step, score))
         return bool(pipe.recv())
 
     try:
         evaluate = prepare()
         while True:
             point = pipe.recv()
-            pipe.send(("end", evaluate(point, look)))
+            pipe.send(("end", evaluate(point, report_score)))
     except (EOFError, BrokenPipeError):
         pass
     except RepflowError as error:

@@ -1,4 +1,4 @@
-"""What the stages before the report left behind, read once."""
+"""The results of the stages before the report, read once."""
 
 import json
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain
 from repflow.stages.reporting.config import ReportConfig
-from repflow.stages.reporting.methods import MethodCard, read_card, told_apart
+from repflow.stages.reporting.methods import MethodCard, read_card, with_unique_names
 
 FLOOR = "adaptation.source_only"
 CEILING = "adaptation.train_on_target"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """A run as its files tell it.
+class RunResults:
+    """The results of a run.
 
     Attributes:
-        config: of the report.
-        seed: of the run.
-        source: the source; its labels may be shown.
-        target: the target; its labels are not read.
-        pretrain: the method of the pretraining.
-        finetune: the method of the fine-tuning.
-        adapt: methods of the adaptation by their keys, without those that had nothing to do.
+        config: the section `report` of the parameters.
+        seed: the random seed of the run.
+        source: the source domain; its labels may be shown.
+        target: the target domain; its labels are not read.
+        pretrain: the pretraining method.
+        finetune: the fine-tuning method.
+        adapt: the adaptation methods by key, without those that were skipped.
     """
 
     config: ReportConfig
@@ -43,12 +43,12 @@ class Facts:
 
     @property
     def has_target(self) -> bool:
-        """Whether there is a second domain."""
+        """Whether there is a target domain."""
         return len(self.target.store.images) > 0
 
     @property
     def models(self) -> dict[str, MethodCard]:
-        """Every classifier."""
+        """The methods of all classifiers, by key."""
         return {"finetune": self.finetune, **self.adapt}
 
     @cached_property
@@ -57,42 +57,42 @@ class Facts:
         return metrics("evaluate")
 
     def scores(self, model: str, domain: str) -> dict[str, float]:
-        """The scores of `model` on the test of `domain`; empty where there was none."""
+        """The test scores of `model` on `domain`; empty if it was not tested there."""
         found: dict[str, float] = self.evaluation[model].get(domain, {})
         return found
 
     @property
     def floor(self) -> str | None:
-        """The key of the adaptation that saw the source only."""
+        """The key of the lower baseline, which is trained on the source only; None if it was not run."""
         return next((key for key, card in self.adapt.items() if card.method == FLOOR), None)
 
     @property
     def ceiling(self) -> str | None:
-        """The key of the adaptation that saw the target's labels."""
+        """The key of the upper baseline, which is trained on target labels; None if it was not run."""
         return next((key for key, card in self.adapt.items() if card.method == CEILING), None)
 
     @property
     def adapted(self) -> list[str]:
-        """The keys of the adaptations between floor and ceiling."""
+        """The keys of the adaptation methods, without the two baselines."""
         return [key for key in self.adapt if key not in (self.floor, self.ceiling)]
 
 
-def gather() -> Facts:
-    """Read the parameters, both domains and what the models say of themselves."""
+def read_results() -> RunResults:
+    """Read the parameters, both domains and the descriptions of the models."""
     folders = {key: paths.MODELS / "adapt" / key for key in read_raw("adapt") or {}}
-    return Facts(
+    return RunResults(
         config=read("report", ReportConfig),
         seed=seed(),
         source=open_project_domain("source"),
         target=open_project_domain("target"),
         pretrain=read_card(paths.MODELS / "pretrain"),
         finetune=read_card(paths.MODELS / "finetune"),
-        adapt=told_apart({key: read_card(folder) for key, folder in folders.items() if not was_skipped(folder)}),
+        adapt=with_unique_names({key: read_card(folder) for key, folder in folders.items() if not was_skipped(folder)}),
     )
 
 
 def metrics(name: str) -> dict[str, Any]:
-    """`metrics/NAME.json`, empty where there is none."""
+    """`metrics/NAME.json`; empty if there is no such file."""
     path: Path = paths.METRICS / f"{name}.json"
     if not path.is_file():
         return {}

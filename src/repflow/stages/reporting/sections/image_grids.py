@@ -1,0 +1,17 @@
+"""The image grids that the stage `pretrain` wrote, such as reconstructions, samples and filters."""
+
+from repflow.stages import paths
+from repflow.stages.image_grids import read_image_grids
+from repflow.stages.reporting.content import Figure, Figures
+from repflow.stages.reporting.style import Graphic
+
+
+def pretraining_figures() -> Figures:
+    """The image grids in `plots/pretrain/`, each with its caption."""
+    sheets = read_image_grids(paths.PLOTS / "pretrain")
+    return Figures(
+        [
+            Figure(Graphic(f"pretrain.{sheet.name}", sheet.title, sheet.png, width=sheet.width), sheet.caption)
+            for sheet in sheets
+        ]
+    )
