@@ -129,8 +129,35 @@ def test_the_loop_goes_through_both_phases() -> None:
 def test_more_words_than_places_are_refused() -> None:
     method = made(words=1000)
     method.losses(batch(0.5), Draw(0, "step"))
-    with pytest.raises(ParameterError, match="1000 are too many; there are 640 places"), torch.no_grad():
+    with pytest.raises(ParameterError, match=r"1000 .* there are 640 different local features"), torch.no_grad():
         method.refresh(1, STREAMS, Draw(0, "refresh", 1))
+
+
+def test_copies_of_an_image_bring_no_new_words() -> None:
+    copies = Stream("unlabelled", Rows(DIGITS[:60] * 0 + DIGITS[:1], np.full(60, -1), np.arange(60), ()))
+    method = made(words=17)
+    method.losses(batch(0.5), Draw(0, "step"))
+    with pytest.raises(ParameterError, match=r"17 .* there are 16 different local features"), torch.no_grad():
+        method.refresh(1, {"unlabelled": copies}, Draw(0, "refresh", 1))
+
+
+def test_the_spread_is_far_above_rounding_where_every_place_is_a_word() -> None:
+    method = made(words=160, images=10)
+    method.losses(batch(0.5), Draw(0, "step"))
+    with torch.no_grad():
+        method.refresh(1, STREAMS, Draw(0, "refresh", 1))
+    variance = (method.vocabulary - method.vocabulary.mean(dim=0)).square().sum(dim=1).mean()
+    assert method.spread.item() == pytest.approx(0.01 * variance.item(), rel=1e-4)
+
+def test_any_of_the_most_frequent_words_is_right() -> None:
+    method = grown()
+    shares = torch.tensor([[0.1, 0.3, 0.3 - 1e-7, 0.1, 0.1, 0.05, 0.05]])
+    method.histogram = lambda places: shares.expand(len(places), -1)  # type: ignore[method-assign]
+    for word, right in ((1, 1.0), (2, 1.0), (3, 0.0)):
+        with torch.no_grad():
+            method.head.weight.zero_()
+            method.head.weight[word] = method.encoder(batch(0.6)["unlabelled"].images.flip(3)).mean(dim=0)
+        assert method.losses(batch(0.6), Draw(0, "step")).metrics["accuracy"] == right
 
 
 @pytest.mark.parametrize("words", [40, 120, 160])

@@ -19,12 +19,19 @@ from repflow.encoders import Encoder
 from repflow.encoders.encoder import Pooled
 from repflow.errors import ParameterError
 from repflow.hardware.portable_math import squared_distances
+from repflow.methods.parts.kmeans import kmeans
 from repflow.methods.parts.shared_encoder import with_shared_encoder
 from repflow.methods.pretext import rotation
 from repflow.randomness.draws import Draw
 from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, Fraction, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
+
+SMALLEST_SPREAD = 0.01
+"""In variances of the local features. With about as many words as local features, the mean squared distance to the
+nearest word is about 0, and rounding errors divided by it would decide the soft assignment."""
+SAME_SHARE = 1e-4
+"""Difference of shares up to which two words are equally frequent in an image, which is common with few positions."""
 
 
 @parameters
@@ -107,18 +114,16 @@ class BagOfVisualWords(EncoderMethod):
 
     def build_vocabulary(self, stream: Stream, draw: Draw) -> None:
         """The words are the centres of k-means on the feature maps of some images, place by place."""
-        from sklearn.cluster import KMeans
-        from threadpoolctl import threadpool_limits
-
         rows = draw.permutation(len(stream))[: self.config.images].cpu()
         places = torch.cat([self.local_features(stream.take(part).images).flatten(0, 1) for part in rows.split(512)])
-        if len(places) < self.config.words:
-            raise ParameterError(f"settings.words: {self.config.words} are too many; there are {len(places)} places")
         seed = derive_seed(draw.seed, draw.name, draw.step) % 2**32
-        with threadpool_limits(1):  # threads add up their sums in any order, which can turn a tie
-            found = KMeans(self.config.words, n_init=1, max_iter=50, random_state=seed).fit(places.cpu().numpy())
+        found = kmeans(places.cpu().numpy(), self.config.words, seed, iterations=50)
+        if found.n_clusters < self.config.words:
+            message = f"{self.config.words} are too many; there are {found.n_clusters} different local features"
+            raise ParameterError(f"settings.words: {message}")
         self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
-        self.spread.fill_(max(found.inertia_ / len(places), 1e-12))
+        variance = places.var(dim=0, correction=0).sum().item()
+        self.spread.fill_(max(found.inertia_ / len(places), SMALLEST_SPREAD * variance))
 
     def local_features(self, images: Tensor) -> Tensor:
         """The bootstrap network's local features, one per position of its feature maps: [B, h x w, width]."""
@@ -134,10 +139,12 @@ class BagOfVisualWords(EncoderMethod):
             histogram = self.histogram(self.local_features(images))  # [B, words]
         features = self.encoder(self.perturb(images, draw.stream("perturb")))  # [B, width]
         logits = self.sharpness * F.linear(F.normalize(features), F.normalize(self.head.weight))  # [B, words]
-        right = (logits.argmax(1) == histogram.argmax(1)).float().mean()  # the same name as for rotations
+        share = histogram.gather(1, logits.argmax(dim=1, keepdim=True))[:, 0]  # of the predicted word [B]
+        right = (share >= histogram.amax(dim=1) - SAME_SHARE).float().mean()  # the same name as for rotations
         return Losses(F.cross_entropy(logits, histogram), {"accuracy": right})
 
     def histogram(self, places: Tensor) -> Tensor:
         """How much of each word is in the places [B, P, width] of an image: [B, words], every row sums to 1."""
-        far = squared_distances(places.to(self.vocabulary), self.vocabulary)  # [B, P, words]
+        centre = self.vocabulary.mean(dim=0)  # near the origin, squared distances lose fewer digits
+        far = squared_distances(places.to(centre) - centre, self.vocabulary - centre)  # [B, P, words]
         return (-far / (self.config.softness * self.spread)).softmax(dim=2).mean(dim=1)
