@@ -1,12 +1,12 @@
-"""When and where the graph runs: a Prefect flow with one task for each stage of the DVC graph.
+"""The flow `pipeline`: runs the DVC graph under Prefect, with one task run for each stage.
 
-DVC says what the stages are, what they wait for and what is cached; this flow only starts them, side by side where the
-graph lets them and the machine's slots allow, and shows what came of it.
+DVC defines the stages, their dependencies and what is cached. The flow decides when stages run, in parallel where the
+graph and the concurrency limits allow it, and publishes their results as artifacts.
 
-    python flows/pipeline.py                      # everything that is not up to date
-    python flows/pipeline.py evaluate --slots 4   # one stage and what it needs, up to four at once
+    python flows/pipeline.py                      # all stages that are not up to date
+    python flows/pipeline.py evaluate --slots 4   # one stage and what it depends on, up to four stages at once
 
-With PREFECT_API_URL set it reports to that server, without it to one that lasts as long as the run.
+With PREFECT_API_URL set it reports to that server, without it to a temporary server that ends with the flow run.
 """
 
 import argparse
@@ -34,69 +34,70 @@ from prefect.settings import (
 from prefect.states import Completed, Failed
 
 from artifacts import Progress, publish
+from concurrency import ServerUnavailable, create_limits
 from graph import Stage, read_graph
 from parameters import PROJECT, Choices, RunName, Target
 from processes import Processes, with_source
 from repflow.errors import RepflowError
-from repflow.runs.isolated import finish, isolated, name_of
-from repflow.runs.start import without
-from slots import NoServer, create_limits
-from stage_run import RETRY_DELAYS, Stages, worth_retrying
+from repflow.runs.isolated import default_name, finish, isolated
+from repflow.runs.start import uncommitted_warning
+from stage_run import RETRY_DELAYS, Stages, is_retryable
 from worker import ends_with_worker
 
 SERVER_START = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 300}
-"""Seconds that a server on a new database may take to come up; Prefect's own 20 are too few on two cores."""
+"""Seconds that a temporary server may take to start on a new database; Prefect's 20 are too few on two cores."""
 
-_SERVER_AWAY = 900.0
-"""Seconds that a run waits at its end for a server that does not answer."""
+_SERVER_TIMEOUT = 900.0
+"""Seconds that a flow run waits at its end for a server that does not answer."""
 
-
-AS_IT_IS = Choices()
+DEFAULTS = Choices()
+"""Every choice as conf/ has it."""
 
 
 def run_name() -> str:
-    """The name of a flow run: its isolated run's, or "checkout"."""
+    """The name of a flow run: that of its isolated run, or "checkout"."""
     given = flow_run.parameters
-    choices = given.get("choices") or AS_IT_IS
+    choices = given.get("choices") or DEFAULTS
     overrides = (choices if isinstance(choices, Choices) else Choices.model_validate(choices)).overrides()
-    return given.get("name") or (name_of(overrides) if overrides else "checkout")
+    return given.get("name") or (default_name(overrides) if overrides else "checkout")
 
 
 @flow(name="pipeline", flow_run_name=run_name)
 def pipeline(
-    choices: Choices = AS_IT_IS,
+    choices: Choices = DEFAULTS,
     targets: Sequence[Target] = (),
     name: RunName = "",
     push: bool = False,
     force: bool = False,
 ) -> State[Any]:
-    """Bring the checkout up to date or, with other choices or a name, make an isolated run beside it.
+    """Run all stages of the DVC graph that are not up to date.
 
-    An isolated run works in a git worktree of its own and commits its parameters, metrics and plots on the branch
-    run/NAME. One that was stopped goes on when it is started again.
+    With every choice at its default and no name, the stages run in the worker's checkout. With another choice or a name
+    they run in an isolated run: in a git worktree of its own, which commits its parameters, metrics and plots to the
+    branch run/NAME. A run that was cancelled or failed resumes when it is started again with the same parameters.
 
     Args:
-        choices: what is to differ from the defaults in conf/.
-        targets: stages or groups of them to bring up to date, with all that they need; none for the whole graph.
-        name: of an isolated run, lower-case words with dashes; empty for one made from the choices.
-        push: push the branch of an isolated run, and the DVC cache.
-        force: run stages that are up to date, too.
+        choices: configuration to use instead of the defaults in conf/.
+        targets: stages, or groups of stages, to run with everything that they depend on; empty for the whole graph.
+        name: name of the isolated run, in lower-case words with dashes; empty to derive it from the choices.
+        push: push the branch of the isolated run and the DVC cache to their remotes.
+        force: also run stages that are up to date.
     """
-    return in_its_place(choices, name, push, lambda project: bring_up_to_date(project, targets, force))
+    return in_workspace(choices, name, push, lambda project: bring_up_to_date(project, targets, force))
 
 
-def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
-    """Call `work` with the checkout or, where choices or a name are given, with an isolated run's folder.
+def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
+    """Call `work` with the checkout's folder or, where choices or a name are given, with that of an isolated run.
 
-    What the user or the machine can mend comes back as a failed state that says so.
+    Errors that a user can fix, such as invalid parameters or a full disk, are returned as a failed state.
     """
     overrides = choices.overrides()
     with ends_with_worker(get_run_logger()):
         try:
             if overrides or name:
-                state = _beside(overrides, name, push, work)
+                state = _in_isolated_run(overrides, name, push, work)
             else:
-                with _checkout(PROJECT):
+                with _locked_checkout(PROJECT):
                     state = work(PROJECT)
         except (DvcException, RepflowError, RuntimeError, ValueError) as error:
             state = Failed(message=str(error))
@@ -104,56 +105,60 @@ def in_its_place(choices: Choices, name: str, push: bool, work: Callable[[Path],
     return state
 
 
-def _beside(overrides: list[str], name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
-    """An isolated run."""
+def _in_isolated_run(overrides: list[str], name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
+    """Call `work` in an isolated run, and commit its results where it completed."""
     log = get_run_logger()
     with isolated(PROJECT, overrides, name, push) as run:
-        log.info("run %s: works in %s", run.name, run.folder)
+        log.info("run %s: runs in %s", run.name, run.folder)
         left_out = run.repository.uncommitted()
         if left_out:
-            log.warning(without(left_out))
+            log.warning(uncommitted_warning(left_out))
         state = work(run.folder)
         if not state.is_completed():
-            return Failed(message=f"{state.message}; once that is mended, run {run.name} goes on when started again")
+            return Failed(message=f"{state.message}; fix that and start run {run.name} again to resume it")
         message = finish(run, push)
         create_markdown_artifact(f"```\n{message}\n```", key="run-commit", description=f"`git show {run.branch}`")
         return Completed(message=f"{state.message}; committed on {run.branch}")
 
 
 @contextmanager
-def _checkout(project: Path) -> Iterator[None]:
-    """One flow at a time in the user's checkout; stages of two would wait for each other's locks."""
+def _locked_checkout(project: Path) -> Iterator[None]:
+    """Hold the lock of the checkout, so that one flow run at a time runs there.
+
+    The stages of two would wait for each other's DVC locks, and hold concurrency slots meanwhile.
+    """
     folder = project / ".repflow"
     folder.mkdir(exist_ok=True)
     with open(folder / "checkout.lock", "a") as lock:
-        told = False
+        logged = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
-                    get_run_logger().info("waits for another run that is at work in %s", project)
-                told = True
+                if not logged:
+                    get_run_logger().info("waits for another flow run in %s", project)
+                logged = True
                 time.sleep(0.5)
         yield
 
 
 def wait_for_server() -> None:
-    """Wait until the server answers, so that how the run ended is told to somebody."""
-    end = time.monotonic() + _SERVER_AWAY
+    """Wait until the server answers, so that the final state of the flow run reaches it."""
+    end = time.monotonic() + _SERVER_TIMEOUT
     with get_client(sync_client=True) as client:
         while client.api_healthcheck() is not None and time.monotonic() < end:
             time.sleep(1)
 
 
 def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = False) -> State[Any]:
-    """Run the stages of the graph in `project` that are not up to date, each as a task of the flow that calls this.
+    """Run the stages of `project` that are not up to date, each as a task run of the flow that calls this.
 
     Args:
         project: the folder with dvc.yaml.
-        targets: stages ("adapt@dann") or groups of them ("adapt"); all that they need runs, too.
-        force: run stages that are up to date, too.
+        targets: stages ("adapt@dann") or groups of stages ("adapt") to run with everything that they depend on; empty
+            for the whole graph.
+        force: also run stages that are up to date.
     """
     futures: dict[str, PrefectFuture[State[Any]]] = {}
     with Processes(project, with_source(project)) as processes:
@@ -161,8 +166,8 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         stages = read_graph(project, targets)
         runs = Stages(processes, force)
         run_stage = _stage_task(project, runs)
-        runs.look(get_run_logger())
-        # All tasks are submitted at once; a thread each waits, and the slots are what limits the load.
+        runs.read_status(get_run_logger())
+        # All tasks are submitted at once, and each waits in a thread of its own: the concurrency slots limit the load.
         for address, stage in stages.items():
             named = run_stage.with_options(name=address, task_run_name=address)
             futures[address] = named.submit(stage, wait_for=[futures[each] for each in stage.upstream])
@@ -175,20 +180,20 @@ def _stage_task(project: Path, runs: Stages) -> Any:
     def run_stage(stage: Stage) -> State[Any]:
         log, progress = get_run_logger(), Progress(stage.address)
 
-        def show(line: str) -> None:
+        def on_line(line: str) -> None:
             log.info("%s", line)
-            progress.hear(line)
+            progress.update(line)
 
-        state = runs.run(stage, log, show)
+        state = runs.run(stage, log, on_line)
         if state.is_completed():
             publish(project, stage, log)
         return state
 
     return task(
-        cache_policy=NO_CACHE,  # DVC decides what is cached
+        cache_policy=NO_CACHE,  # caching is DVC's part
         retries=len(RETRY_DELAYS),
         retry_delay_seconds=RETRY_DELAYS,
-        retry_condition_fn=worth_retrying,
+        retry_condition_fn=is_retryable,
     )(run_stage)
 
 
@@ -203,16 +208,20 @@ def _outcome(states: Mapping[str, State[Any]]) -> State[Any]:
 
 
 def main() -> int:
-    """Run the flow from the command line; 0 where every stage is up to date."""
-    parser = argparse.ArgumentParser(description="Bring the DVC graph up to date under Prefect.")
-    parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of them (adapt); none for all")
-    parser.add_argument("--slots", type=int, help="how many stages may run at once on the server (default: processors)")
-    parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
+    """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
+    parser = argparse.ArgumentParser(description="Run the DVC graph as a Prefect flow.")
+    parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of stages (adapt); default: all")
+    parser.add_argument(
+        "--slots",
+        type=int,
+        help="concurrency limit of CPU stages (default: the processors)",
+    )
+    parser.add_argument("--force", action="store_true", help="also run stages that are up to date")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
         try:
-            create_limits({"cpu": given.slots, "gpu": None}, alone="PREFECT_API_URL" not in os.environ)
-        except NoServer as error:
+            create_limits({"cpu": given.slots, "gpu": None}, exclusive="PREFECT_API_URL" not in os.environ)
+        except ServerUnavailable as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         state = pipeline(targets=given.targets, force=given.force, return_state=True)

@@ -1,4 +1,4 @@
-"""The command line: its help, its exit codes, and messages instead of tracebacks."""
+"""The command line: help, exit codes, and messages instead of tracebacks."""
 
 import errno
 import importlib.resources
@@ -37,7 +37,7 @@ COMMANDS = (
 
 @pytest.fixture
 def split_raising(monkeypatch: pytest.MonkeyPatch):
-    """Makes the stage `split` raise an error of one's choice."""
+    """Makes the stage `split` raise a given error."""
     from repflow.stages import split
 
     def arrange(error: BaseException) -> None:
@@ -65,7 +65,7 @@ def test_the_help_lists_every_command_and_comes_without_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_commands_help_says_what_it_makes_and_gives_an_example(command: str) -> None:
+def test_the_help_of_each_command_lists_outputs_and_an_example(command: str) -> None:
     words = " ".join(re.sub("[│╭╮╰╯─]", " ", invoke(command, "--help").stdout).split())
     assert f"Example: repflow {command}" in words
     assert re.search("makes|Writes|Write", words)
@@ -116,7 +116,7 @@ def test_a_full_disk_is_a_message_also_below_another_error(split_raising, number
     assert result.stderr.startswith("error: the disk is full")
 
 
-def test_a_full_disk_that_only_a_text_tells_is_a_message(split_raising) -> None:
+def test_a_full_disk_that_only_the_text_mentions_is_a_message(split_raising) -> None:
     split_raising(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert invoke("split").exit_code == 5
 
@@ -128,7 +128,7 @@ def test_a_missing_permission_names_the_file(split_raising) -> None:
     assert result.stderr.startswith("error: data/splits: Permission denied")
 
 
-def test_a_mistake_in_the_code_keeps_its_traceback(split_raising) -> None:
+def test_a_programming_error_keeps_its_traceback(split_raising) -> None:
     split_raising(ZeroDivisionError("division by zero"))
     assert isinstance(invoke("split").exception, ZeroDivisionError)
 
@@ -143,7 +143,7 @@ def test_an_interrupt_ends_with_130(split_raising) -> None:
     assert invoke("split").exit_code == 130
 
 
-def test_sigterm_ends_with_143_without_a_traceback_and_lets_clean_up(tmp_path: Path) -> None:
+def test_sigterm_ends_with_143_without_a_traceback_after_cleaning_up(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom repflow.cli.app import app\nfrom repflow.stages import split\n"
         "def run():\n"

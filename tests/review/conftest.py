@@ -1,4 +1,4 @@
-"""A small project with a history: three stages, a better learner, and two more seeds of each."""
+"""A small project with a history: three stages, a better model, and two more random seeds of each."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ stages:
     deps: [code/evaluate.py, data/rows.csv, models/learner]
     metrics: [{metrics/evaluate.json: {cache: false}}]
     plots: [{plots/confusion: {cache: false, template: confusion, x: actual, y: predicted}}]
-  summary:  # depends on a folder that holds other stages' outputs
+  summary:  # depends on a folder that contains outputs of other stages
     cmd: mkdir -p reports && ls models > reports/summary.txt
     deps: [models, metrics/evaluate.json]
     outs: [reports/summary.txt]
@@ -88,7 +88,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
-    """Somebody who commits, and the commands of this Python on the PATH."""
+    """An author for commits, and the commands of this Python on the PATH."""
     with pytest.MonkeyPatch.context() as patch:
         for role in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{role}_NAME", "A Developer")
@@ -99,7 +99,7 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, not to be changed: `base` and `main` differ in skill, `run/base-1` and others in the seed, too."""
+    """The project, read-only: `base` and `main` differ in skill, `run/base-1` and others also in the seed."""
     folder = tmp_path_factory.mktemp("history") / "project"
     git(folder.parent, "init", "--quiet", "--initial-branch=main", folder.name)
     (folder / "code").mkdir()

@@ -1,4 +1,4 @@
-"""check: the record is of the code and parameters beside it, and the cache holds what it names."""
+"""The command `check`: results match the code and parameters, and DVC's cache is intact."""
 
 import subprocess
 import sys
@@ -47,30 +47,30 @@ NEW_STAGE = "  extra:\n    cmd: touch extra.txt\n    outs: [extra.txt]\n"
         (replace("code/evaluate.py", "0.06", "0.05"), "evaluate", "code/evaluate.py: modified"),
         (replace("dvc.yaml", "python code/rows.py", "python -B code/rows.py"), "rows", "command: changed"),
         (replace("metrics/evaluate.json", "0.9", "0.99"), "evaluate", "metrics/evaluate.json: modified"),
-        (lambda: Path("metrics/evaluate.json").unlink(), "evaluate", "metrics/evaluate.json: not there"),
-        (lambda: Path("code/learn.py").unlink(), "learn", "code/learn.py: not there"),
+        (lambda: Path("metrics/evaluate.json").unlink(), "evaluate", "metrics/evaluate.json: missing"),
+        (lambda: Path("code/learn.py").unlink(), "learn", "code/learn.py: missing"),
         (replace("dvc.yaml", "stages:\n", "stages:\n" + NEW_STAGE), "extra", "never run"),
     ],
 )
-def test_what_was_changed_without_a_run_is_named(clone: Path, change, stage: str, reason: str) -> None:
+def test_changes_without_a_run_are_listed(clone: Path, change, stage: str, reason: str) -> None:
     change()
-    code, said = check()
+    code, output = check()
     assert code == 7
-    assert "run `dvc repro` and commit" in said
-    assert f"  {stage}: {reason}" in said
+    assert "run `dvc repro` and commit" in output
+    assert f"  {stage}: {reason}" in output
 
 
-def test_a_stage_that_was_run_alone_is_found_by_what_others_recorded_of_it(checkout: Path, in_git) -> None:
+def test_a_stage_that_was_run_alone_is_found_by_the_recorded_inputs_of_others(checkout: Path, in_git) -> None:
     replace("params.yaml", "skill: 0.9", "skill: 0.8")()
     subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", "learn"], check=True)
     in_git(checkout, "commit", "--quiet", "--all", "--message", "only one stage")
     in_git(checkout.parent, "clone", "--quiet", "checkout", "fresh")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(checkout.parent / "fresh")
-        code, said = check()
+        code, output = check()
     assert code == 7
-    assert "evaluate: models/learner: dvc.lock records one output and another input" in said
-    assert "learn:" not in said
+    assert "evaluate: models/learner: dvc.lock records one output and another input" in output
+    assert "learn:" not in output
 
 
 def entry(checkout: Path, content: str) -> Path:
@@ -79,13 +79,13 @@ def entry(checkout: Path, content: str) -> Path:
     return found[0]
 
 
-def test_a_whole_cache_is_told(checkout: Path) -> None:
-    code, said = check("--cache")
+def test_an_intact_cache_is_reported(checkout: Path) -> None:
+    code, output = check("--cache")
     assert code == 0
-    assert "4 entries of the cache are whole" in said
+    assert "4 files in the cache are intact" in output
 
 
-def test_a_damaged_entry_that_dvc_believes_is_named(checkout: Path) -> None:
+def test_a_damaged_file_that_dvc_trusts_is_listed(checkout: Path) -> None:
     damaged = entry(checkout, "0.9")
     damaged.chmod(0o644)
     damaged.write_text("0.8")
@@ -95,19 +95,19 @@ def test_a_damaged_entry_that_dvc_believes_is_named(checkout: Path) -> None:
     subprocess.run([*dvc, "checkout", "--quiet"], check=True)
     assert Path("models/learner/skill.txt").read_text() == "0.8"
     assert "up to date" in subprocess.run([*dvc, "status"], capture_output=True, text=True).stdout
-    code, said = check("--cache")
+    code, output = check("--cache")
     assert code == 5
-    assert "damaged, remove them" in said
-    assert f"models/learner/skill.txt (of learn): {damaged}" in said
+    assert "damaged; delete them" in output
+    assert f"models/learner/skill.txt (of learn): {damaged}" in output
 
 
-def test_missing_entries_are_named(checkout: Path) -> None:
+def test_missing_files_are_listed(checkout: Path) -> None:
     missing = entry(checkout, "0.9")
     missing.unlink()
     listing = next(path for path in checkout.glob(".dvc/cache/files/md5/*/*.dir") if "skill.txt" in path.read_text())
     assert check("--cache")[0] == 5
     listing.unlink()
-    code, said = check("--cache")
+    code, output = check("--cache")
     assert code == 5
-    assert "`dvc pull` fetches them" in said
-    assert f"models/learner (of learn): {listing}" in said
+    assert "missing; " in output
+    assert f"models/learner (of learn): {listing}" in output

@@ -1,4 +1,4 @@
-"""The comment under a request: one, updated in place, by the real command over HTTP to a server of the same API."""
+"""The comment under a pull request: a single one, updated in place, by the real command against a server of the API."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TOKEN = "the-token"
 
 @dataclass
 class Forge:
-    """What the server keeps of one request, and what it was asked."""
+    """The comments of one pull request on the server, and the calls that it received."""
 
     address: str = ""
     comments: list[dict] = field(default_factory=list)
@@ -36,7 +36,7 @@ GITLAB_BOT = {"author": {"id": 7}}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The few calls of both APIs that matter, pages included."""
+    """The calls of both APIs that are used, including pagination."""
 
     def answer(self) -> None:
         forge: Forge = self.server.forge  # type: ignore[attr-defined]
@@ -137,13 +137,13 @@ def test_the_second_run_updates_the_comment(forge: Forge, page: Path, place, bot
     assert forge.calls[-1] == f"{update}{forge.comments[-1]['id']}"
 
 
-def test_a_commit_that_is_no_open_requests_last_is_not_commented_on(forge: Forge, page: Path) -> None:
+def test_only_the_last_commit_of_an_open_pull_request_is_commented_on(forge: Forge, page: Path) -> None:
     assert "nothing to say" in comment(forge, "github", page, HEAD_SHA="beef").stdout
     assert "nothing to say" in comment(forge, "github", page, HEAD_OWNER="other").stdout
     assert forge.comments == []
 
 
-def test_a_page_that_is_too_long_is_cut_where_it_stays_whole(forge: Forge, page: Path) -> None:
+def test_a_page_that_is_too_long_is_cut_and_stays_valid_markdown(forge: Forge, page: Path) -> None:
     page.write_text("<details>\n\n```mermaid\n" + "a line\n" * 20_000 + "```\n\n</details>\n")
     assert comment(forge, "github", page).returncode == 0
     body = forge.comments[0]["body"]
@@ -153,7 +153,7 @@ def test_a_page_that_is_too_long_is_cut_where_it_stays_whole(forge: Forge, page:
     assert "among the run's artifacts" in body
 
 
-def test_what_goes_wrong_is_one_line_without_the_token(forge: Forge, page: Path) -> None:
+def test_an_error_is_one_line_without_the_token(forge: Forge, page: Path) -> None:
     refused = comment(forge, "gitlab", page, REVIEW_TOKEN="another")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: ")

@@ -1,4 +1,4 @@
-"""compare: what it says of two revisions, and what it refuses."""
+"""The command `compare`: its output for two revisions, and its error messages."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def compare(*arguments: str, code: int = 0) -> str:
     return result.stderr if code and code != 6 else result.stdout
 
 
-def told(*arguments: str) -> dict:
+def comparison_of(*arguments: str) -> dict:
     return json.loads(compare(*arguments, "--format", "json"))
 
 
@@ -27,15 +27,15 @@ def metric(comparison: dict, name: str) -> dict:
     return next(each for each in comparison["metrics"] if each["name"] == name)
 
 
-def test_a_fresh_clone_tells_what_became_better_and_why(clone: Path) -> None:
-    comparison = told("base", "main")
+def test_a_fresh_clone_shows_what_became_better_and_why(clone: Path) -> None:
+    comparison = comparison_of("base", "main")
     accuracy = metric(comparison, "learner.source.accuracy")
-    assert (accuracy["verdict"], accuracy["basis"]) == ("better", "same rows")
+    assert (accuracy["assessment"], accuracy["basis"]) == ("better", "same rows")
     assert accuracy["change"]["low"] > 0
     assert accuracy["change"]["value"] == pytest.approx(accuracy["head"]["value"] - accuracy["base"]["value"])
     gain = metric(comparison, "learner.gain")
-    assert (gain["verdict"], gain["basis"]) == ("within noise", "separate intervals")
-    assert metric(comparison, "learner.source.ece")["verdict"] == "changed"
+    assert (gain["assessment"], gain["basis"]) == ("within noise", "change_of_estimates intervals")
+    assert metric(comparison, "learner.source.ece")["assessment"] == "changed"
     assert comparison["parameters"] == {"skill": {"base": 0.6, "head": 0.9}}
     stages = {each["name"]: each for each in comparison["stages"]}
     assert list(stages) == ["learn", "evaluate", "summary"]
@@ -46,10 +46,10 @@ def test_a_fresh_clone_tells_what_became_better_and_why(clone: Path) -> None:
     assert not (clone / ".dvc/cache").exists()
 
 
-def test_the_page_shows_verdicts_stages_parameters_curves_and_confusions(clone: Path) -> None:
+def test_the_page_shows_assessments_stages_parameters_curves_and_confusions(clone: Path) -> None:
     page = compare("base", "main")
     assert page.startswith("## base (")
-    assert "**0 worse, 1 better, 1 within noise**; 2 more changed without a verdict." in page
+    assert "**0 worse, 1 better, 1 within noise**; 2 more changed, without a confidence interval." in page
     assert "| `learn` | parameters `skill` | `models/learner`, `plots/curves/learn.tsv` |" in page
     assert "| `skill` | `0.6` | `0.9` |" in page
     chart = page.split("```mermaid\n")[1].split("```")[0]
@@ -67,23 +67,23 @@ def test_worse_ends_with_6_after_the_page_was_written(clone: Path) -> None:
 
 
 def test_other_test_rows_are_not_compared_row_by_row(clone: Path) -> None:
-    accuracy = metric(told("base", "run/better-1"), "learner.source.accuracy")
-    assert (accuracy["basis"], accuracy["verdict"]) == ("other rows", "better")
+    accuracy = metric(comparison_of("base", "run/better-1"), "learner.source.accuracy")
+    assert (accuracy["basis"], accuracy["assessment"]) == ("other rows", "better")
 
 
-def test_confusions_of_another_run_than_the_metric_are_not_believed(clone: Path, in_git) -> None:
+def test_confusion_matrices_of_another_run_than_the_metric_are_ignored(clone: Path, in_git) -> None:
     path = Path("plots/confusion/learner.source.csv")
     path.write_text(path.read_text() + "1,1\n" * 100)
-    accuracy = metric(told("base"), "learner.source.accuracy")
-    assert accuracy["basis"] == "separate intervals"
+    accuracy = metric(comparison_of("base"), "learner.source.accuracy")
+    assert accuracy["basis"] == "change_of_estimates intervals"
 
 
-def test_the_working_tree_is_what_the_files_say(clone: Path) -> None:
+def test_the_working_tree_is_compared_as_it_is(clone: Path) -> None:
     assert "No metric changed." in compare("main")
     Path("metrics/evaluate.json").unlink()
     Path("params.yaml").write_text("seed: 0\nskill: 0.95\n")
-    comparison = told("main")
-    assert {each["verdict"] for each in comparison["metrics"]} == {"only in base"}
+    comparison = comparison_of("main")
+    assert {each["assessment"] for each in comparison["metrics"]} == {"only in base"}
     assert comparison["parameters"] == {"skill": {"base": 0.9, "head": 0.95}}
     stale, missing = comparison["notes"]
     assert "run `dvc repro`" in stale
@@ -91,23 +91,23 @@ def test_the_working_tree_is_what_the_files_say(clone: Path) -> None:
     assert "metrics/evaluate.json" in missing
 
 
-def test_pictures_are_drawn_and_shown_by_a_page_of_their_own(clone: Path) -> None:
-    assert "mermaid" in compare("base", "main", "--pictures", "out/pictures")
-    page = Path("out/pictures/comparison.md").read_text()
+def test_figures_are_drawn_and_shown_on_a_page_of_their_own(clone: Path) -> None:
+    assert "mermaid" in compare("base", "main", "--figures", "out/figures")
+    page = Path("out/figures/comparison.md").read_text()
     for name in ("curves.learn", "confusion.learner.source.base", "confusion.learner.source.head"):
         assert f"({name}.png)" in page
-        with Image.open(f"out/pictures/{name}.png") as image:
+        with Image.open(f"out/figures/{name}.png") as image:
             assert min(image.size) > 200
     assert "mermaid" not in page
 
 
 def test_several_seeds_are_compared_by_their_means(clone: Path) -> None:
     for sides in (("base,run/base-1,run/base-2", "main,run/better-*"), ("run/base-[12]", "run/better-?")):
-        comparison = told(*sides)
+        comparison = comparison_of(*sides)
         accuracy = metric(comparison, "learner.source.accuracy")
-        assert (accuracy["basis"], accuracy["verdict"]) == ("seeds", "better")
+        assert (accuracy["basis"], accuracy["assessment"]) == ("seeds", "better")
         assert accuracy["base"]["low"] < accuracy["base"]["value"] < accuracy["base"]["high"]
-        assert metric(comparison, "learner.source.ece")["verdict"] == "better"
+        assert metric(comparison, "learner.source.ece")["assessment"] == "better"
         assert comparison["parameters"] == {"skill": {"base": 0.6, "head": 0.9}}
         assert comparison["notes"] == []
     assert [each["seed"] for each in comparison["base"]] == [1, 2]
@@ -115,7 +115,7 @@ def test_several_seeds_are_compared_by_their_means(clone: Path) -> None:
 
 
 def test_a_side_that_mixes_more_than_seeds_is_noted(clone: Path) -> None:
-    notes = told("base,main", "run/better-1,run/better-2")["notes"]
+    notes = comparison_of("base,main", "run/better-1,run/better-2")["notes"]
     assert len(notes) == 2
     assert "same seed" in notes[0]
     assert "`skill`" in notes[1]
@@ -124,32 +124,32 @@ def test_a_side_that_mixes_more_than_seeds_is_noted(clone: Path) -> None:
 def test_an_experiment_is_a_revision(checkout: Path, in_git) -> None:
     commit = in_git(checkout, "rev-parse", "run/better-1")
     in_git(checkout, "update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/tried-out", commit)
-    assert told("main", "tried-out")["head"][0]["commit"] == commit
-    assert len(told("main,base", "tried-*,run/base-1")["head"]) == 2
+    assert comparison_of("main", "tried-out")["head"][0]["commit"] == commit
+    assert len(comparison_of("main,base", "tried-*,run/base-1")["head"]) == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("bsae",), "bsae: no such branch"),
-        (("nothing-*", "main"), "nothing-*: fits no branch"),
-        (("base,main", "run/base-1"), "one run cannot be held against several"),
+        (("nothing-*", "main"), "nothing-*: matches no branch"),
+        (("base,main", "run/base-1"), "one run cannot be compared with several"),
         (("main,HEAD", "base,run/base-1"), "main and HEAD are the same commit"),
-        (("main,", "base"), "named by no letter"),
+        (("main,", "base"), "name of a revision is empty"),
     ],
 )
-def test_what_cannot_be_compared_is_a_message(clone: Path, arguments: tuple[str, ...], said: str) -> None:
-    assert said in compare(*arguments, code=2)
+def test_what_cannot_be_compared_is_a_message(clone: Path, arguments: tuple[str, ...], output: str) -> None:
+    assert output in compare(*arguments, code=2)
 
 
 def test_a_detached_head_and_a_dirty_checkout_compare_as_any_other(clone: Path, in_git) -> None:
     in_git(clone, "checkout", "--quiet", "--detach", "base")
     Path("code/learn.py").write_text("# changed\n")
-    comparison = told("main")
-    assert metric(comparison, "learner.source.accuracy")["verdict"] == "worse"
+    comparison = comparison_of("main")
+    assert metric(comparison, "learner.source.accuracy")["assessment"] == "worse"
     assert "out of date: `learn`" in comparison["notes"][0]
     assert Path("code/learn.py").read_text() == "# changed\n"
-    assert told("HEAD", "main")["base"][0]["name"] == "HEAD"
+    assert comparison_of("HEAD", "main")["base"][0]["name"] == "HEAD"
 
 
 def test_no_commit_no_git_and_no_dvc_are_messages(tmp_path: Path, monkeypatch, in_git) -> None:

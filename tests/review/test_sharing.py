@@ -1,4 +1,4 @@
-"""Sharing by a DVC remote on S3: a real server of its protocol, one clone that pushes and one that pulls."""
+"""Sharing over a DVC remote on S3: a real server of the protocol, one clone that pushes and one that pulls."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ BUCKET = "models-of-a-team"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The address of a server that speaks S3."""
+    """The address of an S3 server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -104,7 +104,7 @@ def key_of(bucket, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
-def test_what_the_remote_lost_or_damaged_is_told_and_mended_by_the_stage(
+def test_a_missing_or_damaged_object_is_reported_and_recreated_by_its_stage(
     pushed: Path, bucket, damage: str, tmp_path: Path, monkeypatch, in_git
 ) -> None:
     key = key_of(bucket, b"0.9")
@@ -116,10 +116,10 @@ def test_what_the_remote_lost_or_damaged_is_told_and_mended_by_the_stage(
     assert "failed to pull" in dvc("pull", folder=clone, code=1)
     assert not (clone / "models/learner/skill.txt").exists()
     command = [Path(sys.executable).with_name("repflow"), "check", "--cache"]
-    told = subprocess.run(command, cwd=clone, env=os.environ, capture_output=True, text=True)
-    assert told.returncode == 5
-    assert "models/learner" in told.stderr
-    assert "(of learn)" in told.stderr
+    check = subprocess.run(command, cwd=clone, env=os.environ, capture_output=True, text=True)
+    assert check.returncode == 5
+    assert "models/learner" in check.stderr
+    assert "(of learn)" in check.stderr
     monkeypatch.setenv("TRACE", str(tmp_path / "trace"))
     dvc("repro", folder=clone)
     assert (tmp_path / "trace").read_text().split() == ["learn"]

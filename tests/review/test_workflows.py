@@ -1,4 +1,4 @@
-"""The workflows: linted, pinned, without rights that they do not need, and their commands run as a runner runs them."""
+"""The CI workflows: linted, pinned, with minimal permissions, and their commands run as on a runner."""
 
 import os
 import re
@@ -15,7 +15,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def read(path: Path) -> dict:
-    """YAML 1.1 reads the key `on` as a truth value."""
+    """Read a workflow; YAML 1.1 reads the key `on` as a boolean."""
     content = yaml.safe_load(path.read_text())
     content["on"] = content.pop(True, {})
     return content
@@ -41,7 +41,7 @@ def test_every_action_is_pinned_and_leaves_no_credentials_behind(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_what_runs_the_code_of_a_change_may_only_read(path: Path) -> None:
+def test_workflows_that_run_code_of_pull_requests_are_read_only(path: Path) -> None:
     workflow = read(path)
     triggers = set(workflow["on"])
     assert "pull_request_target" not in triggers
@@ -59,13 +59,13 @@ def test_what_runs_the_code_of_a_change_may_only_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_commands_take_what_comes_from_outside_by_the_environment_alone(path: Path) -> None:
+def test_commands_take_untrusted_values_only_from_the_environment(path: Path) -> None:
     assert not any("${{" in step.get("run", "") for step in steps(path))
 
 
 @pytest.fixture
 def change(clone: Path, in_git) -> Path:
-    """A branch that starts at `base` and makes the learner better, while the base's branch moved on."""
+    """A branch that starts at `base` and improves the model, while the target branch has new commits."""
     (clone / ".venv").symlink_to(sys.prefix)
     (clone / ".ci").mkdir()
     (clone / ".ci/review").write_bytes((ROOT / ".ci/review").read_bytes())
@@ -77,7 +77,7 @@ def change(clone: Path, in_git) -> Path:
 
 
 def run_as_ci(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A runner's shell: GitHub's `bash -e -o pipefail`, and what the workflow puts into the environment."""
+    """Run a command in the shell of a GitHub runner, `bash -e -o pipefail`, with the workflow's environment."""
     variables = {**os.environ, **environment}
     shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", command]
     return subprocess.run(shell, cwd=folder, env=variables, capture_output=True, text=True)
@@ -87,7 +87,7 @@ def command(name: str) -> str:
     return next(step["run"] for step in steps(ROOT / ".github/workflows/review.yml") if step.get("name") == name)
 
 
-def test_the_review_compares_with_where_the_change_began(change: Path, tmp_path: Path, in_git) -> None:
+def test_the_review_compares_with_the_merge_base(change: Path, tmp_path: Path, in_git) -> None:
     summary = tmp_path / "summary.md"
     base = in_git(change, "rev-parse", "target")
     run = run_as_ci(command("Compare"), change, BASE=base, GITHUB_STEP_SUMMARY=str(summary))
@@ -96,11 +96,11 @@ def test_the_review_compares_with_where_the_change_began(change: Path, tmp_path:
     assert page == (change / "review/comparison.md").read_text()
     assert f"## {in_git(change, 'rev-parse', 'base')[:10]} → HEAD" in page
     assert "**better**" in page
-    assert "](curves.learn.png)" in (change / "review/pictures/comparison.md").read_text()
-    assert len(list((change / "review/pictures").glob("*.png"))) == 3
+    assert "](curves.learn.png)" in (change / "review/figures/comparison.md").read_text()
+    assert len(list((change / "review/figures").glob("*.png"))) == 3
 
 
-def test_the_review_fails_where_the_record_is_old(change: Path) -> None:
+def test_the_review_fails_if_dvc_lock_is_out_of_date(change: Path) -> None:
     name = "Is dvc.lock current?"
     assert run_as_ci(command(name), change).returncode == 0
     (change / "params.yaml").write_text("seed: 0\nskill: 0.5\n")
@@ -126,7 +126,7 @@ def test_gitlab_runs_the_same_commands(change: Path, in_git) -> None:
     assert jobs["review"]["artifacts"]["paths"] == ["review"]
 
 
-def test_the_token_of_gitlab_is_seen_by_the_job_that_comments_alone() -> None:
+def test_the_gitlab_token_is_given_only_to_the_comment_job() -> None:
     jobs = gitlab_jobs()
     assert [name for name, job in jobs.items() if "REVIEW_TOKEN" in str(job)] == ["comment"]
     assert jobs["comment"]["script"] == ["python3 .ci/comment.py gitlab review/comparison.md"]

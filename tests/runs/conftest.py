@@ -1,4 +1,4 @@
-"""A small project to run beside: this one's choices, and a graph that only copies."""
+"""A small project for isolated runs: the real configuration, and a pipeline that only copies files."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ stages:
     cmd: cat data/raw/image > model.txt && sleep 0${delay} && test ! -e ../../../broken
     params: [seed, pretrain.name]
     outs: [model.txt]
-  judge:
+  test:
     cmd: >-
       mkdir -p metrics;
       echo '{"finetune": {"accuracy": 0.${seed}, "low": 0.1, "high": 0.9, "ece": 0.2}}' > metrics/evaluate.json
@@ -28,7 +28,7 @@ vars: [{delay: ""}]
 
 @pytest.fixture(scope="session")
 def git() -> Callable[..., str]:
-    """Runs git in a folder, as `git(folder, "status")`, and gives what it prints."""
+    """Runs git in a folder, as `git(folder, "status")`, and returns its output."""
 
     def run(folder: Path, *arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Runs beside the checkout: what they commit, that they touch nothing else, and that nothing of them is left."""
+"""Isolated runs: what they commit, that they change nothing else, and that they leave nothing behind."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from repflow.cli.app import app
 from repflow.errors import ParameterError, RepflowError
-from repflow.runs.isolated import isolated, name_of
+from repflow.runs.isolated import default_name, isolated
 from repflow.runs.listing import list_runs, prune
 from repflow.runs.message import run_message
 from repflow.runs.repository import open_repository
@@ -24,7 +24,7 @@ REPFLOW = [sys.executable, "-c", "from repflow.cli.app import app; app()"]
 
 
 def everything(project: Path) -> dict[str, bytes]:
-    """Every file of the checkout but what git, DVC and the runs keep for themselves."""
+    """Every file of the checkout except the internal files of git, DVC and runs."""
     kept = (".git", ".dvc", ".repflow")
     files = [path for path in project.rglob("*") if path.is_file() and path.relative_to(project).parts[0] not in kept]
     return {str(path): path.read_bytes() for path in files}
@@ -54,14 +54,14 @@ def test_a_run_commits_what_it_changed_and_leaves_the_checkout_alone(project: Pa
     assert "  pretrain.name: 'simclr' -> 'rotation'\n" in message
     assert "  metrics/evaluate.json finetune.accuracy: 0 -> 0.7 (0.1 to 0.9)\n" in message
     assert "ece" not in message
-    # What it made is in the cache that both share.
+    # Its outputs are in the shared cache.
     git(project, "stash", "--include-untracked", "--quiet")
     git(project, "checkout", "--quiet", branch)
     dvc(project, "checkout", "--quiet")
     assert "up to date" in dvc(project, "repro")
 
 
-def test_runs_side_by_side_do_not_touch_each_other(project: Path, git: Git) -> None:
+def test_parallel_runs_do_not_affect_each_other(project: Path, git: Git) -> None:
     before = everything(project)
     processes = [subprocess.Popen([*REPFLOW, "runs", "start", f"seed={seed}"], cwd=project) for seed in (3, 4, 5)]
     assert [process.wait() for process in processes] == [0, 0, 0]
@@ -77,7 +77,7 @@ def test_runs_side_by_side_do_not_touch_each_other(project: Path, git: Git) -> N
     assert git(project, "status", "--short") == ""
 
 
-def test_a_failed_run_goes_on_where_it_was(project: Path, git: Git) -> None:
+def test_a_failed_run_resumes(project: Path, git: Git) -> None:
     # Its worktree is .repflow/runs/NAME, from where ../../../broken is a file beside the checkout.
     (project / "broken").touch()
     slow_down(project, git, ".1")
@@ -86,7 +86,7 @@ def test_a_failed_run_goes_on_where_it_was(project: Path, git: Git) -> None:
     assert [(run.name, run.state, run.about) for run in list_runs(project)] == [("slow", "stopped", "")]
     worktree = project / ".repflow/runs/slow"
     (worktree / "checkpoint").write_text("half done")
-    with pytest.raises(RepflowError, match=r"run slow: it was stopped, and had no choices from .*; take another name"):
+    with pytest.raises(RepflowError, match=r"run slow: a stopped run .* other overrides \(none\).*choose another name"):
         start(project, ["seed=3"], name="slow")
     (project / "broken").unlink()
     with isolated(project, [], name="slow") as run:
@@ -95,26 +95,26 @@ def test_a_failed_run_goes_on_where_it_was(project: Path, git: Git) -> None:
     assert [run.state for run in list_runs(project)] == ["finished"]
 
 
-def test_a_run_that_is_at_work_is_held(project: Path) -> None:
+def test_a_running_run_is_locked(project: Path) -> None:
     with isolated(project, [], name="mine") as run:
         assert [listed.state for listed in list_runs(project)] == ["running"]
         with (
-            pytest.raises(RepflowError, match="run mine: another process is at work on it"),
+            pytest.raises(RepflowError, match="run mine: another process is running it"),
             isolated(project, [], name="mine"),
         ):
             pass
-        with pytest.raises(RepflowError, match="run mine: a process is at work on it; end that first"):
+        with pytest.raises(RepflowError, match="run mine: another process is running it; stop that process first"):
             list(prune(project, ["mine"]))
         with isolated(project, []) as other:
             assert other.folder != run.folder
-        # Nothing of the machine is in git's sight, and keys stay private.
+        # Settings of the machine are not tracked by git, and credentials stay private.
         assert oct((run.folder / ".dvc/config.local").stat().st_mode)[-3:] == "600"
     assert [listed.state for listed in list_runs(project)] == ["stopped", "stopped"]
     list(prune(project, ["mine"], ["stopped"]))
     assert list_runs(project) == []
 
 
-def test_an_ended_run_ends_its_stages(project: Path, git: Git) -> None:
+def test_a_terminated_run_terminates_its_stages(project: Path, git: Git) -> None:
     slow_down(project, git, "1000")
     with subprocess.Popen([*REPFLOW, "runs", "start"], cwd=project) as process:
         while not _sleepers():
@@ -129,7 +129,7 @@ def test_an_ended_run_ends_its_stages(project: Path, git: Git) -> None:
 
 
 def slow_down(project: Path, git: Git, delay: str) -> None:
-    """Commit a graph whose first stage is another one, and lasts so many seconds."""
+    """Commit a pipeline whose first stage is different, and takes `delay` seconds."""
     (project / "dvc.yaml").write_text((project / "dvc.yaml").read_text().replace('delay: ""', f"delay: '{delay}'"))
     git(project, "commit", "--quiet", "--all", "--message", "Slower")
 
@@ -148,31 +148,33 @@ def _sleepers() -> list[int]:
 def test_a_run_is_pushed_with_its_cache(project: Path, tmp_path: Path, git: Git) -> None:
     git(tmp_path, "init", "--bare", "--quiet", "origin.git")
     git(project, "remote", "add", "origin", str(tmp_path / "origin.git"))
-    with pytest.raises(RepflowError, match="no DVC remote to push to; name one: dvc remote add --default NAME URL"):
+    with pytest.raises(RepflowError, match="no DVC remote to push to; add one: dvc remote add --default NAME URL"):
         start(project, [], name="eight", push=True)
-    # A relative path is meant from the checkout, also where the worktree lies deeper.
+    # A relative path is resolved from the checkout, although the worktree is in a subfolder.
     dvc(project, "remote", "add", "--local", "--default", "store", "../storage")
     start(project, [], name="eight", push=True)
     assert git(project, "ls-remote", "origin", "run/eight").split()[0] == git(project, "rev-parse", "run/eight")
     assert any(path.is_file() for path in (tmp_path / "storage").rglob("*"))
 
 
-def test_a_run_without_a_place_to_push_to_ends_before_it_begins(project: Path) -> None:
-    with pytest.raises(RepflowError, match=r"no git remote to push to \(there is none\)"):
+def test_a_run_without_a_remote_to_push_to_fails_before_it_starts(project: Path) -> None:
+    with pytest.raises(RepflowError, match=r"no default git remote to push to \(there are no remotes\)"):
         start(project, [], name="eight", push=True)
     assert list_runs(project) == []
 
 
-def test_a_choice_that_is_not_there_leaves_nothing_behind(project: Path, git: Git) -> None:
-    with pytest.raises(ParameterError, match="pretrain=rotatoin: there is no such choice; did you mean 'rotation'"):
+def test_an_unknown_choice_leaves_nothing_behind(project: Path, git: Git) -> None:
+    with pytest.raises(
+        ParameterError, match="pretrain=rotatoin: no such choice in conf/pretrain/; did you mean 'rotation'"
+    ):
         start(project, ["pretrain=rotatoin"])
     assert git(project, "branch", "--list", "run/*") == ""
     assert git(project, "worktree", "list").count("\n") == 0
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", "Main", "-x", "a/b", "a" * 51])
-def test_a_name_that_is_no_word_is_refused(project: Path, name: str) -> None:
-    with pytest.raises(ParameterError, match="no name for a run"), isolated(project, [], name=name):
+def test_a_name_with_other_characters_is_refused(project: Path, name: str) -> None:
+    with pytest.raises(ParameterError, match="not allowed as the name of a run"), isolated(project, [], name=name):
         pass
 
 
@@ -182,21 +184,21 @@ def test_a_detached_head_is_a_start_like_any_other(project: Path, git: Git) -> N
     assert git(project, "merge-base", "HEAD", "run/run") == git(project, "rev-parse", "HEAD")
 
 
-def test_a_dirty_checkout_is_said_and_left(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_uncommitted_changes_cause_a_warning_and_are_kept(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# mine\n")
     before = everything(project)
     start(project, [])
-    assert "it does not have the changes in params.yaml" in caplog.text
+    assert "it does not include the uncommitted changes in params.yaml" in caplog.text
     assert everything(project) == before
 
 
-def test_where_no_run_can_start_from_the_message_says_what_to_do(project: Path, tmp_path: Path, git: Git) -> None:
+def test_without_a_usable_repository_the_message_says_what_to_do(project: Path, tmp_path: Path, git: Git) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
-    with pytest.raises(RepflowError, match="not in a git repository; runs need one: git init"):
+    with pytest.raises(RepflowError, match="not in a git repository, which runs need; create one: git init"):
         open_repository(bare)
     git(bare, "init", "--quiet")
-    with pytest.raises(RepflowError, match="has no commit yet, and a run starts from one: git add --all"):
+    with pytest.raises(RepflowError, match="has no commit to start from; commit first: git add --all"):
         open_repository(bare)
     git(project, "rm", "--quiet", "--cached", "dvc.yaml")
     git(project, "commit", "--quiet", "--message", "Without")
@@ -204,46 +206,48 @@ def test_where_no_run_can_start_from_the_message_says_what_to_do(project: Path, 
         open_repository(project)
 
 
-def test_a_run_without_an_author_ends_before_it_begins(
+def test_a_run_without_a_git_author_fails_before_it_starts(
     project: Path, git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key, value in {"user.name": "", "user.email": "", "user.useConfigOnly": "true"}.items():
         git(project, "config", key, value)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    for role in ("AUTHOR", "COMMITTER"):  # which other tests may have named in the environment
+    for role in ("AUTHOR", "COMMITTER"):  # which other tests may have set
         for part in ("NAME", "EMAIL"):
             monkeypatch.delenv(f"GIT_{role}_{part}", raising=False)
-    with pytest.raises(RepflowError, match="git does not know who commits"):
+    with pytest.raises(RepflowError, match="git has no author for commits"):
         start(project, ["seed=5"])
 
 
-def test_a_name_is_made_of_the_choices() -> None:
-    assert name_of(["pretrain=rotation", "split.labels_per_class=20"]) == "pretrain-rotation-split-labelsperclass-20"
-    assert name_of([]) == "run"
-    assert len(name_of([f"seed={10**60}"])) <= 50
+def test_the_default_name_is_made_from_the_overrides() -> None:
+    assert (
+        default_name(["pretrain=rotation", "split.labels_per_class=20"]) == "pretrain-rotation-split-labelsperclass-20"
+    )
+    assert default_name([]) == "run"
+    assert len(default_name([f"seed={10**60}"])) <= 50
 
 
-def test_a_message_names_only_so_many_parameters(project: Path, git: Git) -> None:
+def test_a_message_lists_a_limited_number_of_parameters(project: Path, git: Git) -> None:
     parameters = yaml.safe_load((project / "params.yaml").read_text())
     parameters["augment"]["more"] = {f"key{number}": number for number in range(50)}
     (project / "params.yaml").write_text(yaml.safe_dump(parameters))
     message = run_message(project, "long", git(project, "rev-parse", "HEAD"), ["a" * 100])
     assert "  and 10 more\n" in message
     assert len(message.splitlines()[0]) <= 72
-    assert "Metrics: none changed." in message
+    assert "Metrics: unchanged." in message
 
 
 def test_the_commands_list_and_prune(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     runner = CliRunner()
-    assert "no runs; `repflow runs start group=choice` makes one" in runner.invoke(app, ["runs"]).output
+    assert "no runs; start one with `repflow runs start group=choice`" in runner.invoke(app, ["runs"]).output
     started = runner.invoke(app, ["runs", "start", "--name", "first"])
     assert started.exit_code == 0, started.output
-    assert "\nrun first: nothing changed\n" in started.output
+    assert "\nrun first: no overrides\n" in started.output
     listed = runner.invoke(app, ["runs"]).output.splitlines()
-    assert listed[0].split() == ["run", "state", "committed", "what"]
+    assert listed[0].split() == ["run", "state", "committed", "description"]
     assert listed[1].split()[:2] == ["first", "finished"]
     wrong = runner.invoke(app, ["runs", "prune", "second"])
-    assert (wrong.exit_code, "second: no such run (there are: first)" in wrong.output) == (2, True)
-    assert runner.invoke(app, ["runs", "prune", "first"]).output.startswith("first: taken away (its branch was at ")
-    assert "nothing to take away" in runner.invoke(app, ["runs", "prune"]).output
+    assert (wrong.exit_code, "second: no such run (existing runs: first)" in wrong.output) == (2, True)
+    assert runner.invoke(app, ["runs", "prune", "first"]).output.startswith("first: deleted (its branch was at ")
+    assert "nothing to delete" in runner.invoke(app, ["runs", "prune"]).output

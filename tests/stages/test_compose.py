@@ -90,13 +90,13 @@ def test_compose_writes_the_choice_and_says_what_changed(project: Path) -> None:
 
 
 def test_composing_again_says_that_nothing_changed(project: Path) -> None:
-    assert compose().stderr == "params.yaml: nothing changed\n"
+    assert compose().stderr == "params.yaml: unchanged\n"
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("pretrain=rotatoin", "pretrain=rotatoin: there is no such choice; did you mean 'rotation'? (allowed: "),
+        ("pretrain=rotatoin", "pretrain=rotatoin: no such choice in conf/pretrain/; did you mean 'rotation'? (allowed: "),
         ("pretrian=rotation", "pretrian: no such key in conf/; did you mean 'pretrain'? (allowed: "),
         ("split.labels_per_clas=3", "split.labels_per_clas: no such key in conf/; did you mean 'labels_per_class'?"),
         ("+split.labels_per_clas=3", "split.labels_per_clas: unknown parameter; did you mean 'labels_per_class'?"),
@@ -108,7 +108,7 @@ def test_composing_again_says_that_nothing_changed(project: Path) -> None:
         ("pretrain.settings.temprature=1", "pretrain.settings.temprature: no such key in conf/"),
         ("+pretrain.settings.temprature=1", "pretrain.settings.temprature: unknown parameter"),
         ("pretrain.name=nothing", "pretext.nothing: there is no method of this name"),
-        ("data=folder", "data.source.path, data.target.path: has no default with these choices"),
+        ("data=folder", "data.source.path, data.target.path: must be set with these choices"),
         ("~seed", "seed: missing"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command line: `repflow STAGE` and the commands to choose parameters and to use results."""
+"""The command line: one command per stage, and commands to compose parameters and to use results."""

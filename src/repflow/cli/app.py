@@ -1,6 +1,6 @@
-"""`repflow`: the stages of the graph, and commands to choose parameters, to use results and to review changes.
+"""The command `repflow`: pipeline stages, and commands to compose parameters, use results and review changes.
 
-Every command imports what it needs when it runs, so that the help appears at once.
+Every command imports what it needs when it runs, so that the help is fast.
 """
 
 import logging
@@ -31,16 +31,16 @@ app.add_typer(review)
 @app.callback()
 def main(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log details, and show where in the code an error was raised.")
+        bool, typer.Option("--verbose", "-v", help="Log details, and print tracebacks of errors.")
     ] = False,
 ) -> None:
-    """Turn a pile of mostly unlabelled images into a tested classifier and a record of how it was made.
+    """Train and test an image classifier from mostly unlabelled images, as a versioned DVC pipeline.
 
-    Run `dvc repro` to make everything that is not up to date; each stage is also a command here. Exit codes: 0 done,
-    1 failure, 2 a wrong parameter or option, 3 unusable data, 4 a broken validation rule, 5 storage that refuses, 6 a
-    metric is worse (`compare --fail-on worse`), 7 the record is out of date (`check`), 8 code changed while a stage
-    ran, 75 stopped and saved (the same
-    command goes on), 130 interrupted, 143 terminated.
+    `dvc repro` runs every stage that is out of date; each stage is also a command here. Exit codes: 0 success,
+    1 failure, 2 invalid parameter or option, 3 unusable data, 4 data validation failed, 5 storage error (disk full or
+    no permission), 6 a metric is worse (`compare --fail-on worse`), 7 results are out of date (`check`), 8 the code
+    changed while a stage ran, 75 stopped after saving a checkpoint (run the same command to resume), 130 interrupted,
+    143 terminated.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("repflow").setLevel(logging.DEBUG if verbose else logging.INFO)

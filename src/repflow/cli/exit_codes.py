@@ -1,4 +1,4 @@
-"""How a command ends: an expected failure in one message, and every ending with an exit code of its own."""
+"""Exit codes of commands: an expected failure ends with one message and its own exit code, not with a traceback."""
 
 import errno
 import signal
@@ -16,7 +16,7 @@ _TERMINATED = 143
 
 
 class Commands(TyperGroup):
-    """Runs a command so that an expected failure ends in one message and the exit code that is meant."""
+    """Runs a command so that an expected failure prints one message and ends with its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         previous = signal.signal(signal.SIGTERM, _terminate)
@@ -39,14 +39,14 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 
 def _expected(error: BaseException) -> RepflowError | None:
-    """The error that a user can mend, or None for one that only a programmer can."""
+    """The error as one that the user can fix, or None for a programming error."""
     if isinstance(error, RepflowError):
         return error
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"{error.filename}: {error.strerror}; mend the permissions and run the command again")
+        return StorageError(f"{error.filename}: {error.strerror}; fix the permissions and run the command again")
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        # Writers in other languages give the number only in their text.
+        # Errors of libraries in other languages have the number only in their text.
         if full or f"os error {errno.ENOSPC}" in str(cause):
             return StorageError(f"the disk is full ({cause}); free some space and run the command again")
     return None

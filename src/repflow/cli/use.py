@@ -1,4 +1,4 @@
-"""Commands to choose parameters and to use what the stages made."""
+"""Commands to compose parameters and to use the results of the stages."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,13 +8,13 @@ import typer
 
 from repflow.hardware.cpu import let_threads_sleep
 
-PANEL = "Choose and use"
+PANEL = "Parameters and results"
 
 app = typer.Typer()
 
 
 class Format(StrEnum):
-    """How rows are written."""
+    """Output format of rows."""
 
     table = "table"
     csv = "csv"
@@ -24,13 +24,13 @@ class Format(StrEnum):
 @app.command(rich_help_panel=PANEL)
 def compose(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="group=choice and key=value, as Hydra takes them.", show_default=False)
+        list[str] | None, typer.Argument(help="Hydra overrides: group=choice and key=value.", show_default=False)
     ] = None,
 ) -> None:
-    """Write params.yaml from the choices in conf/.
+    """Compose params.yaml from the Hydra configuration in conf/.
 
-    Starts from the defaults in conf/config.yaml each time, checks every parameter and says what changed. Example:
-    `repflow compose pretrain=rotation split.labels_per_class=20 seed=3`
+    Always starts from the defaults in conf/config.yaml, checks every parameter and logs what changed. Writes
+    params.yaml. Example: `repflow compose pretrain=rotation split.labels_per_class=20 seed=3`
     """
     from repflow.stages import compose as stage
 
@@ -38,11 +38,11 @@ def compose(
 
 
 @app.command(rich_help_panel=PANEL)
-def cost(format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.table) -> None:
-    """Show what the trainings cost here.
+def cost(format: Annotated[Format, typer.Option(help="Output format.")] = Format.table) -> None:
+    """Print time, memory, compute and energy of the training stages.
 
     Writes accuracy, time, images/s, share of time waiting for data, peak memory, floating-point operations and energy
-    of the stages that last ran on this machine. Example: `repflow cost --format json`
+    of the stages that last ran in this checkout. Example: `repflow cost --format json`
     """
     from repflow.stages import cost_table
 
@@ -54,9 +54,9 @@ def export(
     output: Annotated[Path, typer.Argument(help="The ONNX file to write.", show_default=False)],
     model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
 ) -> None:
-    """Write a classifier as ONNX, for programs without PyTorch.
+    """Export a classifier to ONNX.
 
-    Compares ONNX Runtime's probabilities with PyTorch's before anything is written. Needs the extra `repflow[export]`.
+    Writes the file only if ONNX Runtime gives the same probabilities as PyTorch. Needs `pip install 'repflow[export]'`.
     Example: `repflow export classifier.onnx`
     """
     let_threads_sleep()
@@ -67,16 +67,16 @@ def export(
 
 @app.command(rich_help_panel=PANEL)
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
-    format: Annotated[Format, typer.Option(help="How to write the predictions.")] = Format.table,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to give for each image, the likeliest first.")] = 1,
-    output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
+    format: Annotated[Format, typer.Option(help="Output format.")] = Format.table,
+    top: Annotated[int, typer.Option(min=1, help="Classes per image, the most probable first.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
 ) -> None:
-    """Say what images show.
+    """Predict the classes of images with a trained classifier.
 
-    Writes path, label and probability. Files that cannot be read are listed with the reason, the others are predicted,
-    and the command then ends with 3. Example: `repflow predict photos/ --format csv --output labels.csv`
+    Writes path, label and probability of every image. Files that cannot be decoded are listed with the reason, and the
+    exit code is then 3. Example: `repflow predict photos/ --format csv --output labels.csv`
     """
     let_threads_sleep()
     from repflow.stages import predict as stage

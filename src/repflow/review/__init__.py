@@ -1,1 +1,1 @@
-"""What a reviewer asks of two revisions: which figures moved, whether that is more than noise, and what was changed."""
+"""Comparison of two revisions for reviewers: changed metrics with their significance, and changed stages and code."""

@@ -1,4 +1,4 @@
-"""`repflow compare` and `repflow check`: what a reviewer asks."""
+"""The commands `repflow compare` and `repflow check`, for reviewers."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,14 +8,14 @@ import typer
 
 
 class Page(StrEnum):
-    """How a comparison is written."""
+    """Output format of a comparison."""
 
     md = "md"
     json = "json"
 
 
 class FailOn(StrEnum):
-    """Which verdict gives an exit code of its own."""
+    """Which assessment of a metric leads to exit code 6."""
 
     worse = "worse"
 
@@ -27,39 +27,40 @@ _REVIEW = "Review"
 @app.command(rich_help_panel=_REVIEW)
 def compare(
     base: Annotated[
-        str, typer.Argument(help="Branch, tag, commit or experiment; several with commas, or a pattern: seeds.")
+        str,
+        typer.Argument(
+            help="Branch, tag, commit or DVC experiment; several seeds of one setting: separated by commas, or a glob."
+        ),
     ],
     head: Annotated[
-        str | None, typer.Argument(help="The same; the working tree if not given.", show_default=False)
+        str | None, typer.Argument(help="The same; by default the working tree.", show_default=False)
     ] = None,
-    format: Annotated[Page, typer.Option(help="How to write the comparison.")] = Page.md,
-    output: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of base and head, and a page with them.")
+    format: Annotated[Page, typer.Option(help="Output format.")] = Page.md,
+    output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for figures of base and head, and a Markdown page with them.")
     ] = None,
-    fail_on: Annotated[
-        FailOn | None, typer.Option(help="End with 6 where a metric is worse by more than noise.")
-    ] = None,
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit code 6 if a metric is significantly worse.")] = None,
 ) -> None:
-    """Say what differs between two revisions, and whether it is more than noise.
+    """Compare two revisions: metrics with their significance, stages, parameters, curves.
 
-    Writes changed metrics with a verdict, the stages that changed and why, parameters, curves and confusions; reads git
-    alone. Examples: `repflow compare main`, `repflow compare 'run/base-*' 'run/simclr-*'`. Example:
-    `repflow compare main HEAD --fail-on worse`
+    Writes changed metrics with confidence intervals, changed stages and why they changed, changed parameters, training
+    curves and confusion matrices. Reads only git, no data. Examples: `repflow compare main`,
+    `repflow compare 'run/base-*' 'run/simclr-*'`. Example: `repflow compare main HEAD --fail-on worse`
     """
     from repflow.review.compare import run_compare
 
-    run_compare(base, head, format.value, output, pictures, fail_on is FailOn.worse)
+    run_compare(base, head, format.value, output, figures, fail_on is FailOn.worse)
 
 
 @app.command(rich_help_panel=_REVIEW)
 def check(
-    cache: Annotated[bool, typer.Option("--cache", help="Read every file of the cache, too.")] = False,
+    cache: Annotated[bool, typer.Option("--cache", help="Also verify every file in DVC's cache.")] = False,
 ) -> None:
-    """Say whether dvc.lock and the metrics belong to this code and these parameters.
+    """Check that dvc.lock and the metrics match the code and parameters.
 
-    Writes nothing, trains nothing and needs no data. Ends with 7 where stages are out of date; with --cache it ends
-    with 5 where DVC's cache lacks a file or holds a damaged one. Example: `repflow check`
+    Writes nothing, trains nothing and needs no data. Exit code 7 if stages are out of date; with --cache, exit code 5
+    if a file in DVC's cache is missing or damaged. Example: `repflow check`
     """
     from repflow.review.compare import run_check
 

@@ -1,11 +1,11 @@
-"""Metrics as estimates: a number, its interval where the metrics hold one, and which way is better."""
+"""Metrics as estimates: a value, its confidence interval if there is one, and whether more or less is better."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _MAIN = ("value", "accuracy")
-"""What `low` and `high` are the ends of, where they stand beside it."""
+"""Keys whose confidence interval is `low` to `high` in the same section."""
 
 _HIGHER = {
     "accuracy",
@@ -23,7 +23,7 @@ _HIGHER = {
 }
 _LOWER = {"brier", "ece", "loss", "nll"}
 _ONLY_FOR_COMPARISON = {"random", "default"}
-"""Sections that hold what a result is held against: neither way is better."""
+"""Sections with baselines: neither more nor less is better."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Estimate:
     """A metric of one revision.
 
     Attributes:
-        value: a number, or a word or truth value that cannot be more or less.
-        low: lower end of its interval, None without one.
-        high: upper end.
+        value: a number, a string or a boolean.
+        low: lower end of its confidence interval, None without one.
+        high: upper end of its confidence interval.
     """
 
     value: float | str
@@ -42,15 +42,15 @@ class Estimate:
 
     @property
     def number(self) -> float | None:
-        """The value where it is a number."""
+        """The value if it is a number, else None."""
         return float(self.value) if isinstance(self.value, int | float) and not isinstance(self.value, bool) else None
 
 
 def estimates(metrics: Any) -> dict[str, Estimate]:
-    """Nested metrics by their names, points between the levels.
+    """Nested metrics by name, with dots between levels.
 
-    Ends of intervals are no metrics of their own: `{"accuracy": a, "low": l, "high": h}`, the same with `value`, which
-    leaves no level of its own, and `{"knn": a, "knn_low": l, "knn_high": h}` are one estimate each.
+    The ends of intervals belong to their metric: `{"accuracy": a, "low": l, "high": h}`, the same with `value`, which
+    is left out of the name, and `{"knn": a, "knn_low": l, "knn_high": h}` are one estimate each.
     """
     return dict(_walk(metrics, ())) if isinstance(metrics, Mapping) else {}
 
@@ -73,8 +73,8 @@ def _walk(section: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
             yield ".".join(path), Estimate(value, *bounds)
 
 
-def better_when(name: str) -> int | None:
-    """1 where more of the metric is better, -1 where less is, None where neither is known."""
+def better_direction(name: str) -> int | None:
+    """1 if more is better, -1 if less is better, None if neither or unknown."""
     parts = name.split(".")
     if _ONLY_FOR_COMPARISON & set(parts):
         return None

@@ -1,11 +1,11 @@
-"""Plots of two revisions as PNG files: curves in one chart, confusion matrices beside each other."""
+"""Plots of two revisions as PNG files: curves in one chart, one confusion matrix for each revision."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from repflow.review.plots import Beside, Curves, beside
+from repflow.review.plots import CurvePair, PlotPair, changed_plots
 from repflow.review.snapshot import Confusion, Snapshot
 from repflow.stages.reporting.charts import confusion_chart
 from repflow.stages.reporting.style import REFERENCE, SOURCE, TEXT, WIDTH, Graphic, new_axes, render_chart, report_style
@@ -18,15 +18,15 @@ def write_figures(base: Snapshot, head: Snapshot, folder: Path) -> dict[str, lis
     """Draw every plot that differs.
 
     Returns:
-        Path of the plot to the names of its pictures in `folder`: one of a curve, two of a confusion matrix.
+        Path of each plot to the names of its figures in `folder`: one for a curve, two for a confusion matrix.
     """
     names: dict[str, list[str]] = {}
     with report_style():
-        for plot in beside(base, head):
-            pictures = _confusions(plot) if plot.confusions else [_curve(plot)]
-            for each in pictures:
+        for plot in changed_plots(base, head):
+            graphics = _confusions(plot) if plot.confusions else [_curve(plot)]
+            for each in graphics:
                 each.write(folder)
-            names[plot.path] = [f"{each.name}.png" for each in pictures]
+            names[plot.path] = [f"{each.name}.png" for each in graphics]
     return names
 
 
@@ -34,8 +34,8 @@ def _name(path: str) -> str:
     return Path(path).with_suffix("").as_posix().removeprefix("plots/").replace("/", ".")
 
 
-def _curve(plot: Beside) -> Graphic:
-    assert isinstance(plot.curves, Curves)
+def _curve(plot: PlotPair) -> Graphic:
+    assert isinstance(plot.curves, CurvePair)
     name = _name(plot.path)
     axes = new_axes(2.6, left=0.6, right=0.15, top=0.4, bottom=0.45)
     for (x, y), colour, width in zip(plot.curves.points(), (REFERENCE, SOURCE), (1.3, 1.6), strict=True):
@@ -46,7 +46,7 @@ def _curve(plot: Beside) -> Graphic:
 
 
 def _title(axes: "Axes", title: str, sides: tuple[tuple[str, str], ...]) -> None:
-    """A title at the left edge, and the names of the lines in their colours at the right one."""
+    """A title at the left, and a legend with the names of the lines in their colours at the right."""
     figure = axes.figure
     height = figure.get_figheight()  # type: ignore[union-attr]
     figure.text(0.06 / WIDTH, 1 - 0.06 / height, title, weight="bold", color=TEXT, va="top")
@@ -54,7 +54,7 @@ def _title(axes: "Axes", title: str, sides: tuple[tuple[str, str], ...]) -> None
         figure.text(1 - (0.15 + 0.45 * place) / WIDTH, 1 - 0.06 / height, name, color=colour, ha="right", va="top")
 
 
-def _confusions(plot: Beside) -> list[Graphic]:
+def _confusions(plot: PlotPair) -> list[Graphic]:
     assert plot.confusions is not None
     classes = sorted({name for each in plot.confusions for name in np.union1d(each.actual, each.predicted)})
     sides = zip(("base", "head"), plot.confusions, strict=True)

@@ -1,4 +1,4 @@
-"""Plots of two revisions that differ, beside each other."""
+"""Pairs of plots that differ between two revisions."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,35 +9,35 @@ import numpy as np
 from repflow.review.snapshot import Confusion, Curve, Snapshot
 
 _POINTS = 40
-"""Of a curve in a comment."""
+"""Maximum number of points of a curve in a comment."""
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The same curve of two revisions; x and y name its columns."""
+class CurvePair:
+    """The same curve in two revisions."""
 
     base: Curve
     head: Curve
 
     @property
     def x(self) -> str:
-        """The column of the horizontal axis."""
+        """Name of the column of the x axis."""
         return self.head.x
 
     @property
     def y(self) -> str:
-        """The column of the vertical axis."""
+        """Name of the column of the y axis."""
         return self.head.y
 
     def points(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """The places and values of base and head, where there is a value; float64 [N] each."""
+        """(x, y) of base and of head, without missing values; float64 [N] each."""
         before, after = (
             each.table[[each.x, self.y]].dropna().to_numpy(np.float64).T for each in (self.base, self.head)
         )
         return (before[0], before[1]), (after[0], after[1])
 
     def common(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """Both at the same places, as far as both go; float64 [N], N at most `_POINTS`, perhaps 0."""
+        """Both interpolated at common x values, where both are defined; float64 [N], N from 0 to `_POINTS`."""
         (x0, y0), (x1, y1) = self.points()
         if not len(x0) or not len(x1):
             return np.empty(0), (np.empty(0), np.empty(0))
@@ -47,32 +47,32 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A plot that differs: curves, or the confusions of base and head."""
+class PlotPair:
+    """A plot that differs between base and head: either curves or confusion matrices."""
 
     path: str
-    curves: Curves | None = None
+    curves: CurvePair | None = None
     confusions: tuple[Confusion, Confusion] | None = None
 
 
-def beside(base: Snapshot, head: Snapshot) -> Iterator[Beside]:
-    """The plots that both have and that differ."""
+def changed_plots(base: Snapshot, head: Snapshot) -> Iterator[PlotPair]:
+    """The plots that exist in both revisions and differ."""
     for path, curve in head.curves.items():
         before = base.curves.get(path)
         if before is not None and curve.y in before.table and not before.table.equals(curve.table):
-            yield Beside(path, curves=Curves(before, curve))
+            yield PlotPair(path, curves=CurvePair(before, curve))
     for path, confusion in head.confusions.items():
         other = base.confusions.get(path)
         if other is not None and _cells(other) != _cells(confusion):
-            yield Beside(path, confusions=(other, confusion))
+            yield PlotPair(path, confusions=(other, confusion))
 
 
 def _cells(confusion: Confusion) -> Counter[tuple[str, str]]:
     return Counter(zip(confusion.actual.tolist(), confusion.predicted.tolist(), strict=True))
 
 
-def moved_cells(plot: Beside, most: int = 12) -> list[tuple[str, str, int, int]]:
-    """The cells of a confusion matrix that changed most: actual, predicted, count in base, count in head."""
+def changed_cells(plot: PlotPair, most: int = 12) -> list[tuple[str, str, int, int]]:
+    """The cells of a confusion matrix with the largest change: actual, predicted, count in base, count in head."""
     assert plot.confusions is not None
     before, after = map(_cells, plot.confusions)
     cells = [(*cell, before[cell], after[cell]) for cell in before.keys() | after.keys() if before[cell] != after[cell]]

@@ -1,4 +1,4 @@
-"""Names of revisions as a user writes them, and the commits that they mean."""
+"""Resolve names of revisions (branches, tags, commits, experiments, globs) to commits."""
 
 import fnmatch
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ WORKING_TREE = "working tree"
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, or the files as they lie in the working tree.
+    """A commit or the working tree.
 
     Attributes:
-        name: as it was given, `WORKING_TREE` for the files.
-        commit: its hash, None for the files.
+        name: the name as it was given, `WORKING_TREE` for the working tree.
+        commit: the commit hash, None for the working tree.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Revision:
 
 @contextmanager
 def project(folder: Path) -> Iterator[Any]:
-    """The DVC repository (dvc.repo.Repo) that `folder` lies in.
+    """The DVC repository (dvc.repo.Repo) that contains `folder`.
 
     Raises:
-        ParameterError: there is none, or it is not kept in git.
+        ParameterError: there is none, or it is not in a git repository.
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
@@ -54,24 +54,24 @@ def project(folder: Path) -> Iterator[Any]:
 
 
 def resolve(repo: Any, given: str) -> list[Revision]:
-    """The revisions that one side of a comparison names.
+    """The revisions of one side of a comparison.
 
     Args:
         repo: the project.
-        given: a branch, tag, commit or DVC experiment; several with commas between them; or a pattern such as
-            `run/simclr-*`, which stands for all branches, tags and experiments that it fits.
+        given: a branch, tag, commit or DVC experiment; several separated by commas; or a glob pattern such as
+            `run/simclr-*`, which is expanded to all matching branches, tags and experiments.
 
     Raises:
-        ParameterError: there is no such revision, or one of them is named twice.
+        ParameterError: there is no such revision, or one of them is given twice.
     """
     if repo.scm.no_commits:
-        raise ParameterError(f"{given}: the repository has no commit yet; commit what there is first")
+        raise ParameterError(f"{given}: the repository has no commit yet; commit your files first")
     names = [name for part in given.split(",") for name in _expanded(repo, part.strip())]
     found = [Revision(name, _commit(repo, name)) for name in names]
     seen: dict[str | None, str] = {}
     for each in found:
         if each.commit in seen:
-            raise ParameterError(f"{given}: {seen[each.commit]} and {each.name} are the same commit; name it once")
+            raise ParameterError(f"{given}: {seen[each.commit]} and {each.name} are the same commit; give it only once")
         seen[each.commit] = each.name
     return found
 
@@ -90,18 +90,18 @@ def _commit(repo: Any, name: str) -> str:
 
 def _expanded(repo: Any, part: str) -> list[str]:
     if not part:
-        raise ParameterError("a revision is named by no letter at all; write BASE, or BASE,BASE for several")
+        raise ParameterError("the name of a revision is empty; write BASE, or BASE,BASE for several")
     if not any(sign in part for sign in "*?["):
         return [part]
     names = {_short(ref) for base in ("refs/heads/", "refs/tags/", "refs/exps/") for ref in repo.scm.iter_refs(base)}
     fitting = sorted(fnmatch.filter(names - {""}, part))
     if not fitting:
-        raise ParameterError(f"{part}: fits no branch, tag or experiment; see `git branch` and `dvc exp list`")
+        raise ParameterError(f"{part}: matches no branch, tag or experiment; see `git branch` and `dvc exp list`")
     return fitting
 
 
 def _short(ref: str) -> str:
-    """The name of a reference, "" for one of DVC's own bookkeeping."""
+    """The short name of a reference, "" for an internal reference of DVC."""
     kind, rest = ref.removeprefix("refs/").split("/", 1)
     if kind != "exps":
         return rest

@@ -1,1 +1,1 @@
-"""Runs with changed parameters, each in a git worktree and on a branch of its own, beside the user's checkout."""
+"""Runs with changed parameters, each in its own git worktree and on its own branch, isolated from the checkout."""

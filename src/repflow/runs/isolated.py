@@ -1,4 +1,4 @@
-"""A run from its first file to its last: a worktree that shares the DVC cache, and a commit of what came out."""
+"""The life of an isolated run: a git worktree that shares the DVC cache, and a commit of the results."""
 
 import contextlib
 import fcntl
@@ -24,12 +24,12 @@ _LONGEST = 50
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has its worktree.
+    """An isolated run.
 
     Attributes:
-        name: its name, lower-case words with dashes.
-        repository: of the checkout that it was started from.
-        overrides: what was asked for, as `repflow compose` takes it.
+        name: lower-case words with dashes.
+        repository: the repository of the checkout that it was started from.
+        overrides: Hydra overrides, as for `repflow compose`.
         base: the commit that it starts from.
     """
 
@@ -40,79 +40,79 @@ class Run:
 
     @property
     def branch(self) -> str:
-        """Where it commits."""
+        """The branch that it commits to."""
         return PREFIX + self.name
 
     @property
     def worktree(self) -> Path:
-        """Its own checkout."""
+        """The path of its worktree."""
         return self.repository.runs / self.name
 
     @property
     def folder(self) -> Path:
-        """The project in its own checkout."""
+        """The project's folder in its worktree."""
         return self.worktree / self.repository.project.relative_to(self.repository.top)
 
     @property
     def record(self) -> Path:
-        """What was asked for, so that a stopped run can be taken up again."""
+        """The file with its overrides and base commit, so that a stopped run can be resumed."""
         return self.repository.runs / f"{self.name}.json"
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for its stages: the code that runs is its own, which DVC hashes."""
+        """Environment variables of its stages, so that they run the code in the worktree."""
         before = os.environ.get("PYTHONPATH")
         return {"PYTHONPATH": os.pathsep.join([str(self.folder / "src"), *([before] if before else [])])}
 
 
 @contextlib.contextmanager
 def isolated(project: Path, overrides: Sequence[str], name: str = "", push: bool = False) -> Iterator[Run]:
-    """Give a run its worktree for the length of the block, and hold it so that nobody else works there.
+    """Provide the worktree of a run for the duration of the block, locked against other processes.
 
-    The worktree starts from the last commit, with the parameters that `overrides` compose to. A block that ends without
-    `finish` leaves it, and a run of the same name and overrides goes on there.
+    The worktree starts from the last commit, with the parameters composed with `overrides`. If the block ends without
+    `finish`, the worktree is kept, and a run of the same name and overrides resumes there.
 
     Args:
-        project: the folder with dvc.yaml in the user's checkout, which is not touched.
-        overrides: "group=choice" and "key=value".
-        name: of the run; none for one made from the overrides, with a number where that is taken.
-        push: whether the run is to be pushed, so that what is missing for that is said before it starts.
+        project: the folder with dvc.yaml in the user's checkout, which is not changed.
+        overrides: Hydra overrides, "group=choice" and "key=value".
+        name: name of the run; "" for one made from the overrides, with a number if it is taken.
+        push: whether the run will be pushed; a missing remote is then reported before it starts.
 
     Raises:
-        RepflowError: the repository cannot have runs, the name is taken, or somebody is at work on the run.
-        ParameterError: the overrides are not allowed, or the name is none.
+        RepflowError: the repository cannot have runs, the name is taken, or another process has locked the run.
+        ParameterError: the overrides or the name are not allowed.
     """
     repository = open_repository(project)
     check_author(repository)
     if push:
         push_remote(repository)
         check_storage(repository)
-    with contextlib.ExitStack() as held:
-        with repository.alone():
-            run, is_new = _claim(repository, tuple(overrides), name, held)
+    with contextlib.ExitStack() as locks:
+        with repository.locked():
+            run, is_new = _claim(repository, tuple(overrides), name, locks)
             if is_new:
                 _create(run)
         try:
             _prepare(run)
         except BaseException:
             if is_new:
-                with repository.alone():
+                with repository.locked():
                     remove(run)
             raise
         yield run
 
 
 def finish(run: Run, push: bool = False) -> str:
-    """Commit what the run made, push it if asked, and take its worktree away; gives the commit's message.
+    """Commit the results of the run, optionally push them, and delete the worktree; returns the commit message.
 
     Raises:
-        RepflowError: it could not be committed, and the worktree is left; or not pushed, and the commit is there.
+        RepflowError: the commit failed, and the worktree is kept; or the push failed, and the commit is kept.
     """
     message = run_message(run.folder, run.name, run.base, run.overrides)
     files = [
         path for path in ("params.yaml", "dvc.lock", *uncached_outputs(run.folder)) if (run.folder / path).exists()
     ]
-    with run.repository.alone():
+    with run.repository.locked():
         git(run.folder, "add", "--", *files)
         git(run.folder, "commit", "--no-gpg-sign", "--no-verify", "--allow-empty", "--quiet", "--message", message)
     try:
@@ -121,16 +121,16 @@ def finish(run: Run, push: bool = False) -> str:
             _dvc(run, "push", "--quiet")
     except RepflowError as error:
         raise RepflowError(
-            f"{run.branch} is committed, but could not be pushed: {error}; once that is mended, in {run.folder}:"
+            f"{run.branch} is committed, but could not be pushed: {error}; fix the cause, then run in {run.folder}:"
             f" git push && dvc push; then repflow runs prune --keep-branch {run.name}"
         ) from error
-    with run.repository.alone():
+    with run.repository.locked():
         remove(run, branch=False)
     return message
 
 
 def remove(run: Run, branch: bool = True) -> None:
-    """Take away the worktree and the record of a run and, with `branch`, all that it committed."""
+    """Delete the worktree and the record of a run and, if `branch`, its branch."""
     if run.worktree.exists():
         with contextlib.suppress(RepflowError):
             run.repository.git("worktree", "remove", "--force", "--force", str(run.worktree))
@@ -142,22 +142,22 @@ def remove(run: Run, branch: bool = True) -> None:
         path.unlink(missing_ok=True)
 
 
-def name_of(overrides: Sequence[str]) -> str:
-    """A name that tells the overrides apart, as "pretrain-rotation-seed-3"."""
+def default_name(overrides: Sequence[str]) -> str:
+    """A name made from the overrides, as "pretrain-rotation-seed-3"."""
     words = re.findall(r"[a-z0-9]+", " ".join(override.replace("_", "") for override in overrides).lower())
     return "-".join(words)[:_LONGEST].strip("-") or "run"
 
 
 def read_record(repository: Repository, name: str) -> Run:
-    """The run `name` as it was recorded; without overrides where it has no record."""
+    """The run `name` from its record; without overrides if there is no record."""
     path = repository.runs / f"{name}.json"
     values: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"overrides": [], "base": ""}
     return Run(name, repository, tuple(values["overrides"]), values["base"])
 
 
-def hold(repository: Repository, name: str, held: contextlib.ExitStack) -> bool:
-    """Whether nobody is at work on the run `name`; if so, nobody else will be until `held` is closed."""
-    lock = held.enter_context(open(_lock_path(repository, name), "a"))  # noqa: SIM115
+def try_lock(repository: Repository, name: str, locks: contextlib.ExitStack) -> bool:
+    """Try to lock the run `name` until `locks` is closed; false if another process has locked it."""
+    lock = locks.enter_context(open(_lock_path(repository, name), "a"))  # noqa: SIM115
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -166,7 +166,7 @@ def hold(repository: Repository, name: str, held: contextlib.ExitStack) -> bool:
 
 
 def uncached_outputs(project: Path) -> list[str]:
-    """Outputs that git keeps: those that the graph declares with `cache: false`."""
+    """Outputs that are tracked by git: those with `cache: false` in dvc.yaml."""
     from dvc.repo import Repo
 
     with Repo(str(project)) as repo:
@@ -175,42 +175,45 @@ def uncached_outputs(project: Path) -> list[str]:
 
 
 def check_storage(repository: Repository) -> None:
-    """Raise RepflowError where DVC has no remote to push to."""
+    """Raise RepflowError if DVC has no default remote."""
     from dvc.repo import Repo
 
     with Repo(str(repository.project)) as repo:
         if not repo.config["core"].get("remote"):
-            raise RepflowError("no DVC remote to push to; name one: dvc remote add --default NAME URL")
+            raise RepflowError("no DVC remote to push to; add one: dvc remote add --default NAME URL")
 
 
 def _claim(
-    repository: Repository, overrides: tuple[str, ...], name: str, held: contextlib.ExitStack
+    repository: Repository, overrides: tuple[str, ...], name: str, locks: contextlib.ExitStack
 ) -> tuple[Run, bool]:
-    """The run to work on, held, and whether it is new."""
+    """Find or create the run and lock it; also returns whether it is new."""
     if name and not (_NAME.fullmatch(name) and len(name) <= _LONGEST):
-        raise ParameterError(f"{name!r}: no name for a run; lower-case words with dashes, at most {_LONGEST} letters")
+        raise ParameterError(
+            f"{name!r}: not allowed as the name of a run; use lower-case words with dashes, up to {_LONGEST} characters"
+        )
     base = repository.git("rev-parse", "HEAD")
-    stem = name or name_of(overrides)
+    stem = name or default_name(overrides)
     number = 1
     while True:
         tried = stem if number == 1 else f"{stem}-{number}"
         run, reason = Run(tried, repository, overrides, base), ""
         with contextlib.ExitStack() as tentative:
-            if not hold(repository, tried, tentative):
-                reason = "another process is at work on it"
+            if not try_lock(repository, tried, tentative):
+                reason = "another process is running it"
             elif run.worktree.exists():
                 before = read_record(repository, tried)
                 if (before.overrides, before.base) == (overrides, base):
-                    held.push(tentative.pop_all())
+                    locks.push(tentative.pop_all())
                     return run, False
-                reason = f"it was stopped, and had {' '.join(before.overrides) or 'no choices'} from {before.base[:9]}"
+                given = " ".join(before.overrides) or "none"
+                reason = f"a stopped run of this name has other overrides ({given}) or another base ({before.base[:9]})"
             elif repository.has_branch(tried):
-                reason = f"it is finished (git show {PREFIX}{tried})"
+                reason = f"a finished run has this name (git show {PREFIX}{tried})"
             else:
-                held.push(tentative.pop_all())
+                locks.push(tentative.pop_all())
                 return run, True
         if name:
-            raise RepflowError(f"run {name}: {reason}; take another name, or repflow runs prune {name}")
+            raise RepflowError(f"run {name}: {reason}; choose another name, or delete it: repflow runs prune {name}")
         number += 1
 
 
@@ -225,7 +228,7 @@ def _create(run: Run) -> None:
 
 
 def _prepare(run: Run) -> None:
-    """Make the worktree share the checkout's cache, remotes and data, and compose its parameters."""
+    """Let the worktree use the checkout's cache, remotes and data, and compose its parameters."""
     from configobj import ConfigObj
     from dvc.repo import Repo
 
@@ -235,14 +238,14 @@ def _prepare(run: Run) -> None:
         config = ConfigObj(str(local) if local.exists() else None)
         config.filename = str(fresh)
         config.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
-        # What DVC keeps by a project's path would be left behind when the worktree goes.
+        # DVC's site cache is keyed by the project's path and would remain after the worktree is deleted.
         config.setdefault("core", {})["site_cache_dir"] = str(run.folder / ".dvc" / "tmp" / "site")
-        for name, remote in repo.config["remote"].items():  # with the paths as they are seen from the checkout
+        for name, remote in repo.config["remote"].items():  # with paths resolved relative to the checkout
             config.setdefault(f'remote "{name}"', {})["url"] = remote["url"]
         if repo.config["core"].get("remote"):
             config["core"]["remote"] = repo.config["core"]["remote"]
         config.write()
-        os.chmod(fresh, 0o600)  # it may hold keys
+        os.chmod(fresh, 0o600)  # it may contain credentials
     raw, linked = run.repository.project / "data" / "raw", run.folder / "data" / "raw"
     if raw.exists() and not linked.exists():
         linked.parent.mkdir(exist_ok=True)
@@ -252,7 +255,7 @@ def _prepare(run: Run) -> None:
 
 
 def _compose(run: Run) -> None:
-    """Write the worktree's params.yaml by its own code."""
+    """Compose the worktree's params.yaml with the worktree's own code."""
     code = "from repflow.cli.app import app; app()"
     command = [sys.executable, "-c", code, "compose", "--", *run.overrides]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A run without Prefect: `dvc repro` in the run's worktree."""
+"""Start an isolated run without Prefect: `dvc repro` in its worktree."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ from repflow.runs.isolated import Run, finish, isolated
 log = logging.getLogger("repflow")
 
 _GRACE = 6
-"""Seconds that the stages have to save their work when the run is ended."""
+"""Seconds that the stages have to save a checkpoint when the run is stopped."""
 
 
 def start(project: Path, overrides: Sequence[str], name: str = "", push: bool = False) -> str:
-    """Run the whole graph with `overrides` beside the user's checkout, commit it, and give the commit's message.
+    """Run the whole pipeline with `overrides` in a worktree and commit the results; returns the commit message.
 
     Raises:
         RepflowError: the run could not start, a stage failed, or it could not be committed or pushed.
@@ -27,19 +27,19 @@ def start(project: Path, overrides: Sequence[str], name: str = "", push: bool = 
     with isolated(project, overrides, name, push) as run:
         left_out = run.repository.uncommitted()
         if left_out:
-            log.warning("%s", without(left_out))
-        log.info("run %s: works in %s", run.name, run.folder)
+            log.warning("%s", uncommitted_warning(left_out))
+        log.info("run %s: working in %s", run.name, run.folder)
         code = _reproduce(run)
         if code:
             again = " ".join(["repflow runs start", "--name", run.name, *run.overrides])
-            raise RepflowError(f"run {run.name}: a stage failed (dvc repro: exit code {code}); to go on: {again}")
+            raise RepflowError(f"run {run.name}: a stage failed (dvc repro: exit code {code}); to resume: {again}")
         return finish(run, push)
 
 
-def without(left_out: Sequence[str]) -> str:
-    """What is said of changes in the checkout that a run does not have."""
+def uncommitted_warning(left_out: Sequence[str]) -> str:
+    """The warning about uncommitted changes in the checkout, which a run does not include."""
     shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
-    return f"a run starts from the last commit; it does not have the changes in {shown}"
+    return f"a run starts from the last commit; it does not include the uncommitted changes in {shown}"
 
 
 def _reproduce(run: Run) -> int:
