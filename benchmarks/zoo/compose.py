@@ -61,7 +61,7 @@ def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:
     """The section with as many steps as `images` allow, and without what looks at validation rows on the way."""
     training = {key: value for key, value in found["training"].items() if key != "early_stopping"}
     training["steps"] = images // training["batch_size"]
-    return {**{key: value for key, value in found.items() if key != "builds_on"}, "training": training}
+    return {**found, "training": training}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:

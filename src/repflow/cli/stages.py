@@ -1,8 +1,9 @@
-"""`repflow STAGE`: one command per stage of the graph."""
+"""The commands `repflow STAGE`, one per stage of the pipeline."""
 
+import importlib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,13 +11,16 @@ from repflow import methods
 from repflow.hardware.launch import hand_over
 from repflow.methods.registry import FAMILIES, read_family
 
-PANEL = "Stages of the graph (`dvc repro` runs them in their order)"
+if TYPE_CHECKING:
+    from repflow.hardware.cpu import Instructions
+
+PANEL = "Stages of the pipeline (`dvc repro` runs them in order)"
 
 app = typer.Typer()
 
 
 class Domain(StrEnum):
-    """The two sides of the graph."""
+    """The two domains of the data."""
 
     source = "source"
     target = "target"
@@ -27,144 +31,142 @@ def _methods(group: str, choice: str) -> str:
     folders = [Path(methods.__path__[0]) / family for family, its_group in FAMILIES.items() if its_group == group]
     found = {name: described for folder in folders for name, described in read_family(folder).items()}
     lines = [f"- `{name}`: {described['about']}" for name, described in sorted(found.items())]
-    return "\n\n".join([f"Methods, to choose with `repflow compose {group}={choice}`:", *lines])
+    return "\n\n".join([f"Methods, selected with `repflow compose {group}={choice}`:", *lines])
 
 
-def prepare_training() -> None:
-    """What a training needs before PyTorch is imported: its launcher, if any, then the pinned CPU settings."""
-    hand_over()
-    prepare_numerics()
+def run_stage(stage: str, *arguments: str, trains: bool = False) -> None:
+    """Run a stage, after the settings that must be made before the numerical libraries are imported.
 
-
-def prepare_numerics() -> None:
-    """Pin what the numerical libraries choose by the CPU, as params.yaml says, before any of them is imported."""
+    Args:
+        stage: name of the stage and of its module in `repflow.stages`.
+        arguments: arguments of the module's `run`: the domain, or the key below `adapt`.
+        trains: whether the stage can train on several devices, with one process each.
+    """
     from repflow.hardware.cpu import pin
+    from repflow.stages.code import same_code
+
+    if trains:
+        hand_over()
+    pin(_instructions(stage))
+    with same_code("/".join([stage, *arguments]) if stage == "adapt" else stage):
+        importlib.import_module(f"repflow.stages.{stage}").run(*arguments)
+
+
+def _instructions(stage: str) -> "Instructions":
+    """The CPU instructions that a stage may use; the data stages do not depend on the parameter `hardware`."""
     from repflow.hardware.devices import HardwareConfig
     from repflow.stages.parameters import read
 
-    pin(read("hardware", HardwareConfig).instructions)
+    return "avx2" if stage in ("ingest", "validate", "split") else read("hardware", HardwareConfig).instructions
 
 
 @app.command(rich_help_panel=PANEL)
-def ingest(domain: Annotated[Domain, typer.Argument(help="Which domain to read.", show_default=False)]) -> None:
-    """Decode a domain's images once into a store.
+def code() -> None:
+    """Fingerprint the code of every stage, so that only stages with changed code run again.
 
-    Reads what `data.source` or `data.target` in params.yaml names; makes data/stores/DOMAIN/. Example:
+    Reads src/repflow/ and the methods selected in params.yaml; makes code/. A stage ends with exit code 8 if its code
+    differs from code/, or changes while it runs. Example: `repflow code`
+    """
+    from repflow.stages import code as stage
+
+    stage.run()
+
+
+@app.command(rich_help_panel=PANEL)
+def ingest(domain: Annotated[Domain, typer.Argument(help="Domain to ingest.", show_default=False)]) -> None:
+    """Decode all images of a domain into an image store.
+
+    Reads the images of `data.source` or `data.target` in params.yaml; makes data/stores/DOMAIN/. Example:
     `repflow ingest source`
     """
-    from repflow.stages import ingest as stage
-
-    stage.run(domain.value)
+    run_stage("ingest", domain.value)
 
 
 @app.command(rich_help_panel=PANEL)
-def validate(domain: Annotated[Domain, typer.Argument(help="Which domain to check.", show_default=False)]) -> None:
-    """Check a domain's images against the rules.
+def validate(domain: Annotated[Domain, typer.Argument(help="Domain to validate.", show_default=False)]) -> None:
+    """Validate the images of a domain with Great Expectations.
 
-    Reads data/stores/DOMAIN/; makes metrics/validate/DOMAIN.json and reports/data_docs/DOMAIN/. Ends with 4 where a
-    critical rule is broken. Example: `repflow validate target`
+    Reads data/stores/DOMAIN/; makes metrics/validate/DOMAIN.json and reports/data_docs/DOMAIN/. Exit code 4 if a
+    critical rule is violated. Example: `repflow validate target`
     """
-    from repflow.stages import validate as stage
-
-    stage.run(domain.value)
+    run_stage("validate", domain.value)
 
 
 @app.command(rich_help_panel=PANEL)
 def split() -> None:
-    """Say of every image whether it trains, validates or tests.
+    """Split the images into labelled, unlabelled, validation and test rows.
 
     Reads the manifests in data/stores/; makes data/splits/ and metrics/split.json. Example: `repflow split`
     """
-    from repflow.stages import split as stage
-
-    stage.run()
+    run_stage("split")
 
 
 @app.command(rich_help_panel=PANEL, epilog=_methods("pretrain", "NAME"))
 def pretrain() -> None:
-    """Learn an encoder from images without labels.
+    """Pretrain an encoder on images without labels.
 
-    Reads data/stores/ and data/splits/; makes models/pretrain/, its curve and metrics. Example: `repflow pretrain`
+    Reads data/stores/ and data/splits/; makes models/pretrain/, training curves, image grids and metrics. Example:
+    `repflow pretrain`
     """
-    prepare_training()
-    from repflow.stages import pretrain as stage
-
-    stage.run()
+    run_stage("pretrain", trains=True)
 
 
 @app.command(rich_help_panel=PANEL)
 def probe() -> None:
-    """Score the frozen encoder beside one with random weights.
+    """Evaluate the frozen encoder with a linear probe, kNN and clustering.
 
     Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
     """
-    prepare_numerics()
-    from repflow.stages import probe as stage
-
-    stage.run()
+    run_stage("probe")
 
 
 @app.command(rich_help_panel=PANEL)
 def tune() -> None:
-    """Search the settings of the fine-tuning.
+    """Search hyperparameters of the fine-tuning with Optuna.
 
-    Reads models/pretrain/, labelled and validation rows; makes models/tune/ and pictures of the search. A search that
-    was killed goes on where it stopped. Example: `repflow tune`
+    Reads models/pretrain/, labelled and validation rows; makes models/tune/, metrics/tune.json and plots/tune/. An
+    interrupted search resumes. Example: `repflow tune`
     """
-    prepare_numerics()
-    from repflow.stages import tune as stage
-
-    stage.run()
+    run_stage("tune")
 
 
 @app.command(rich_help_panel=PANEL, epilog=_methods("finetune", "NAME"))
 def finetune() -> None:
-    """Train the classifier with few labels.
+    """Fine-tune the encoder to a classifier with few labels.
 
-    Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, its curve and metrics. Example:
-    `repflow finetune`
+    Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, training curves and metrics.
+    Example: `repflow finetune`
     """
-    prepare_training()
-    from repflow.stages import finetune as stage
-
-    stage.run()
+    run_stage("finetune", trains=True)
 
 
 @app.command(rich_help_panel=PANEL, epilog=_methods("adapt", "[NAME,NAME]"))
 def adapt(
-    method: Annotated[str, typer.Argument(help="A key of `adapt` in params.yaml, such as dann.", show_default=False)],
+    method: Annotated[str, typer.Argument(help="Key below `adapt` in params.yaml, such as dann.", show_default=False)],
 ) -> None:
-    """Train a classifier for the target domain, whose labels are not seen.
+    """Train a classifier for the unlabelled target domain (domain adaptation).
 
-    Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, its curve and metrics. Example:
-    `repflow adapt dann`
+    Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, training curves and metrics.
+    Example: `repflow adapt dann`
     """
-    prepare_training()
-    from repflow.stages import adapt as stage
-
-    stage.run(method)
+    run_stage("adapt", method, trains=True)
 
 
 @app.command(rich_help_panel=PANEL)
 def evaluate() -> None:
-    """Test every model once on the test rows.
+    """Test every classifier on the test set of each domain.
 
-    Reads the models and the data; makes metrics/evaluate.json and confusion matrices in plots/. Example:
-    `repflow evaluate`
+    Reads the models and the data; makes metrics/evaluate.json, and confusion matrices, recall and calibration in
+    plots/. Example: `repflow evaluate`
     """
-    prepare_numerics()
-    from repflow.stages import evaluate as stage
-
-    stage.run()
+    run_stage("evaluate")
 
 
 @app.command(rich_help_panel=PANEL)
 def report() -> None:
-    """Put metrics, curves and pictures on one page.
+    """Write a report with metrics, training curves and figures.
 
-    Reads metrics/, plots/, models/ and the data; makes reports/report.md and report.html. Example: `repflow report`
+    Reads metrics/, plots/, models/ and the data; makes reports/report.md, report.html and figures/. Example:
+    `repflow report`
     """
-    prepare_numerics()
-    from repflow.stages import report as stage
-
-    stage.run()
+    run_stage("report")

@@ -1,4 +1,4 @@
-"""Two sides of a comparison, one revision or several seeds each, put beside each other."""
+"""Compare two sides, with one revision or several random seeds each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -9,25 +9,33 @@ import numpy as np
 
 from repflow.errors import ParameterError
 from repflow.evaluation.intervals import Interval
-from repflow.review.estimates import Estimate, better_when
+from repflow.review.estimates import Estimate, better_direction
+from repflow.review.significance import (
+    Assessment,
+    assess,
+    change_of_estimates,
+    change_of_means,
+    mean_interval,
+    paired_change,
+    unpaired_change,
+)
 from repflow.review.snapshot import Confusion, Snapshot
 from repflow.review.stages import StageChange, changed_stages
-from repflow.review.verdicts import Verdict, mean_interval, means, other_rows, same_rows, separate, verdict
 
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A metric that is not the same on both sides.
+    """A metric that differs between both sides.
 
     Attributes:
-        file: that holds it.
-        name: points between the levels.
-        base: its value, or its mean over the seeds, with its interval; None where it is not there.
-        head: the same.
-        change: head less base with its 95 % interval, None where none can be had.
-        basis: what the interval rests on: "same rows", "other rows", "separate intervals", "seeds" or "".
-        better: 1 where more is better, -1 where less is, None where neither is.
-        verdict: what may be said.
+        file: the metrics file.
+        name: name of the metric, with dots between levels.
+        base: its value, or its mean over the seeds, with its confidence interval; None if it does not exist there.
+        head: the same for the other side.
+        change: head minus base with a 95 % confidence interval, None if there is no interval.
+        basis: how the interval was computed: "same rows", "other rows", "separate intervals", "seeds" or "".
+        better: 1 if more is better, -1 if less is better, None if neither.
+        assessment: whether the change is significant, and in which direction.
     """
 
     file: str
@@ -37,20 +45,20 @@ class MetricChange:
     change: Interval | None
     basis: str
     better: int | None
-    verdict: Verdict
+    assessment: Assessment
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two sides.
+    """The differences between two sides.
 
     Attributes:
-        base: one snapshot, or several that differ in their seed.
-        head: the same of the other side.
-        metrics: those that differ, the worse first.
-        parameters: name to the values on both sides, None where there is none.
-        stages: those that differ between the first of each side.
-        notes: what a reader must know before the figures are believed.
+        base: one snapshot, or several with different random seeds.
+        head: the same for the other side.
+        metrics: the metrics that differ, worse ones first.
+        parameters: name to the values on both sides, None where a parameter does not exist.
+        stages: the stages that differ between the first snapshots of both sides.
+        notes: reasons why the metrics may be unreliable.
     """
 
     base: Sequence[Snapshot]
@@ -60,13 +68,13 @@ class Comparison:
     stages: list[StageChange]
     notes: list[str]
 
-    def verdicts(self, kind: Verdict) -> list[MetricChange]:
-        """The metrics with the verdict `kind`."""
-        return [each for each in self.metrics if each.verdict is kind]
+    def assessed(self, kind: Assessment) -> list[MetricChange]:
+        """The metrics with the assessment `kind`."""
+        return [each for each in self.metrics if each.assessment is kind]
 
 
 def compare(base: Sequence[Snapshot], head: Sequence[Snapshot]) -> Comparison:
-    """Put two sides beside each other.
+    """Compare two sides.
 
     Raises:
         ParameterError: one side has several revisions and the other only one.
@@ -74,28 +82,35 @@ def compare(base: Sequence[Snapshot], head: Sequence[Snapshot]) -> Comparison:
     if (len(base) == 1) != (len(head) == 1):
         alone = base[0] if len(base) == 1 else head[0]
         raise ParameterError(
-            f"{alone.revision}: one run cannot be held against several; name two or more on each side, or one on each"
+            f"{alone.revision}: one run cannot be compared with several; give two or more on each side, or one on each"
         )
     seeds = len(base) > 1
     metrics = [_over_seeds(*each) if seeds else _of_one(*each, base[0], head[0]) for each in _pairs(base, head)]
-    changed = sorted((each for each in metrics if each is not None), key=lambda each: _ORDER.index(each.verdict))
+    changed = sorted((each for each in metrics if each is not None), key=lambda each: _ORDER.index(each.assessment))
     return Comparison(
         base,
         head,
         changed,
         _parameters(base[0], head[0], {"seed"} if seeds else set()),
-        changed_stages(base[0].lock, head[0].lock),
+        changed_stages(base[0].lock, head[0].lock, base[0].code, head[0].code),
         [*_notes_on_seeds(base), *_notes_on_seeds(head), *_notes_on_records([*base, *head])],
     )
 
 
-_ORDER = (Verdict.WORSE, Verdict.BETTER, Verdict.NOISE, Verdict.CHANGED, Verdict.ADDED, Verdict.REMOVED)
+_ORDER = (
+    Assessment.WORSE,
+    Assessment.BETTER,
+    Assessment.NOISE,
+    Assessment.CHANGED,
+    Assessment.ADDED,
+    Assessment.REMOVED,
+)
 
 
 def _pairs(
     base: Sequence[Snapshot], head: Sequence[Snapshot]
 ) -> Iterator[tuple[str, str, list[Estimate | None], list[Estimate | None]]]:
-    """Each metric's file and name, and what every revision of each side says of it."""
+    """The file and name of each metric, with its values in every revision of both sides."""
     names = {
         (file, name): None for each in [*head, *base] for file, metrics in each.metrics.items() for name in metrics
     }
@@ -112,14 +127,14 @@ def _of_one(
     base_of: Snapshot,
     head_of: Snapshot,
 ) -> MetricChange | None:
-    (base,), (head,), better = bases, heads, better_when(name)
+    (base,), (head,), better = bases, heads, better_direction(name)
     if base == head:
         return None
     if base is None or head is None:
-        found = Verdict.ADDED if base is None else Verdict.REMOVED
-        return MetricChange(file, name, base, head, None, "", better, found)
+        assessment = Assessment.ADDED if base is None else Assessment.REMOVED
+        return MetricChange(file, name, base, head, None, "", better, assessment)
     change, basis = _interval(name, base, head, base_of, head_of)
-    return MetricChange(file, name, base, head, change, basis, better, verdict(change, better))
+    return MetricChange(file, name, base, head, change, basis, better, assess(change, better))
 
 
 def _interval(
@@ -127,22 +142,22 @@ def _interval(
 ) -> tuple[Interval | None, str]:
     before, after = _tested(name, base, base_of), _tested(name, head, head_of)
     if before is not None and after is not None and before.same_rows(after):
-        return same_rows(before.right, after.right, after.groups), "same rows"
+        return paired_change(before.right, after.right, after.groups), "same rows"
     if before is not None and after is not None and before.groups is None and after.groups is None:
-        return other_rows(before.right, after.right), "other rows"
+        return unpaired_change(before.right, after.right), "other rows"
     numbers = [
         Interval(each.number, each.low, each.high)
         for each in (base, head)
         if each.number is not None and each.low is not None and each.high is not None
     ]
-    change = separate(*numbers) if len(numbers) == 2 else None
+    change = change_of_estimates(*numbers) if len(numbers) == 2 else None
     return change, "separate intervals" if change else ""
 
 
 def _tested(name: str, estimate: Estimate, snapshot: Snapshot) -> Confusion | None:
-    """The test rows that an accuracy was counted on: those of plots/confusion/MODEL.DOMAIN for MODEL.DOMAIN.accuracy.
+    """The test rows of an accuracy: those of plots/confusion/MODEL.DOMAIN for the metric MODEL.DOMAIN.accuracy.
 
-    None where they are not there, or give another accuracy than the metric says, and so are of another run.
+    None if they are missing, or give another accuracy than the metric and are thus from another run.
     """
     for path, confusion in snapshot.confusions.items():
         if name == f"{PurePosixPath(path).stem}.accuracy" and estimate.number is not None and len(confusion.right):
@@ -151,7 +166,7 @@ def _tested(name: str, estimate: Estimate, snapshot: Snapshot) -> Confusion | No
 
 
 _ROUNDING = 1e-4
-"""Metrics are written to four digits behind the point."""
+"""Metrics are rounded to four decimals."""
 
 
 def _over_seeds(
@@ -160,11 +175,11 @@ def _over_seeds(
     before, after = ([each.number for each in side if each is not None] for side in (bases, heads))
     base, head = ([number for number in side if number is not None] for side in (before, after))
     if len(base) < len(bases) or len(head) < len(heads) or set(base) | set(head) == {base[0]}:
-        return None  # not a number in every run, or the same in all of them
-    change, better = means(base, head), better_when(name)
+        return None  # not a number in every run, or the same number in all runs
+    change, better = change_of_means(base, head), better_direction(name)
     before_mean, after_mean = (Estimate(*astuple(mean_interval(side))) for side in (base, head))
     return MetricChange(
-        file, name, before_mean, after_mean, change, "seeds" if change else "", better, verdict(change, better)
+        file, name, before_mean, after_mean, change, "seeds" if change else "", better, assess(change, better)
     )
 
 
@@ -189,11 +204,11 @@ def _notes_on_records(snapshots: Sequence[Snapshot]) -> Iterator[str]:
     for each in snapshots:
         if each.stale:
             yield (
-                f"{each.revision}: the figures are not of its code and parameters, run `dvc repro` there; "
+                f"{each.revision}: the metrics do not match its code and parameters, run `dvc repro` there; "
                 f"out of date: {_listed(list(each.stale))}"
             )
         if each.missing:
-            yield f"{each.revision}: not there or unreadable: {_listed(each.missing)}"
+            yield f"{each.revision}: missing or unreadable: {_listed(each.missing)}"
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
@@ -202,12 +217,12 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as plain values."""
+    """The comparison as JSON values."""
     return {
         "base": [_revision(each) for each in comparison.base],
         "head": [_revision(each) for each in comparison.head],
         "notes": comparison.notes,
-        "verdicts": {kind.value: len(comparison.verdicts(kind)) for kind in Verdict},
+        "assessments": {kind.value: len(comparison.assessed(kind)) for kind in Assessment},
         "metrics": [
             {
                 "file": each.file,
@@ -217,7 +232,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 "change": None if each.change is None else _plain(vars(each.change)),
                 "basis": each.basis,
                 "better": {1: "higher", -1: "lower", None: None}[each.better],
-                "verdict": each.verdict.value,
+                "assessment": each.assessment.value,
             }
             for each in comparison.metrics
         ],
@@ -240,5 +255,5 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinite number."""
+    """The values with infinite numbers replaced by None, as JSON has none."""
     return {name: None if isinstance(each, float) and not np.isfinite(each) else each for name, each in values.items()}

@@ -1,7 +1,7 @@
-"""A comparison as Markdown that GitHub and GitLab show in a comment: tables, and charts that their pages draw.
+"""A comparison as Markdown for comments on GitHub and GitLab: tables and Mermaid charts.
 
-A comment cannot hold pictures, so curves are Mermaid charts and confusions tables; pictures take their place where the
-page lies beside some.
+A comment cannot contain image files, so curves are Mermaid charts and confusion matrices are tables; on a page with
+figures, the figures take their place.
 """
 
 import json
@@ -12,27 +12,27 @@ import numpy as np
 
 from repflow.review.comparison import Comparison, MetricChange
 from repflow.review.estimates import Estimate
-from repflow.review.plots import Beside, beside, moved_cells
+from repflow.review.plots import PlotPair, changed_cells, changed_plots
+from repflow.review.significance import Assessment
 from repflow.review.snapshot import Snapshot
 from repflow.review.stages import StageChange
-from repflow.review.verdicts import Verdict
 
-_JUDGED = (Verdict.WORSE, Verdict.BETTER, Verdict.NOISE)
+_ASSESSED = (Assessment.WORSE, Assessment.BETTER, Assessment.NOISE)
 _BASE_COLOUR, _HEAD_COLOUR = "#9aa1ad", "#0072b2"
 
 
-def render(comparison: Comparison, pictures: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The whole page.
+def render(comparison: Comparison, figures: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The complete page.
 
     Args:
-        comparison: what to show.
-        pictures: path of a plot to the pictures of it, relative to the page.
+        comparison: the comparison.
+        figures: path of a plot to the files of its figures, relative to the page.
     """
     title = f"## {_names(comparison.base)} → {_names(comparison.head)}"
     parts = [title, _summary(comparison), *(f"> **Note.** {note}" for note in comparison.notes)]
     parts += [*_metrics(comparison), *_stages(comparison.stages), *_parameters(comparison.parameters)]
     if len(comparison.base) == 1:
-        parts += _plots(comparison.base[0], comparison.head[0], pictures)
+        parts += _plots(comparison.base[0], comparison.head[0], figures)
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,34 +43,34 @@ def _names(side: Sequence[Snapshot]) -> str:
 def _summary(comparison: Comparison) -> str:
     if not comparison.metrics:
         return "No metric changed."
-    counts = [f"{len(comparison.verdicts(kind))} {kind.value}" for kind in _JUDGED]
-    rest = len(comparison.metrics) - sum(len(comparison.verdicts(kind)) for kind in _JUDGED)
-    return f"**{', '.join(counts)}**; {rest} more changed without a verdict."
+    counts = [f"{len(comparison.assessed(kind))} {kind.value}" for kind in _ASSESSED]
+    rest = len(comparison.metrics) - sum(len(comparison.assessed(kind)) for kind in _ASSESSED)
+    return f"**{', '.join(counts)}**; {rest} more changed, without a confidence interval."
 
 
 def _metrics(comparison: Comparison) -> Iterator[str]:
-    judged = [each for each in comparison.metrics if each.verdict in _JUDGED]
-    others = [each for each in comparison.metrics if each.verdict not in _JUDGED]
-    if judged:
-        yield "### Metrics with a verdict"
-        header = ("metric", "base", "head", "change", "95 % interval", "rests on", "verdict")
-        yield table(header, map(_judged_row, judged), "lrrrrll")
+    assessed = [each for each in comparison.metrics if each.assessment in _ASSESSED]
+    others = [each for each in comparison.metrics if each.assessment not in _ASSESSED]
+    if assessed:
+        yield "### Metrics with a confidence interval of the change"
+        header = ("metric", "base", "head", "change", "95 % interval", "basis", "assessment")
+        yield table(header, map(_assessed_row, assessed), "lrrrrll")
     if others:
         content = table(("metric", "base", "head", "change"), map(_other_row, others), "lrrr")
-        yield folded(f"{len(others)} metrics without a verdict", content)
+        yield collapsible(f"{len(others)} metrics without a confidence interval of the change", content)
 
 
-def _judged_row(each: MetricChange) -> tuple[str, ...]:
+def _assessed_row(each: MetricChange) -> tuple[str, ...]:
     assert each.change is not None
     change, (low, high) = each.change.value, (each.change.low, each.change.high)
-    said = each.verdict.value if each.verdict is Verdict.NOISE else f"**{each.verdict.value}**"
+    result = each.assessment.value if each.assessment is Assessment.NOISE else f"**{each.assessment.value}**"
     ends = f"{signed(low)} to {signed(high)}"
-    return (_metric_name(each), _estimate(each.base), _estimate(each.head), signed(change), ends, each.basis, said)
+    return (_metric_name(each), _estimate(each.base), _estimate(each.head), signed(change), ends, each.basis, result)
 
 
 def _other_row(each: MetricChange) -> tuple[str, ...]:
     before, after = (side.number if side else None for side in (each.base, each.head))
-    change = signed(after - before) if before is not None and after is not None else each.verdict.value
+    change = signed(after - before) if before is not None and after is not None else each.assessment.value
     return (_metric_name(each), _estimate(each.base), _estimate(each.head), change)
 
 
@@ -92,14 +92,14 @@ def _number(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A change with its sign, as "+.03" or "−12"."""
+    """A change with its sign, as "+0.03" or "−12"."""
     return f"{value:+.3g}".replace("-", "−") if value else "0"
 
 
 def _stages(stages: Sequence[StageChange]) -> Iterator[str]:
     if stages:
-        yield "### Stages that changed"
-        yield table(("stage", "why", "outputs"), map(_stage_row, stages), "lll")
+        yield "### Changed stages"
+        yield table(("stage", "reason", "changed outputs"), map(_stage_row, stages), "lll")
 
 
 def _stage_row(each: StageChange) -> tuple[str, ...]:
@@ -108,13 +108,12 @@ def _stage_row(each: StageChange) -> tuple[str, ...]:
     why = [
         *(["another command"] if each.command else []),
         *([f"parameters {_few(each.parameters)}"] if each.parameters else []),
+        *([f"code {_few([name.removeprefix('repflow.') for name in each.modules])}"] if each.modules else []),
         *([f"files {_few(each.files)}"] if each.files else []),
         *([f"after {_few(each.upstream)}"] if each.upstream else []),
     ]
-    reasons = (
-        "**nothing that dvc.lock knows of**" if each.unexplained else "; ".join(why) or "no longer the same outputs"
-    )
-    return (f"`{each.name}`", reasons, _few(each.outputs, 3) if each.outputs else "the same")
+    reasons = "**no reason recorded in dvc.lock**" if each.unexplained else "; ".join(why) or "other list of outputs"
+    return (f"`{each.name}`", reasons, _few(each.outputs, 3) if each.outputs else "none")
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:
@@ -124,7 +123,7 @@ def _few(names: Sequence[str], most: int = 5) -> str:
 
 def _parameters(parameters: Mapping[str, tuple[Any, Any]]) -> Iterator[str]:
     if parameters:
-        yield "### Parameters that changed"
+        yield "### Changed parameters"
         rows = ((f"`{name}`", _value(old), _value(new)) for name, (old, new) in parameters.items())
         yield table(("parameter", "base", "head"), rows, "lll")
 
@@ -133,35 +132,35 @@ def _value(value: Any) -> str:
     return "" if value is None else f"`{_text(json.dumps(value, ensure_ascii=False, default=str))}`"
 
 
-def _plots(base: Snapshot, head: Snapshot, pictures: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
-    for plot in beside(base, head):
-        shown = _pictures(pictures[plot.path]) if pictures and plot.path in pictures else _drawn(plot)
+def _plots(base: Snapshot, head: Snapshot, figures: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
+    for plot in changed_plots(base, head):
+        shown = _figures(figures[plot.path]) if figures and plot.path in figures else _chart_or_table(plot)
         if shown:
-            yield folded(f"<code>{plot.path}</code>", shown)
+            yield collapsible(f"<code>{plot.path}</code>", shown)
 
 
-def _pictures(files: Sequence[str]) -> str:
+def _figures(files: Sequence[str]) -> str:
     if len(files) == 1:
         return f"![base and head]({files[0]})"
     return table(("base", "head"), [tuple(f"![]({file})" for file in files)], "ll")
 
 
-def _drawn(plot: Beside) -> str:
+def _chart_or_table(plot: PlotPair) -> str:
     if plot.curves:
         return _chart(plot)
     cells = [
         (_text(actual), _text(predicted), str(before), str(after), signed(after - before))
-        for actual, predicted, before, after in moved_cells(plot)
+        for actual, predicted, before, after in changed_cells(plot)
     ]
     return table(("actual", "predicted", "base", "head", "change"), cells, "llrrr") if cells else ""
 
 
-def _chart(plot: Beside) -> str:
-    """A Mermaid chart. It knows no legend, so the colours are named above it, and no gaps, so both end together."""
+def _chart(plot: PlotPair) -> str:
+    """A Mermaid chart. It has no legend, so the text above names the colours, and no gaps, so lines end together."""
     assert plot.curves is not None
     steps, (before, after) = plot.curves.common()
     if len(steps) < 2 or not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return "The two share too few points to be drawn."
+        return "Base and head have too few steps in common for a chart."
     low, high = min(before.min(), after.min()), max(before.max(), after.max())
     lines = [
         "```mermaid",
@@ -176,18 +175,18 @@ def _chart(plot: Beside) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], sides: str) -> str:
-    """A Markdown table; `sides` has one letter a column, "l" or "r"."""
+    """A Markdown table; `sides` has the alignment of each column, "l" or "r"."""
     rules = {"l": "---", "r": "---:"}
     lines = [header, [rules[side] for side in sides], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def folded(title: str, content: str) -> str:
-    """Content that opens with a click."""
+def collapsible(title: str, content: str) -> str:
+    """Content that is shown after a click on its title."""
     return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
 
 
 def _text(text: str) -> str:
-    """A name that comes from the data, so that it cannot break a table or a page."""
+    """A name from the data, shortened and escaped for Markdown."""
     kept = text if len(text) <= 120 else f"{text[:119]}…"
     return kept.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""All that a comparison reads of one revision, by DVC: metrics, parameters, plots and what dvc.lock records."""
+"""The contents of a revision for a comparison, read with DVC: metrics, parameters, plots and dvc.lock."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from repflow.errors import DataError
+from repflow.review.code import Fingerprints, recorded
 from repflow.review.estimates import Estimate, estimates
 from repflow.review.record import stale_stages
 from repflow.review.revisions import Revision
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curve:
-    """A table over steps, and the column that dvc.yaml plots."""
+    """A training curve: a table by step, and the columns that dvc.yaml plots."""
 
     table: "pd.DataFrame"
     x: str
@@ -31,14 +32,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was there and what was seen, one entry a test row.
+    """Actual and predicted class of every test row.
 
     Attributes:
         actual: str [N].
         predicted: str [N].
-        groups: int64 [N], rows of one group belong together; None where each stands for itself.
-        tested_on: hashes in dvc.lock of the data that its stage reads; the rows of two revisions are the same where
-            these are, and `actual` is.
+        groups: int64 [N], the group of each row; None if there are no groups.
+        tested_on: the hashes in dvc.lock of the data that its stage reads; two revisions have the same test rows if
+            these and `actual` are equal.
     """
 
     actual: np.ndarray
@@ -48,28 +49,29 @@ class Confusion:
 
     @property
     def right(self) -> np.ndarray:
-        """bool [N]."""
+        """Which predictions are correct: bool [N]."""
         right: np.ndarray = self.actual == self.predicted
         return right
 
     def same_rows(self, other: "Confusion") -> bool:
-        """Whether both are of the same test rows."""
+        """Whether both have the same test rows."""
         return self.tested_on == other.tested_on and np.array_equal(self.actual, other.actual)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One revision.
+    """The contents of one revision.
 
     Attributes:
-        revision: which.
+        revision: the revision.
         metrics: file to name to estimate.
-        parameters: name to value, points between the levels.
+        parameters: name to value, with dots between levels.
         curves: file to curve.
-        confusions: file to confusions.
+        confusions: file to actual and predicted classes.
         lock: `stages` of dvc.lock.
-        stale: stages whose metrics are of other code or parameters than the revision's, and what differs.
-        missing: metrics files that dvc.yaml names and that cannot be read.
+        code: the fingerprints in `code/`: path to module to digest.
+        stale: stages whose metrics do not match the code or parameters of the revision, with the differences.
+        missing: metrics files in dvc.yaml that cannot be read.
     """
 
     revision: Revision
@@ -78,12 +80,13 @@ class Snapshot:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     confusions: Mapping[str, Confusion] = field(default_factory=dict)
     lock: Mapping[str, Any] = field(default_factory=dict)
+    code: Fingerprints = field(default_factory=dict)
     stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
 
 def read_snapshot(repo: Any, revision: Revision) -> Snapshot:
-    """Read a revision; nothing is checked out, and no data are needed.
+    """Read a revision without checking it out; needs no data.
 
     Raises:
         DataError: the revision has no DVC project, or one that DVC cannot read.
@@ -98,7 +101,7 @@ def read_snapshot(repo: Any, revision: Revision) -> Snapshot:
 
 
 def _read(repo: Any, revision: Revision) -> Snapshot:
-    stale = stale_stages(repo)  # first, because it says at once where dvc.yaml cannot be read
+    stale = stale_stages(repo)  # first, because it fails at once if dvc.yaml cannot be read
     metrics = _of_current(repo.metrics.show())
     lock = _lock(repo)
     plots = dict(_plots(repo))
@@ -109,13 +112,14 @@ def _read(repo: Any, revision: Revision) -> Snapshot:
         {path: curve for path, each in plots.items() if (curve := _curve(path, *each)) is not None},
         {path: found for path, each in plots.items() if (found := _confusion(*each, lock)) is not None},
         lock,
+        recorded(repo),
         stale,
         tuple(path for path, each in metrics.items() if "error" in each),
     )
 
 
 def _of_current(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """What DVC shows of the revision that the repository is switched to."""
+    """The part of DVC's output about the revision that the repository is switched to."""
     found: dict[str, Any] = next(iter(shown.values()), {})
     if "error" in found:
         raise found["error"]
@@ -141,7 +145,7 @@ def _parameters(files: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plots(repo: Any) -> Iterator[tuple[str, tuple["pd.DataFrame", Mapping[str, Any], Any]]]:
-    """The tables that dvc.yaml names as plots: path, then content, properties and stage."""
+    """The tables that dvc.yaml lists as plots: path, then content, properties and stage."""
     import pandas as pd
 
     for stage in repo.index.stages:

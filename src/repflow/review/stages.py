@@ -1,63 +1,81 @@
-"""Which stages of dvc.lock two revisions differ in, and why."""
+"""The stages in dvc.lock that differ between two revisions, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from repflow.fingerprints import differences
+from repflow.review.code import Fingerprints
+
+_NONE: Fingerprints = {}
+
 
 @dataclass(frozen=True)
 class StageChange:
-    """A stage that was not run alike in both revisions.
+    """A stage that differs between two revisions.
 
     Attributes:
-        name: as "adapt@dann".
+        name: name of the stage, as "adapt@dann".
         state: "changed", "added" or "removed".
         command: whether its command differs.
-        parameters: the keys that differ.
-        files: dependencies that differ and that no stage makes, such as code.
-        upstream: stages whose outputs it reads and which differ.
-        outputs: its own outputs that differ.
+        parameters: keys of parameters that differ.
+        modules: modules of its code that differ.
+        files: other dependencies that differ and are no outputs of a stage.
+        upstream: stages with different outputs that it depends on.
+        outputs: its outputs that differ.
     """
 
     name: str
     state: str
     command: bool = False
     parameters: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
     @property
     def unexplained(self) -> bool:
-        """Whether its outputs differ although nothing that it depends on does."""
-        explained = self.command or self.parameters or self.files or self.upstream
+        """Whether its outputs differ although none of its dependencies does."""
+        explained = self.command or self.parameters or self.modules or self.files or self.upstream
         return self.state == "changed" and bool(self.outputs) and not explained
 
 
-def changed_stages(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[StageChange]:
-    """The stages that differ, in the order of the head's record.
+def changed_stages(
+    base: Mapping[str, Any], head: Mapping[str, Any], base_code: Fingerprints = _NONE, head_code: Fingerprints = _NONE
+) -> list[StageChange]:
+    """The stages that differ, in the order of the head's dvc.lock.
 
     Args:
         base: `stages` of dvc.lock.
         head: the same of the other revision.
+        base_code: path of each fingerprint in `code/` to module to digest.
+        head_code: the same of the other revision.
     """
     makers = {out["path"]: name for lock in (base, head) for name, entry in lock.items() for out in _outs(entry)}
+    modules = {
+        path: differences(base_code.get(path, {}), head_code.get(path, {})) for path in {**base_code, **head_code}
+    }
     names = [*head, *(name for name in base if name not in head)]
-    changes = [_change(name, base.get(name), head.get(name), makers) for name in names]
+    changes = [_change(name, base.get(name), head.get(name), makers, modules) for name in names]
     return [change for change in changes if change is not None]
 
 
-def _change(name: str, base: Any, head: Any, makers: Mapping[str, str]) -> StageChange | None:
+def _change(
+    name: str, base: Any, head: Any, makers: Mapping[str, str], modules: Mapping[str, list[str]]
+) -> StageChange | None:
     if base is None or head is None:
         return StageChange(name, "added" if base is None else "removed")
-    files = _differing(base.get("deps", ()), head.get("deps", ()))
+    differing = _differing(base.get("deps", ()), head.get("deps", ()))
+    files = [path for path in differing if not modules.get(path)]
     made = {path: _maker(path, makers) for path in files}
     change = StageChange(
         name,
         "changed",
         base.get("cmd") != head.get("cmd"),
         _parameters(base.get("params", {}), head.get("params", {})),
+        tuple(module for path in differing for module in modules.get(path, ())),
         tuple(path for path in files if not made[path]),
         tuple(sorted({maker for makers_of in made.values() for maker in makers_of} - {name})),
         tuple(_differing(_outs(base), _outs(head))),
@@ -66,7 +84,7 @@ def _change(name: str, base: Any, head: Any, makers: Mapping[str, str]) -> Stage
 
 
 def _maker(path: str, makers: Mapping[str, str]) -> list[str]:
-    """The stages that make `path`, or part of it, or what it is a part of."""
+    """The stages with an output that equals, contains or is contained in `path`."""
     place = PurePosixPath(path)
     return [
         name for out, name in makers.items() if place.is_relative_to(out) or PurePosixPath(out).is_relative_to(place)
@@ -95,7 +113,7 @@ def _parameters(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[str, 
 
 
 def flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested parameters by their names, points between the levels."""
+    """Nested parameters by name, with dots between levels."""
     if isinstance(value, Mapping) and value:
         for key, each in value.items():
             yield from flat(each, f"{above}.{key}" if above else str(key))

@@ -1,4 +1,4 @@
-"""tune: search the settings of the fine-tuning, by its accuracy on the source's validation rows."""
+"""The stage `tune`: hyperparameter search for the fine-tuning, by accuracy on the validation split of the source."""
 
 import contextlib
 import csv
@@ -27,13 +27,13 @@ from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
-from repflow.stages.searching.config import Further, SearchConfig, TuneConfig
+from repflow.stages.searching.config import FurtherScore, SearchConfig, TuneConfig
 from repflow.stages.searching.figures import draw_history, draw_importance
-from repflow.stages.searching.journal import held
-from repflow.stages.searching.objectives import accuracy, best_trial, front
+from repflow.stages.searching.journal import exclusive_folder
+from repflow.stages.searching.objectives import accuracy, best_trial, pareto_front
 from repflow.stages.searching.space import Point, Space, check_space, read_space
 from repflow.stages.searching.study import Search
-from repflow.stages.searching.trial import open_trials
+from repflow.stages.searching.trial import prepare_trials
 from repflow.stages.searching.workers import Evaluate, Runner, Workers
 
 if TYPE_CHECKING:
@@ -42,31 +42,32 @@ if TYPE_CHECKING:
     from repflow.training.cost import Cost
 
 
-def here(config: TuneConfig) -> Workers:
-    """Processes of this machine to run the trials."""
-    return Workers(count_workers(config), trials_of(config))
+def local_workers(config: TuneConfig) -> Workers:
+    """Worker processes on this machine that run the trials."""
+    return Workers(count_workers(config), trial_preparation(config))
 
 
-def trials_of(config: TuneConfig) -> Callable[[], Evaluate]:
-    """What a process calls once to run trials; importable by name wherever repflow is installed."""
-    return functools.partial(open_trials, config.search)
+def trial_preparation(config: TuneConfig) -> Callable[[], Evaluate]:
+    """The function that a worker process calls once before it runs trials; importable wherever repflow is installed."""
+    return functools.partial(prepare_trials, config.search)
 
 
 def run(
-    runner: Callable[[TuneConfig], contextlib.AbstractContextManager[Runner]] = here, database: str | None = None
+    runner: Callable[[TuneConfig], contextlib.AbstractContextManager[Runner]] = local_workers,
+    database: str | None = None,
 ) -> None:
     """Read the pretrained encoder and the source's rows; write `models/tune/`, `plots/tune/` and the metrics.
 
     Args:
-        runner: gives what runs the trials; the outcome does not depend on it.
-        database: address of one for the finished trials, as "postgresql://..."; None for a file.
+        runner: returns a context manager with what runs the trials; the outcome does not depend on it.
+        database: URL of a database for finished trials, as "postgresql://..."; None for a journal file.
     """
     config = read("tune", TuneConfig)
     recipe = read_recipe("finetune")
     space, default = read_search_space(config.search, recipe)
     if not len(open_project_domain("source").labelled_rows(Side.VALIDATION)):
-        raise DataError("tune: the source has no validation rows to search by; raise split.validation, or use tune=off")
-    with recorded("tune") as meter, held(paths.STATE / "tune" / fingerprint(config.search)) as folder:
+        raise DataError("tune: the source has no validation rows; raise split.validation, or disable it with tune=off")
+    with recorded("tune") as meter, exclusive_folder(paths.STATE / "tune" / fingerprint(config.search)) as folder:
         journal = folder / "journal.log"
         search = Search(config.search, space, default, recipe.seed, database or journal, meter, name=folder.name)
         with runner(config) as workers:
@@ -78,10 +79,10 @@ def run(
 
 
 def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Point]:
-    """The space, checked against the section `finetune`, and the point in it that the section describes.
+    """The search space, checked against the section `finetune`, and the section's own values as a point of it.
 
     Raises:
-        ParameterError: the space is malformed, or does not fit the section.
+        ParameterError: the space is malformed, or does not match the section.
     """
     where = f"{paths.PARAMETERS}: tune.search.space"
     space = read_space(config.space, where)
@@ -90,7 +91,7 @@ def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Poin
 
 
 def count_workers(config: TuneConfig) -> int:
-    """As many processes as are asked for, or as the processors allow; never more than a batch can use."""
+    """The number of worker processes: `tune.workers`, or what the CPU cores allow; at most one per trial of a batch."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = config.workers or max(1, allowed // max(1, config.search.threads))
     return min(wanted, config.search.batch)
@@ -120,7 +121,7 @@ def _files(*places: Path) -> Iterable[Path]:
 
 
 def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, config: SearchConfig, seed: int, cost: "Cost") -> None:
-    """Write what the search found: for `finetune`, for people and for the metrics."""
+    """Write the results of the search: the best values for `finetune`, the table of trials, figures and metrics."""
     best = best_trial(trials, config.further)
     with writing(paths.PLOTS / "tune" / "history.png") as fresh:
         draw_history(fresh, trials)
@@ -134,14 +135,14 @@ def write_outputs(trials: "Sequence[FrozenTrial]", space: Space, config: SearchC
         (fresh / "trials.csv").write_text(table(trials, space, config.further), encoding="utf-8")
 
 
-def summary(trials: "Sequence[FrozenTrial]", further: Sequence[Further] = ()) -> dict[str, Any]:
-    """The search in numbers; values are accuracies on the validation rows."""
+def summary(trials: "Sequence[FrozenTrial]", further: Sequence[FurtherScore] = ()) -> dict[str, Any]:
+    """The metrics of the search; values are accuracies on the validation split."""
     states = [trial.state.name for trial in trials]
     best = best_trial(trials, further)
     values: dict[str, Any] = {"best": accuracy(best), "best_trial": best.number} if best else {}
     if best and further:
         values |= {f"best_{name}": value for name, value in zip(further, best.values[1:], strict=True)}
-        values["front"] = len(front(trials, further))
+        values["front"] = len(pareto_front(trials, further))
     default = {"default": value} if trials and (value := accuracy(trials[0])) is not None else {}
     return {
         **values,
@@ -152,15 +153,15 @@ def summary(trials: "Sequence[FrozenTrial]", further: Sequence[Further] = ()) ->
     }
 
 
-def table(trials: "Sequence[FrozenTrial]", space: Space, further: Sequence[Further] = ()) -> str:
-    """The trials as CSV: number, state, steps trained, value, and one column per key of the space.
+def table(trials: "Sequence[FrozenTrial]", space: Space, further: Sequence[FurtherScore] = ()) -> str:
+    """The trials as CSV: number, state, training steps, value, and one column per key of the space.
 
-    A search with further objectives has a column for each behind the value, and whether the trial is on the front.
+    With further objectives, the value is followed by a column for each and by `front`: is it on the Pareto front?
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["number", "state", "steps", "value", *further, *(["front"] if further else []), *space])
-    best = front(trials, further)
+    best = pareto_front(trials, further)
     for trial in trials:
         value = accuracy(trial)
         others = [f"{other:.6g}" for other in (trial.values or [])[1:]] or [""] * len(further)

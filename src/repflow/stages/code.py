@@ -1,0 +1,130 @@
+"""code: what each stage runs, as fingerprints, so that a stage depends on what its code does and on nothing else.
+
+`code/STAGE.json` maps every module that the stage runs to a digest (`repflow.fingerprints`). Comments, docstrings and
+layout do not count. For a stage that trains, the modules of the methods that params.yaml chooses are among them.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repflow.errors import CodeChanged
+from repflow.files import writing
+from repflow.fingerprints import Files, Source, code_digest, differences, fingerprint
+from repflow.methods.registry import introduction_in, modules_in
+from repflow.stages import paths
+from repflow.stages.parameters import read_all, select
+
+LOG = logging.getLogger(__name__)
+
+STAGES: Mapping[str, str | None] = {
+    "ingest": None,
+    "validate": None,
+    "split": None,
+    "pretrain": "pretrain",
+    "probe": None,
+    "tune": "finetune",
+    "finetune": "finetune",
+    "adapt": "adapt",
+    "evaluate": None,
+    "report": None,
+}
+"""Stage to the section of params.yaml that chooses the method it trains, if any; `adapt` has one for each entry."""
+
+
+def run() -> None:
+    """Write `code/` anew, and log for each stage which of its modules changed."""
+    found = fingerprints(read_all(), Files(paths.SOURCE))
+    before = {path.relative_to(paths.CODE).with_suffix(""): read(path) for path in paths.CODE.rglob("*.json")}
+    with writing(paths.CODE, folder=True) as fresh:
+        for name, digests in found.items():
+            path = fresh / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    for name, digests in found.items():
+        changed = differences(before.get(Path(name), digests), digests)
+        if changed:
+            LOG.info("code: %s: %s", name, listed(changed))
+
+
+def fingerprints(parameters: Mapping[str, Any], source: Source) -> dict[str, dict[str, str]]:
+    """Stage, as "pretrain" or "adapt/dann", to the fingerprint of all that it runs."""
+    return {name: _fingerprint(name, parameters, source) for name in _names(parameters)}
+
+
+def _names(parameters: Mapping[str, Any]) -> Iterator[str]:
+    for stage in STAGES:
+        if stage == "adapt":
+            yield from (f"adapt/{key}" for key in parameters.get("adapt") or {})
+        else:
+            yield stage
+
+
+def _fingerprint(name: str, parameters: Mapping[str, Any], source: Source) -> dict[str, str]:
+    stage, _, entry = name.partition("/")
+    section = STAGES[stage]
+    chosen = set()
+    if section is not None:
+        chosen = modules_in(select(parameters, f"{section}.{entry}" if entry else section))
+    found = fingerprint({f"repflow.stages.{stage}", *chosen}, source)
+    if stage == "report":
+        found |= _introductions(parameters, source)
+    return found
+
+
+def _introductions(parameters: Mapping[str, Any], source: Source) -> dict[str, str]:
+    """The docstrings of the methods of a run: the report shows them, so a new one makes a new report."""
+    chosen = [select(parameters, "pretrain"), select(parameters, "finetune"), *(parameters.get("adapt") or {}).values()]
+    found = {}
+    for name in sorted({module for section in chosen for module in modules_in(section)}):
+        content = source.read(f"{name.replace('.', '/')}.py")
+        if content is not None:
+            opening = repr(introduction_in(content, name))
+            found[f"{name} (docstring)"] = code_digest(opening.encode())
+    return found
+
+
+def own_fingerprint(name: str) -> dict[str, str]:
+    """The fingerprint of the stage `name`, as "pretrain" or "adapt/dann", in this process's code."""
+    return _fingerprint(name, read_all(), Files(paths.SOURCE))
+
+
+def read(path: Path) -> dict[str, str]:
+    """A fingerprint as `run` wrote it."""
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+@contextlib.contextmanager
+def same_code(name: str) -> Iterator[None]:
+    """Around all that a stage does: fail where its code is not what `code/` says, or changes meanwhile.
+
+    DVC hashes what a stage depends on after the stage has ended. Without this, a module that is edited while a stage
+    runs would be recorded as what made its outputs.
+
+    Args:
+        name: of the stage, as "pretrain" or "adapt/dann".
+
+    Raises:
+        CodeChanged: names the modules.
+    """
+    source = Files(paths.SOURCE)
+    started = _fingerprint(name, read_all(), source)
+    path = paths.CODE / f"{name}.json"
+    if path.exists() and (changed := differences(read(path), started)):
+        raise CodeChanged(f"{path} is of other code than {name} would run now ({listed(changed)}); run `dvc repro`")
+    yield
+    if not source.unchanged() and (changed := differences(started, own_fingerprint(name))):
+        raise CodeChanged(
+            f"{name}: code that it runs changed while it ran ({listed(changed)}), so its outputs are not recorded; "
+            "run `dvc repro` again"
+        )
+
+
+def listed(modules: Sequence[str], most: int = 6) -> str:
+    """Names of modules in one line, without the package's own."""
+    names = [module.removeprefix("repflow.") for module in modules[:most]]
+    return ", ".join(names) + (f" and {len(modules) - most} more" if len(modules) > most else "")
