@@ -62,6 +62,24 @@ def test_clusters_are_found_and_none_is_empty() -> None:
     assert np.array_equal(clusters_of(features, 40, 6, seed=1), clusters_of(features, 40, 6, seed=1))
 
 
+@pytest.mark.parametrize(("count", "clusters"), [(300, 12), (30, 30), (30, 20)])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_last_digits_of_the_features_do_not_choose_the_clusters(count: int, clusters: int, seed: int) -> None:
+    """Half of the channels are dead, or in proportion to others; 30 images vary in 29 directions."""
+    generator = np.random.default_rng(seed)
+    varied = (DIGITS.data[:count] @ generator.normal(size=(64, 40))).clip(min=0)
+    features = np.concatenate([varied, 2 * varied[:, :20], np.zeros((count, 20)), np.full((count, 5), 1e3)], axis=1)
+    expected = clusters_of(features, clusters, 60, seed)
+    for _ in range(3):
+        noise = 1 + 1e-15 * generator.standard_normal(features.shape)
+        assert np.array_equal(clusters_of(features * noise, clusters, 60, seed), expected)
+
+
+def test_features_that_are_all_the_same_are_one_cluster() -> None:
+    noise = 1 + 1e-15 * np.random.default_rng(0).standard_normal((50, 8))
+    assert clusters_of(3 * noise, 5, 8, seed=0).tolist() == [0] * 50
+
+
 def test_the_head_is_new_after_each_reassignment_and_only_then() -> None:
     method = started()
     head, labels = method.head, method.labels.clone()

@@ -14,10 +14,15 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.methods.parts.dataset_features import encode_all
+from repflow.methods.parts.kmeans import kmeans
 from repflow.randomness.draws import Draw, seeded
 from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, parameters
 from repflow.training.contract import EncoderMethod, Losses
+
+SMALLEST_VARIANCE = 1e-10
+"""Of a principal component that is whitened, in mean squared lengths of the features. Dead channels leave components in
+which there is nothing but rounding errors, and whitening would make them as large as the others."""
 
 
 @parameters
@@ -27,7 +32,8 @@ class Config:
     Attributes:
         augment: augmentation policy.
         clusters: number of clusters; ten times the number of classes in the paper.
-        components: number of principal components to which features are reduced and whitened before k-means.
+        components: number of principal components to which features are reduced and whitened before k-means, at most half
+            the number of images.
         every: steps between two cluster reassignments; an epoch in the paper.
     """
 
@@ -88,20 +94,21 @@ class DeepCluster(EncoderMethod):
 def clusters_of(features: np.ndarray, clusters: int, components: int, seed: int) -> np.ndarray:
     """k-means on PCA-whitened, L2-normalised features [N, width]: cluster assignments, int [N].
 
-    scikit-learn's k-means reassigns the point that is farthest from its centre to an empty cluster, so that no cluster
-    stays empty if there are at least as many distinct points as clusters.
+    No cluster is empty if there are at least as many distinct points as clusters.
     """
-    from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
     from threadpoolctl import threadpool_limits
 
-    # Threads add up their sums in any order, which can turn a tie.
-    with threadpool_limits(1):
-        whitening = PCA(min(components, *features.shape), whiten=True, svd_solver="covariance_eigh")
-        points = normalize(whitening.fit_transform(features))
-        seeker = KMeans(min(clusters, len(points)), n_init=1, max_iter=20, random_state=seed)
-        found: np.ndarray = seeker.fit_predict(points)
+    features = features.astype(np.float64)
+    # Whitened along as many components as there are points, all points would be equally far from each other.
+    count = max(1, min(components, features.shape[1], len(features) // 2))
+    with threadpool_limits(1):  # the order in which threads add up is random, which changes the last digits
+        whitening = PCA(count, whiten=True, svd_solver="covariance_eigh")
+        points = whitening.fit_transform(features)
+    smallest = SMALLEST_VARIANCE * np.square(features).sum(axis=1).mean()
+    points = normalize(np.where(whitening.explained_variance_ > smallest, points, 0))
+    found: np.ndarray = kmeans(points, clusters, seed, iterations=20).labels_
     return found
 
 
