@@ -1,6 +1,6 @@
-"""One entry of the leaderboard: train a method, freeze its encoder, read it: `python learn.py DATA METHOD SEED`.
+"""One entry of the leaderboard: train a method and probe its frozen encoder: `python learn.py DATA METHOD SEED`.
 
-What is found goes to metrics/DATA/METHOD-SEED.json; seconds, memory and the machine, which differ from run to run, to
+Metrics go to metrics/DATA/METHOD-SEED.json; seconds, memory and the machine, which differ from run to run, to
 costs/DATA/METHOD-SEED.json.
 """
 
@@ -19,12 +19,12 @@ from repflow.data.read.rows import TRAINING, Domain, Rows, Side, open_domain
 from repflow.encoders import Classifier, Encoder, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.encoder import normalise_by
-from repflow.evaluation.clustering import assign, clustering_scores, fit_clusters
+from repflow.evaluation.cluster_assignments import AssignsClusters, cluster_assignments
+from repflow.evaluation.clustering import clustering_scores, fit_kmeans, predict_clusters
 from repflow.evaluation.features import encode
 from repflow.evaluation.generation import generation_scores
 from repflow.evaluation.knn import fit_knn
 from repflow.evaluation.linear_probe import fit_linear_probe
-from repflow.evaluation.own_clusters import Clusters, own_clusters
 from repflow.evaluation.probes import ProbeConfig
 from repflow.hardware.devices import HardwareConfig, prepare, use_threads
 from repflow.randomness.draws import seeded
@@ -38,13 +38,13 @@ from speed.machine import processor
 from zoo import CEILING, HERE, is_floor
 
 LABELS = 10
-"""Of each class, for the probe of few labels."""
+"""Labels per class for the linear probe with few labels."""
 HARDWARE = HardwareConfig(threads=1)
-"""One thread, so that what is found does not hang on the number of cores."""
+"""One thread, so that results do not depend on the number of cores."""
 
 
 def main(data: str, name: str, seed: int) -> None:
-    """Learn, read, write."""
+    """Train, evaluate, write the metrics."""
     settings = yaml.safe_load((HERE / "settings" / data / f"{name}.yaml").read_text(encoding="utf-8"))
     domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
     meter = Meter()
@@ -60,7 +60,7 @@ def main(data: str, name: str, seed: int) -> None:
 def learn(
     values: Mapping[str, Any], domain: Domain, name: str, seed: int, meter: Meter
 ) -> tuple[Encoder, Method | None]:
-    """The trained encoder and its method, which is none for a floor."""
+    """The trained encoder and its method, which is None for a baseline with random weights."""
     training = domain.rows(*TRAINING, labels=name == CEILING)
     if is_floor(name):
         section: Any = build(MethodSection, {**values, "settings": {}}, name)
@@ -84,8 +84,8 @@ def learn(
 
 
 def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: Domain, seed: int) -> dict[str, Any]:
-    """What the frozen features tell of the test rows: accuracies in [0, 1], scores of clusters; and how far the
-    images that the method makes, if any, are from real ones."""
+    """Scores of the frozen features on the test rows: probe accuracies in [0, 1] and clustering scores; and the
+    distance of the images that the method generates, if any, from real ones."""
     train_rows, test_rows = domain.labelled_rows(*TRAINING), domain.labelled_rows(Side.TEST)
     training, test = encode(encoder, train_rows.images), encode(encoder, test_rows.images)
     few = few_of_each(train_rows, seed)
@@ -96,22 +96,22 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
         "linear_few": fit_linear_probe(config.linear, training[few], train_rows.labels[few], *nothing),
     }
     found = {name: float(probe.score(test, test_rows.labels)) for name, probe in probes.items()}
-    means = fit_clusters(config.clustering, training, len(domain.classes), derive_seed(seed, "zoo/clusters") % 2**32)
-    scores = {"k_means": clustering_scores(test_rows.labels, assign(means, test))}
-    if isinstance(method, Clusters):
-        clusters = own_clusters(method, test_rows.images)
+    means = fit_kmeans(config.clustering, training, len(domain.classes), derive_seed(seed, "zoo/clusters") % 2**32)
+    scores = {"k_means": clustering_scores(test_rows.labels, predict_clusters(means, test))}
+    if isinstance(method, AssignsClusters):
+        clusters = cluster_assignments(method, test_rows.images)
         scores["own"] = {**clustering_scores(test_rows.labels, clusters), "clusters": len(np.unique(clusters))}
     return {**found, "clusters": scores, **generation_scores(method, train_rows.images, seed)}
 
 
 def machine() -> str:
-    """What the seconds depend on; no name or path of it."""
+    """The machine that the seconds were measured on, without host names and paths."""
     vectors = torch.backends.cpu.get_cpu_capability()
     return f"{processor()} ({vectors}), {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}"
 
 
 def few_of_each(rows: Rows, seed: int) -> np.ndarray:
-    """Places of `LABELS` rows of each class: int64 [n]."""
+    """Positions of `LABELS` rows of each class: int64 [n]."""
     order = numpy_generator(seed, "zoo/few").permutation(len(rows))
     places = [order[rows.labels[order] == label][:LABELS] for label in np.unique(rows.labels)]
     return np.sort(np.concatenate(places))

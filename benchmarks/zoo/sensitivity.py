@@ -1,7 +1,7 @@
-"""How many clusters DeepDPM finds as its settings vary: `python -m zoo.sensitivity EVIDENCE COMPONENTS`.
+"""The number of clusters that DeepDPM finds, by its settings: `python -m zoo.sensitivity EVIDENCE COMPONENTS`.
 
-It is told no number of clusters, but `evidence` and `components` are choices, too. What is found on MNIST goes to
-sensitivity/EVIDENCE-COMPONENTS.json.
+DeepDPM does not need the number of clusters, but has the settings `evidence` and `components`. The results on MNIST go
+to sensitivity/EVIDENCE-COMPONENTS.json.
 """
 
 import sys
@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 
 from repflow.data.read.rows import Side, open_domain
+from repflow.evaluation.cluster_assignments import cluster_assignments
 from repflow.evaluation.clustering import clustering_scores
-from repflow.evaluation.own_clusters import own_clusters
 from repflow.training.cost import Meter
 from zoo import HERE
 from zoo.learn import learn, write
@@ -21,13 +21,13 @@ DATA, METHOD = "mnist", "deep_dpm"
 
 
 def main(evidence: int, components: int) -> None:
-    """Learn, count, write."""
+    """Train, count the clusters, write the metrics."""
     section = yaml.safe_load((HERE / "settings" / DATA / f"{METHOD}.yaml").read_text(encoding="utf-8"))["method"]
     section["settings"] |= {"evidence": evidence, "components": components}
     domain = open_domain("source", HERE / DATA / "data/stores", HERE / DATA / "data/splits")
     method: Any = learn(section, domain, METHOD, 0, Meter())[1]
     rows = domain.labelled_rows(Side.TEST)
-    clusters = own_clusters(method, rows.images)
+    clusters = cluster_assignments(method, rows.images)
     found = {**clustering_scores(rows.labels, clusters), "clusters": len(np.unique(clusters))}
     write(HERE / "sensitivity" / f"{evidence}-{components}.json", found)
 

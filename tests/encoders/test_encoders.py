@@ -1,4 +1,4 @@
-"""Encoders: every choice in conf/ builds, and says the truth about its features."""
+"""Every encoder in conf/, input normalisation and heads."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def test_features_of_an_image_do_not_depend_on_its_batch(choice: str) -> None:
         assert torch.allclose(made(images)[:1], made(images[:1]), atol=1e-5)
 
 
-def test_the_sizes_are_those_of_their_papers() -> None:
+def test_parameter_counts_are_those_of_the_papers() -> None:
     def count(choice: str) -> float:
         return sum(weight.numel() for weight in encoder(choice).parameters()) / 1e6
 
@@ -61,7 +61,7 @@ def test_the_small_encoder_takes_images_of_any_size(size: int) -> None:
     assert build_encoder(SmallConfig(), 1, size)(torch.rand(1, 1, size, size)).shape == (1, 128)
 
 
-def test_patches_of_smaller_images_lie_between_those_of_the_transformer_s_size() -> None:
+def test_position_embeddings_are_interpolated_for_smaller_images() -> None:
     body = encoder("vit_tiny", size=32).body
     assert isinstance(body, Tokens)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_an_unknown_encoder_is_named() -> None:
         build(EncoderConfig, {"name": "resnet19"}, "encoder")  # type: ignore[type-var]
 
 
-def test_images_are_normalised_by_the_statistics_of_what_it_learned_from() -> None:
+def test_images_are_normalised_by_the_training_statistics() -> None:
     generator = np.random.default_rng(0)
     images = generator.normal((60, 120, 180), (10, 20, 30), (5000, 4, 4, 3)).round().clip(0, 255).astype(np.uint8)
     images = images.transpose(0, 3, 1, 2)
@@ -100,13 +100,13 @@ def test_images_are_normalised_by_the_statistics_of_what_it_learned_from() -> No
     assert normal.std((0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
 
 
-def test_a_channel_that_does_not_vary_keeps_its_scale() -> None:
+def test_constant_channels_are_not_scaled() -> None:
     made = Encoder(torch.nn.Identity(), 1, 1)
     normalise_by(made, np.full((3, 1, 2, 2), 51, np.uint8))
     assert made(torch.full((1, 1, 2, 2), 0.7)).flatten().tolist() == pytest.approx([0.5] * 4)
 
 
-def test_statistics_are_part_of_the_weights() -> None:
+def test_normalisation_statistics_are_in_the_state_dict() -> None:
     assert {"mean", "std"} <= set(encoder("small").state_dict())
 
 
@@ -123,7 +123,7 @@ def test_random_weights_are_a_function_of_seed_and_stream() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_head_ends_in_the_layer_that_gives_the_logits() -> None:
+def test_a_head_ends_in_the_output_layer() -> None:
     plain = build_head(HeadConfig(), 16, 10)
     deep = build_head(HeadConfig(hidden=(32, 8), dropout=0.5), 16, 10)
     assert [type(layer).__name__ for layer in plain] == ["Linear"]

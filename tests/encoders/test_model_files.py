@@ -1,4 +1,4 @@
-"""Models on disk: the same model comes back, and a folder that holds none says so."""
+"""Saving and loading of models, skipped models and damaged files."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         return torch.equal(one.eval()(IMAGES), other(IMAGES))
 
 
-def test_an_encoder_comes_back(tmp_path: Path) -> None:
+def test_an_encoder_is_restored(tmp_path: Path) -> None:
     encoder = new_encoder()
     save_model(tmp_path / "model", encoder, ENCODER)
     loaded = load_encoder(tmp_path / "model")
@@ -51,7 +51,7 @@ def test_an_encoder_comes_back(tmp_path: Path) -> None:
     assert read_description(tmp_path / "model") == ENCODER
 
 
-def test_a_classifier_comes_back_with_its_classes(tmp_path: Path) -> None:
+def test_a_classifier_is_restored_with_its_classes(tmp_path: Path) -> None:
     classifier = CLASSIFIER.new_classifier(new_encoder())
     save_model(tmp_path / "model", classifier, CLASSIFIER)
     loaded, description = load_classifier(tmp_path / "model")
@@ -60,14 +60,14 @@ def test_a_classifier_comes_back_with_its_classes(tmp_path: Path) -> None:
     assert same(classifier.encoder, load_encoder(tmp_path / "model"))
 
 
-def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "other/place"):
         save_model(tmp_path / folder, new_encoder(), ENCODER)
     for name in ("model.json", "weights.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other/place" / name).read_bytes()
 
 
-def test_a_folder_without_a_model_says_why(tmp_path: Path) -> None:
+def test_a_skipped_model_has_a_reason(tmp_path: Path) -> None:
     save_skipped(tmp_path / "model", "there is no target domain")
     assert was_skipped(tmp_path / "model")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["model.json"]
@@ -75,7 +75,7 @@ def test_a_folder_without_a_model_says_why(tmp_path: Path) -> None:
         load_classifier(tmp_path / "model")
 
 
-def test_an_encoder_is_no_classifier(tmp_path: Path) -> None:
+def test_an_encoder_is_not_a_classifier(tmp_path: Path) -> None:
     save_model(tmp_path / "model", new_encoder(), ENCODER)
     assert not was_skipped(tmp_path / "model")
     with pytest.raises(DataError, match="holds an encoder without a head; name a classifier's folder"):
@@ -88,7 +88,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "other"])
-def test_damaged_weights_are_an_error_that_says_what_to_do(tmp_path: Path, damage: str) -> None:
+def test_damaged_weights_are_an_error_with_advice(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "model"
     save_model(folder, new_encoder(), ENCODER)
     weights = folder / "weights.safetensors"
@@ -107,7 +107,7 @@ def test_damaged_weights_are_an_error_that_says_what_to_do(tmp_path: Path, damag
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"encoder": {"name": "small"}}', '{"encoder": {"name": "large"}}'])
-def test_a_damaged_description_is_an_error_that_says_what_to_do(tmp_path: Path, text: str) -> None:
+def test_a_damaged_description_is_an_error_with_advice(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "model"
     save_model(folder, new_encoder(), ENCODER)
     (folder / "model.json").write_text(text)

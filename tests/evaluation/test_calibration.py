@@ -1,4 +1,4 @@
-"""The calibration error is the one of the literature, and of torchmetrics."""
+"""The expected calibration error, by hand and against torchmetrics."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from repflow.evaluation.calibration import reliability
 
 
 @pytest.mark.parametrize(("rows", "classes", "bins"), [(1, 2, 15), (500, 10, 15), (500, 3, 7)])
-def test_expected_calibration_error_is_that_of_torchmetrics(rows, classes, bins):
+def test_expected_calibration_error_equals_torchmetrics(rows, classes, bins):
     generator = np.random.default_rng(rows + classes)
     probabilities = generator.dirichlet(np.full(classes, 0.3), rows)
     labels = generator.integers(0, classes, rows)

@@ -46,7 +46,7 @@ def test_a_difference_is_judged_on_shared_rows():
     assert compared.difference("worse", "worse").high == 0
 
 
-def test_chance_is_not_beyond_the_interval():
+def test_a_chance_difference_is_not_significant():
     compared = comparison(one=rows(0.7, seed=1), other=rows(0.7, seed=2))
     difference = compared.difference("one", "other")
     assert difference.low < 0 < difference.high
@@ -66,7 +66,7 @@ def test_the_share_of_the_gap_and_its_interval():
     assert [(end.value, end.low, end.high) for end in ends] == [(0, 0, 0), (1, 1, 1)]
 
 
-def test_no_gap_no_share():
+def test_without_a_gap_there_is_no_share():
     floor = rows(0.7, seed=4)
     compared = comparison(floor=floor, model=rows(0.8), ceiling=rows(0.705, seed=5))
     assert compared.share_of_gap("model", "floor", "ceiling") is None

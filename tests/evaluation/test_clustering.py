@@ -1,20 +1,21 @@
-"""Scores of clusterings, against what they are by hand and by trying every match."""
+"""Clustering scores against values computed by hand and by enumeration, and k-means."""
 
 from itertools import permutations
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from repflow.evaluation.clustering import (
     ClusteringConfig,
-    assign,
     clustering_accuracy,
     clustering_scores,
-    fit_clusters,
+    fit_kmeans,
+    predict_clusters,
 )
 
 
-def test_accuracy_is_that_of_the_best_match_of_all():
+def test_accuracy_equals_the_best_of_all_mappings():
     generator = np.random.default_rng(0)
     for _ in range(20):
         labels, clusters = generator.integers(0, 4, (2, 30))
@@ -27,7 +28,7 @@ def test_the_numbering_of_clusters_does_not_matter():
     assert clustering_scores(labels, (labels + 1) % 3) == pytest.approx({"acc": 1.0, "nmi": 1.0, "ari": 1.0})
 
 
-def test_one_cluster_tells_nothing():
+def test_a_single_cluster_is_uninformative():
     labels = np.array([0, 0, 0, 1])
     scores = clustering_scores(labels, np.zeros(4, int))
     assert scores == pytest.approx({"acc": 0.75, "nmi": 0.0, "ari": 0.0})
@@ -48,10 +49,20 @@ def test_k_means_finds_separate_directions_whatever_their_length():
     labels = np.repeat(np.arange(3), 20)
     directions = np.eye(3)[labels] + generator.normal(0, 0.05, (60, 3))
     features = directions * generator.uniform(0.1, 10, (60, 1))
-    clusters = fit_clusters(ClusteringConfig(), features[::2], 3, seed=0)
-    assert clustering_accuracy(labels[1::2], assign(clusters, features[1::2])) == 1.0
+    clusters = fit_kmeans(ClusteringConfig(), features[::2], 3, seed=0)
+    assert clustering_accuracy(labels[1::2], predict_clusters(clusters, features[1::2])) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_last_digits_of_the_features_do_not_choose_the_clusters(seed):
+    generator = np.random.default_rng(seed)
+    features = (load_digits().data[:60] @ generator.normal(size=(64, 20))).clip(min=0)
+    expected = predict_clusters(fit_kmeans(ClusteringConfig(), features, 40, seed), features)
+    for _ in range(4):
+        noisy = features * (1 + 1e-15 * generator.standard_normal(features.shape))
+        assert np.array_equal(predict_clusters(fit_kmeans(ClusteringConfig(), noisy, 40, seed), features), expected)
 
 
 def test_fewer_rows_than_clusters():
-    clusters = fit_clusters(ClusteringConfig(), np.eye(2), 5, seed=0)
+    clusters = fit_kmeans(ClusteringConfig(), np.eye(2), 5, seed=0)
     assert clusters.n_clusters == 2

@@ -1,4 +1,4 @@
-"""Features and probabilities of models, in parts and from read-only images."""
+"""Batched features and probabilities, also of read-only images."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def images():
 
 
 @pytest.mark.filterwarnings("error")
-def test_features_are_the_encoders_own_whatever_the_batches(encoder, images):
+def test_features_do_not_depend_on_the_batch_size(encoder, images):
     with torch.no_grad():
         expected = encoder(torch.from_numpy(images.copy()) / 255)
     for batch_size in (1, 4, 512):
@@ -33,7 +33,7 @@ def test_features_are_the_encoders_own_whatever_the_batches(encoder, images):
         assert np.allclose(features, expected, atol=1e-5)
 
 
-def test_probabilities_sum_to_one_and_dropout_sleeps(encoder, images):
+def test_probabilities_sum_to_one_and_dropout_is_off(encoder, images):
     head = build_head(HeadConfig(hidden=(5,), dropout=0.5), encoder.width, 4)
     classifier = Classifier(encoder, head).train()
     first, second = (probabilities(classifier, images) for _ in range(2))
@@ -43,5 +43,5 @@ def test_probabilities_sum_to_one_and_dropout_sleeps(encoder, images):
     assert classifier.training
 
 
-def test_no_images_no_rows(encoder, images):
+def test_no_images_give_no_rows(encoder, images):
     assert encode(encoder, images[:0]).shape == (0, encoder.width)

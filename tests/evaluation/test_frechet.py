@@ -1,4 +1,4 @@
-"""The Fréchet distance, beside matrix roots and closed forms, and what it says of images."""
+"""The Fréchet distance against matrix square roots and closed forms, and on images."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from repflow.evaluation.frechet import Gaussian, fitted, frechet_distance
-from repflow.evaluation.generation import generation_scores, made_images
+from repflow.evaluation.generation import generated_images, generation_scores
 from repflow.randomness.draws import Draw
 
 RNG = np.random.default_rng(0)
 
 
-def test_it_is_the_distance_by_a_matrix_root_of_the_product() -> None:
+def test_it_equals_the_formula_with_a_matrix_square_root() -> None:
     one, other = (fitted(RNG.normal(size=(500, 12)) @ RNG.normal(size=(12, 12)) + shift) for shift in (0.0, 0.5))
     root = sqrtm(one.covariance @ other.covariance).real
     by_root = np.sum((one.mean - other.mean) ** 2) + np.trace(one.covariance + other.covariance - 2 * root)
@@ -29,7 +29,7 @@ def test_independent_features_have_a_closed_form() -> None:
     assert frechet_distance(one, other) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_covariances_without_full_rank_are_no_trouble() -> None:
+def test_singular_covariances() -> None:
     few = RNG.normal(size=(5, 30))
     assert frechet_distance(fitted(few), fitted(few)) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(fitted(few), fitted(few + 2)) == pytest.approx(30 * 4, rel=1e-6)
@@ -47,7 +47,7 @@ def test_the_covariance_is_the_unbiased_one() -> None:
 
 
 class Painter:
-    """Copies real images, and spoils them by noise."""
+    """Generates copies of real images with noise."""
 
     def __init__(self, images: np.ndarray, noise: float):
         self.images, self.noise = torch.from_numpy(images).float() / 255, noise
@@ -69,8 +69,8 @@ def test_the_better_the_images_the_smaller_the_distance() -> None:
     assert generation_scores(object(), digits, seed=0) == {}
 
 
-def test_no_image_is_made_twice() -> None:
-    made = made_images(Painter(np.zeros((1, 1, 16, 16), np.uint8), 0.3), 600, (16, 16), seed=0)
+def test_generated_images_differ() -> None:
+    made = generated_images(Painter(np.zeros((1, 1, 16, 16), np.uint8), 0.3), 600, (16, 16), seed=0)
     assert made.shape == (600, 1, 16, 16)
     assert made.dtype == np.uint8
     assert len(np.unique(made.reshape(600, -1), axis=0)) == 600

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: against SciPy's, by their coverage, and paired where models share rows."""
+"""Bootstrap intervals: against SciPy, coverage, pairing and groups."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from repflow.evaluation import intervals
 from repflow.evaluation.intervals import percentile_interval, resampled_means, share_of_gap
 
 
-def test_the_interval_is_that_of_scipy():
+def test_the_interval_equals_scipys():
     right = np.random.default_rng(0).random(300) < 0.8
     resampled = resampled_means(right[None], 20_000, np.random.default_rng(1))[:, 0]
     ours = percentile_interval(right.mean(), resampled)
@@ -17,7 +17,7 @@ def test_the_interval_is_that_of_scipy():
     assert ours.value == right.mean()
 
 
-def test_nineteen_of_twenty_intervals_hold_the_truth():
+def test_intervals_have_their_nominal_coverage():
     generator = np.random.default_rng(3)
     held = 0
     for _ in range(300):
@@ -27,8 +27,8 @@ def test_nineteen_of_twenty_intervals_hold_the_truth():
     assert 0.91 < held / 300 < 0.985
 
 
-def test_models_are_resampled_together():
-    """Two models that are right on the same rows differ by nothing in any resample."""
+def test_resamples_are_paired_between_models():
+    """Two models that are correct on the same rows have a difference of 0 in every resample."""
     right = np.random.default_rng(4).random(200) < 0.5
     means = resampled_means(np.stack([right, right, ~right]), 500, np.random.default_rng(5))
     assert np.array_equal(means[:, 0], means[:, 1])
@@ -36,8 +36,8 @@ def test_models_are_resampled_together():
     assert means[:, 0].std() == pytest.approx(np.sqrt(0.25 / 200), rel=0.15)
 
 
-def test_rows_of_a_group_are_drawn_together():
-    """Twenty copies of every row tell no more than the rows themselves, and groups of one no less."""
+def test_rows_of_a_group_are_resampled_together():
+    """Twenty copies of every row as groups give the interval of the rows; groups of one are rows."""
     right = np.random.default_rng(4).random(200) < 0.7
     copies, groups = np.repeat(right, 20)[None], np.repeat(np.arange(200), 20)
     alone = resampled_means(right[None], 500, np.random.default_rng(5))
@@ -52,7 +52,7 @@ def test_groups_of_different_size_weigh_by_their_rows():
     assert set(np.unique(means)) == {0.0, 0.75, 1.0}
 
 
-def test_large_tests_are_drawn_in_parts_of_a_bounded_size(monkeypatch):
+def test_resamples_are_drawn_in_bounded_chunks(monkeypatch):
     monkeypatch.setattr(intervals, "_CHUNK", 1000)
     right = np.random.default_rng(6).random((2, 400)) < 0.9
     means = resampled_means(right, 301, np.random.default_rng(7))
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_interval():
     assert np.array_equal(first, second)
 
 
-def test_what_is_no_number_counts_against_both_ends():
+def test_nan_counts_as_beyond_both_ends():
     resampled = np.append(np.linspace(0, 1, 98), [np.nan, np.nan])
     interval = percentile_interval(0.5, resampled)
     assert interval.low == 0

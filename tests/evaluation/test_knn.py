@@ -1,4 +1,4 @@
-"""The weighted vote of neighbours, against one written out with its cosines and exponentials."""
+"""The weighted kNN classifier against a naive implementation."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def by_the_formula(train, labels, test, neighbours, temperature):
 
 
 @pytest.mark.parametrize(("neighbours", "temperature"), [(1, 0.07), (10, 0.07), (40, 0.5)])
-def test_it_is_the_vote_of_the_paper(neighbours, temperature):
+def test_predictions_equal_the_paper_s_formula(neighbours, temperature):
     generator = np.random.default_rng(0)
     train, test = generator.normal(size=(80, 6)), generator.normal(size=(50, 6))
     labels = generator.integers(0, 4, 80)
@@ -34,7 +34,7 @@ def test_one_near_neighbour_outvotes_two_far_ones_at_a_low_temperature():
     assert fit_knn(KNNConfig(3, 100.0), train, labels).predict(test) == [1]
 
 
-def test_votes_do_not_vanish_at_very_low_temperatures():
+def test_weights_do_not_underflow_at_low_temperatures():
     train, labels = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
     vote = fit_knn(KNNConfig(2, 1e-4), train, labels)
     assert vote.predict(np.array([[-1.0, -0.5]])) == [1]

@@ -1,4 +1,4 @@
-"""The linear probe: what trains it, what chooses it, and what it never sees."""
+"""The linear probe: standardisation, and the choice of regularisation."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def blobs(rows, seed):
     return np.eye(3)[labels] * 2 + generator.normal(0, 0.8, (rows, 3)), labels
 
 
-def test_features_of_very_different_scales_are_read_alike():
+def test_features_are_standardised():
     features, labels = blobs(90, 0)
     test, truth = blobs(300, 1)
     scale = np.array([1.0, 1e4, 1e-4])
@@ -23,7 +23,7 @@ def test_features_of_very_different_scales_are_read_alike():
     assert plain.score(test, truth) > 0.85
 
 
-def test_validation_rows_choose_the_regularisation():
+def test_the_regularisation_is_chosen_on_validation_rows():
     """Labels of the training rows are half wrong; validation must prefer the probe that trusts them least."""
     generator = np.random.default_rng(3)
     features, labels = generator.normal(size=(60, 40)), np.arange(60) % 2
@@ -45,6 +45,6 @@ def test_the_first_of_equals_wins_and_the_middle_one_without_validation():
     assert fit_linear_probe(LinearConfig((0.1, 1.0, 10.0)), features, labels, *none)[-1].C == 1.0
 
 
-def test_one_class_is_nothing_to_tell_apart():
+def test_a_single_class_is_refused():
     with pytest.raises(DataError, match="fewer than two classes"):
         fit_linear_probe(LinearConfig(), np.eye(3), np.zeros(3, int), np.eye(3), np.zeros(3, int))

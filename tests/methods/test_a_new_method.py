@@ -104,7 +104,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph["stages"]["prepare"]["foreach"] = {"digits": graph["stages"]["prepare"]["foreach"]["digits"]}
     del graph["stages"]["sensitivity"]  # which is of MNIST
     (zoo / "dvc.yaml").write_text(yaml.safe_dump(graph))
-    run(zoo.parent, sys.executable, "-m", "zoo.digests")
+    run(zoo.parent, sys.executable, "-m", "zoo.code")
     run(zoo, "dvc", "commit", "--force")
     return copy
 

@@ -55,7 +55,7 @@ def test_pictures_are_those_of_validation_images_and_say_what_they_show(project:
     before = drawn(project)
     assert set(before) == {"filters.png", "pictures.png"}
     with Image.open(project / "plots/pretrain/pictures.png") as image:
-        assert "From the left: image, made of its code." in image.info["Description"]
+        assert "From left to right: image, reconstruction." in image.info["Description"]
         sheet = np.asarray(image)
     assert sheet.shape == (8 * 68 - 4, 6 * 68 - 4 + 2 * 12, 4)
     shown = [sheet[top : top + 64 : 8, left : left + 64 : 8, 0] for top in range(0, 544, 68) for left in (0, 148, 296)]

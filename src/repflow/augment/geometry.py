@@ -29,7 +29,7 @@ def resized_crop(
 
     Args:
         images: [B, C, H, W].
-        top: first row of each box, whole numbers [B].
+        top: first row of each box, integers [B].
         left: first column.
         height: in pixels, from 1 to H - top.
         width: in pixels, from 1 to W - left.

@@ -56,7 +56,7 @@ def cutmix(
     Args:
         images: [B, C, H, W].
         labels: [B, classes].
-        top: first row of each box, whole numbers [B].
+        top: first row of each box, integers [B].
         left: first column.
         height: in pixels, from 0 to H - top.
         width: in pixels, from 0 to W - left.

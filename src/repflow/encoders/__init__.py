@@ -1,4 +1,4 @@
-"""Encoders: images to features. One module per architecture; `build_encoder` chooses by configuration."""
+"""Encoders: images to features. One module per architecture; `build_encoder` builds one from its configuration."""
 
 from repflow.encoders.build import EncoderConfig, build_encoder
 from repflow.encoders.classifier import Classifier, HeadConfig

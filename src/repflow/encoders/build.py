@@ -1,4 +1,4 @@
-"""From an encoder's parameters to the encoder."""
+"""Builds an encoder from its configuration."""
 
 from typing import Annotated
 
@@ -13,14 +13,14 @@ from repflow.encoders.transformer import ViTConfig, vit
 AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
-"""The parameters of any encoder; its `name` tells which."""
+"""The parameters of any encoder, distinguished by `name`."""
 
 
 def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
     """A new encoder with random weights, drawn from PyTorch's global generator.
 
     Args:
-        config: which encoder.
+        config: the encoder's parameters.
         channels: of the images, 1 or 3.
         size: height and width of the images in pixels.
     """

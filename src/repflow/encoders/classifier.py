@@ -16,7 +16,7 @@ class HeadConfig:
 
 
 def build_head(config: HeadConfig, width: int, classes: int) -> nn.Sequential:
-    """Features [B, width] to logits [B, classes]; the last module is always the linear layer that gives the logits."""
+    """Features [B, width] to logits [B, classes]; the last module is always the output layer, `nn.Linear`."""
     layers: list[nn.Module] = []
     for hidden in config.hidden:
         layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True)]
@@ -41,7 +41,7 @@ class Classifier(nn.Module):
 
     @property
     def classes(self) -> int:
-        """How many logits there are."""
+        """Number of classes."""
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
         return last.out_features

@@ -1,4 +1,4 @@
-"""Small convolutional networks that train in minutes on a CPU."""
+"""Small convolutional networks that can be trained on a CPU in minutes."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from repflow.schema import Count, parameters
 
 @parameters
 class SmallConfig:
-    """A 5x5 convolution, then pairs of 3x3 ones, each stage halving the image, then an average over what is left.
+    """A 5x5 convolution, then pairs of 3x3 convolutions, each stage of stride 2, then global average pooling.
 
-    The first stage halves the image at once, which makes it four times as fast on a CPU as with a first stage at full
-    size. Group normalisation rather than batch normalisation: an image's features do not depend on its
-    batch, so that batches from two domains, or shared between processes, need no special care.
+    With stride 2 in the first stage it is four times as fast on a CPU as with a first stage at full resolution. Group
+    normalisation rather than batch normalisation: features do not depend on the batch, so that batches from two
+    domains, or divided among processes, need no special treatment.
     """
 
     name: Literal["small"] = "small"
@@ -30,7 +30,7 @@ class LeNetConfig:
 
 
 def small(config: SmallConfig, channels: int) -> tuple[nn.Module, int]:
-    """The body, and the width of its features, of the small network."""
+    """The body of the small network, and the dimension of its features."""
     first, *others = config.widths
     layers = [_convolution(channels, first, kernel=5, stride=2)]
     inputs = first
@@ -53,7 +53,7 @@ def _groups(width: int) -> int:
 
 
 def lenet(config: LeNetConfig, channels: int, size: int) -> tuple[nn.Module, int]:
-    """The body, and the width of its features, of the LeNet-like network for images of `size` pixels."""
+    """The body of the LeNet-like network for images of `size` pixels, and the dimension of its features."""
     first, second = config.widths
     body = nn.Sequential(
         nn.Conv2d(channels, first, 5),

@@ -1,4 +1,4 @@
-"""Dropout whose masks are a function of the seed, the step and the sample.
+"""Dropout with masks that are a function of seed, step and sample.
 
 Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov. Dropout: A Simple Way to Prevent Neural Networks from
 Overfitting. JMLR 2014.
@@ -10,10 +10,10 @@ from repflow.randomness.draws import layer_draw
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout`, except that a training that is resumed or shared between processes loses the same units.
+    """`torch.nn.Dropout`, but with the same masks in resumed and in data-parallel training.
 
     Args:
-        probability: of losing a unit, in [0, 1).
+        probability: of dropping a unit, in [0, 1).
     """
 
     def __init__(self, probability: float):
@@ -24,7 +24,7 @@ class Dropout(nn.Module):
         """Features [B, ...] to the same shape.
 
         Raises:
-            LookupError: in training, outside `draw.use_layer_draw`, which `Method.forward` opens.
+            LookupError: in training mode, outside `use_layer_draw`, which `Method.forward` enters.
         """
         if not self.training:
             return features

@@ -1,4 +1,4 @@
-"""What every encoder is: a normalisation, a body, and the width of its features."""
+"""The encoder class: input normalisation and a body."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from repflow.errors import ParameterError
 
 
 class Pooled(nn.Module):
-    """A body whose features are the average of its feature maps.
+    """A body with global average pooling of its feature maps.
 
     Args:
         maps: normalised images [B, channels, size, size] to feature maps [B, width, h, w].
@@ -28,12 +28,11 @@ class Pooled(nn.Module):
 class Encoder(nn.Module):
     """Images to features.
 
-    The channel statistics that the images are normalised by are part of the encoder, so that they are stored with its
-    weights and nobody can forget them.
+    The channel means and deviations for input normalisation are buffers, and so are saved with the weights.
 
     Args:
         body: normalised images [B, channels, size, size] to features [B, width].
-        width: how many features an image gets.
+        width: dimension of the features.
         channels: of the images.
     """
 
@@ -48,29 +47,29 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.full((channels, 1, 1), 0.25))
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Normalise by these statistics from now on.
+        """Set the statistics of the input normalisation.
 
         Args:
             mean: [channels], of images in [0, 1].
-            std: [channels]; a channel that does not vary is left at its scale.
+            std: [channels]; constant channels are not scaled.
         """
         self.mean.copy_(mean.view(-1, 1, 1))
         self.std.copy_(torch.where(std > 0, std, torch.ones_like(std)).view(-1, 1, 1))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images [B, channels, size, size] in [0, 1] as the body takes them."""
+        """Images [B, channels, size, size] in [0, 1], normalised, in channels-last layout."""
         normal = (images - self.mean) / self.std
-        # Convolutions compute faster with the channels of a pixel side by side, on CPUs and GPUs.
+        # Convolutions are faster in channels-last layout, on CPUs and GPUs.
         return normal.contiguous(memory_format=torch.channels_last)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Feature maps [B, width, h, w], before they are averaged, of images [B, channels, size, size] in [0, 1].
+        """Feature maps [B, width, h, w], before pooling, of images [B, channels, size, size] in [0, 1].
 
         Raises:
-            ParameterError: this encoder has none.
+            ParameterError: this encoder has no feature maps.
         """
         if not isinstance(self.body, Pooled):
-            raise ParameterError("encoder: this method needs one with feature maps: small, resnet18 or resnet50")
+            raise ParameterError("encoder: this method needs an encoder with feature maps: small, resnet18 or resnet50")
         maps: Tensor = self.body.maps(self.normalise(images))
         return maps
 
@@ -81,7 +80,7 @@ class Encoder(nn.Module):
 
 
 def normalise_by(encoder: Encoder, images: Images) -> None:
-    """Let `encoder` normalise by the channel statistics of these images, uint8 [N, channels, size, size]."""
+    """Set the encoder's input normalisation to the statistics of these images, uint8 [N, channels, size, size]."""
     mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
     for start in range(0, len(images), 4096):
         values = images[start : start + 4096].astype(np.float64) / 255

@@ -1,7 +1,7 @@
-"""Models on disk: safetensors weights, and a JSON that says all that is needed to use them.
+"""Models on disk: safetensors weights, and a JSON file with all that is needed to use them.
 
-A model folder holds `weights.safetensors` and `model.json`. A folder whose model could not be made, because there was
-nothing to learn from, holds `model.json` with the reason under `skipped`.
+A model folder contains `weights.safetensors` and `model.json`. If a model could not be trained for lack of data, the
+folder contains only `model.json`, with the reason under `skipped`.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Description:
-    """What one must know to build a model again and to use it.
+    """Everything that is needed to rebuild a model and to use it.
 
     Attributes:
         encoder: the encoder's parameters.
-        preprocessing: `size` in pixels, `channels`, and how other sizes are brought to it (`resize`).
+        preprocessing: `size` in pixels, `channels`, and how images of other sizes are resized (`resize`).
         head: the head's parameters; None for an encoder alone.
         classes: names of the classes; empty for an encoder alone.
-        provenance: how the model was made; no paths, no times.
+        provenance: how the model was trained; no paths, no times.
     """
 
     encoder: Any
@@ -52,7 +52,7 @@ class Description:
 
 
 def save_model(folder: Path, model: nn.Module, description: Description) -> None:
-    """Write `model`, an encoder or a classifier as `description` says, to `folder`, whole or not at all."""
+    """Write `model`, the encoder or classifier of `description`, to `folder` atomically."""
     about = {
         "kind": "classifier" if description.head else "encoder",
         "encoder": dataclasses.asdict(description.encoder),
@@ -68,21 +68,21 @@ def save_model(folder: Path, model: nn.Module, description: Description) -> None
 
 
 def save_skipped(folder: Path, reason: str) -> None:
-    """Write a model folder that says why there is no model."""
+    """Write a model folder with the reason why there is no model."""
     with writing(folder, folder=True) as fresh:
         _write_json(fresh / "model.json", {"skipped": reason})
 
 
 def was_skipped(folder: Path) -> bool:
-    """Whether `folder` says that there is no model."""
+    """Whether `folder` records that there is no model."""
     return "skipped" in _read_json(folder)
 
 
 def read_description(folder: Path) -> Description:
-    """Read what `folder` says about its model.
+    """Read the description of the model in `folder`.
 
     Raises:
-        DataError: the folder holds no model.
+        DataError: the folder contains no model.
     """
     about = _read_json(folder)
     if "skipped" in about:
@@ -100,7 +100,7 @@ def read_description(folder: Path) -> Description:
 
 
 def load_encoder(folder: Path) -> Encoder:
-    """The trained encoder in `folder`, in evaluation mode, also where the folder holds a classifier."""
+    """The trained encoder in `folder`, in evaluation mode; also if the folder contains a classifier."""
     description = read_description(folder)
     if description.head is not None:
         return load_classifier(folder)[0].encoder
@@ -111,7 +111,7 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
     """The trained classifier in `folder`, in evaluation mode, and its description.
 
     Raises:
-        DataError: the folder holds no classifier, or a damaged one.
+        DataError: the folder contains no classifier, or a damaged one.
     """
     description = read_description(folder)
     if description.head is None:

@@ -22,7 +22,7 @@ class ResNetConfig:
 
 
 def resnet(config: ResNetConfig, channels: int) -> tuple[nn.Module, int]:
-    """The body, and the width of its features."""
+    """The body, and the dimension of its features."""
     from torchvision import models
 
     body = getattr(models, config.name)(weights=None)

@@ -1,4 +1,4 @@
-"""Two half-encoders side by side: one sees the lightness of an image, the other its colour.
+"""Two half-encoders with concatenated features: one for the lightness of an image, one for its colour.
 
 Zhang, Isola, Efros. Split-Brain Autoencoders: Unsupervised Learning by Cross-Channel Prediction. CVPR 2017.
 """
@@ -22,10 +22,10 @@ Half = Annotated[SmallConfig | ResNetConfig, Field(discriminator="name")]
 
 @parameters
 class SplitConfig:
-    """Two encoders of one kind whose features stand side by side.
+    """Two encoders of the same architecture, whose features are concatenated.
 
     Attributes:
-        half: what each of them is; give it half of the channels for as many weights as one whole encoder has.
+        half: the architecture of each half-encoder.
     """
 
     half: Half
@@ -33,7 +33,7 @@ class SplitConfig:
 
 
 class SplitEncoder(Encoder):
-    """Features of the lightness [B, width / 2], then of the colour, of images [B, 3, size, size] in [0, 1]."""
+    """Concatenated features of lightness and colour, [B, width / 2] each, of images [B, 3, size, size] in [0, 1]."""
 
     def __init__(self, config: SplitConfig, channels: int, size: int):
         if channels != 3:
@@ -47,11 +47,11 @@ class SplitEncoder(Encoder):
         return F.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Feature maps [B, width, h, w], before they are averaged, of images [B, 3, size, size] in [0, 1]."""
+        """Feature maps [B, width, h, w], before pooling, of images [B, 3, size, size] in [0, 1]."""
         return torch.cat(self.halves(split_lab(images)), dim=1)
 
     def halves(self, parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Feature maps of the lightness and of the colour, [B, width / 2, h, w] each, of what `split_lab` gives."""
+        """Feature maps of lightness and colour, [B, width / 2, h, w] each, for inputs from `split_lab`."""
         lightness, colour = (part.contiguous(memory_format=torch.channels_last) for part in parts)
         assert isinstance(self.body, nn.ModuleDict)
         of_lightness, of_colour = self.body["lightness"], self.body["colour"]
@@ -67,7 +67,7 @@ def split_lab(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def join_lab(lightness: Tensor, colour: Tensor) -> Tensor:
-    """The way back from `split_lab`: images [B, 3, H, W] in [0, 1]."""
+    """The inverse of `split_lab`: images [B, 3, H, W] in [0, 1]."""
     return lab_to_rgb(torch.cat([50 * (lightness + 1), 110 * colour], dim=1))
 
 

@@ -24,7 +24,7 @@ class ViTConfig:
 
 
 def vit(config: ViTConfig, channels: int, size: int) -> tuple[nn.Module, int]:
-    """The body, and the width of its features, for images of `size` pixels."""
+    """The body for images of `size` pixels, and the dimension of its features."""
     from torchvision.models import VisionTransformer
 
     if size % config.patch:
@@ -40,7 +40,7 @@ def vit(config: ViTConfig, channels: int, size: int) -> tuple[nn.Module, int]:
 
 
 class Tokens(nn.Module):
-    """A vision transformer in its two halves, so that some of an image's patches can go through it alone.
+    """A vision transformer whose patch embedding and attention layers can be applied separately, as to visible patches.
 
     Args:
         transformer: torchvision's, without a head.
@@ -58,14 +58,14 @@ class Tokens(nn.Module):
 
     @property
     def patches(self) -> int:
-        """How many an image has."""
+        """Number of patches of an image."""
         count: int = self.transformer.seq_length - 1
         return count
 
     def embed(self, normal: Tensor) -> Tensor:
-        """Normalised images [B, channels, H, W] to a token for each patch, its position added: [B, N, width].
+        """Normalised images [B, channels, H, W] to patch tokens with position embeddings: [B, N, width].
 
-        Where images are of another size than the transformer's, positions are interpolated (Caron et al., ICCV 2021).
+        For images of another size, position embeddings are interpolated (Caron et al., ICCV 2021).
         """
         tokens: Tensor = self.transformer.conv_proj(normal)  # [B, width, rows, columns]
         positions: Tensor = self.transformer.encoder.pos_embedding[:, 1:]
@@ -77,7 +77,7 @@ class Tokens(nn.Module):
         return tokens.flatten(2).transpose(1, 2) + positions
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, M, width] of any of the patches to features, the class's first: [B, 1 + M, width]."""
+        """Tokens [B, M, width] of any subset of patches to features, the class token first: [B, 1 + M, width]."""
         encoder = self.transformer.encoder
         first = self.transformer.class_token + encoder.pos_embedding[:, :1]
         whole = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)

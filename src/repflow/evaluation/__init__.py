@@ -1,0 +1,1 @@
+"""Evaluation: probes of frozen encoders, classification and clustering scores, bootstrap intervals, image grids."""

@@ -1,4 +1,4 @@
-"""Whether a classifier is as sure as it is right.
+"""Calibration: reliability diagrams and the expected calibration error.
 
 Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural Networks. ICML 2017.
 """
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows in bins of equal width by their confidence, the probability of the predicted class.
+    """A reliability diagram: samples in equal-width bins of confidence, the probability of the predicted class.
 
     Attributes:
-        rows: int64 [bins], how many rows fall in each.
-        confidence: float64 [bins], their mean confidence, 0 where there are none.
-        accuracy: float64 [bins], the share that is right, 0 where there are none.
+        rows: int64 [bins], samples per bin.
+        confidence: float64 [bins], mean confidence, 0 for empty bins.
+        accuracy: float64 [bins], accuracy, 0 for empty bins.
     """
 
     rows: np.ndarray
@@ -29,12 +29,12 @@ class Reliability:
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
-    """Bin rows by confidence; a bin holds its upper edge.
+    """Bin samples by confidence; bins include their upper edge.
 
     Args:
         probabilities: float [N, classes].
         labels: int64 [N].
-        bins: how many.
+        bins: number of bins.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

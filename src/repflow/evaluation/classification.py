@@ -1,4 +1,4 @@
-"""Scores of classifiers on test rows, and comparisons between classifiers that were tested on the same rows."""
+"""Classification scores on test images, and paired comparisons of classifiers."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -17,8 +17,8 @@ class EvaluateConfig:
     """Parameters of the evaluation.
 
     Attributes:
-        resamples: how often the bootstrap draws the test rows anew.
-        confidence: of the intervals.
+        resamples: number of bootstrap resamples of the test images.
+        confidence: level of the confidence intervals.
         bins: of the calibration error.
     """
 
@@ -28,7 +28,7 @@ class EvaluateConfig:
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, float]:
-    """Scores of one classifier on one set of rows.
+    """Scores of one classifier on one test set.
 
     Args:
         probabilities: float [N, classes].
@@ -36,7 +36,7 @@ def scores(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dic
         bins: of the calibration error.
 
     Returns:
-        `accuracy`; `f1`, the mean over the classes that occur; `worst_recall`, of the class that is recognised least;
+        `accuracy`; `f1`, macro-averaged over the classes that occur; `worst_recall`, the lowest recall of a class;
         `ece`, the expected calibration error. All in [0, 1].
     """
     predicted = probabilities.argmax(axis=1)
@@ -49,20 +49,20 @@ def scores(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dic
 
 
 def recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, float]:
-    """For every class that occurs in `labels`, the share of its rows that is recognised."""
+    """Recall of every class that occurs in `labels`."""
     occurring = np.unique(labels)
     found = recall_score(labels, predicted, labels=occurring, average=None, zero_division=0)
     return {int(label): float(recall) for label, recall in zip(occurring, found, strict=True)}
 
 
 class Comparison:
-    """Classifiers tested on the same rows, with bootstrap intervals. Every resample is shared by all of them.
+    """Paired comparison of classifiers tested on the same images: all share the same bootstrap resamples.
 
     Args:
-        right: classifier's name to bool [N], whether it is right.
-        config: how often to resample, and the confidence of the intervals.
-        generator: of the resamples.
-        groups: int64 [N], rows that belong together; see `resampled_means`.
+        right: classifier's name to bool [N], whether its prediction is correct.
+        config: number of resamples and confidence level.
+        generator: random generator of the resamples.
+        groups: int64 [N], group of each row; see `resampled_means`.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Comparison:
         return percentile_interval(self._value[name], self._resampled[name], self._confidence)
 
     def difference(self, name: str, other: str) -> Interval:
-        """How much more often `name` is right than `other`; beyond chance where the interval does not hold 0."""
+        """Difference in accuracy of `name` and `other`; significant if the interval does not contain 0."""
         resampled = self._resampled[name] - self._resampled[other]
         return percentile_interval(self._value[name] - self._value[other], resampled, self._confidence)
 
     def share_of_gap(self, name: str, floor: str, ceiling: str) -> Interval | None:
-        """The share of the gap between two others that `name` closes: 0 as good as `floor`, 1 as good as `ceiling`.
+        """Fraction of the accuracy gap between `floor` (0) and `ceiling` (1) that `name` closes.
 
-        None where `ceiling` is not better than `floor` in nearly every resample: there is no gap to speak of.
+        None if `ceiling` is not better than `floor` in nearly every resample.
         """
         resampled = share_of_gap(self._resampled[name], self._resampled[floor], self._resampled[ceiling])
         value = share_of_gap(*(np.array(self._value[each]) for each in (name, floor, ceiling)))

@@ -1,4 +1,4 @@
-"""How well clusters found without labels agree with the classes."""
+"""k-means on features, and the agreement of clusters with classes."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,13 +16,13 @@ class ClusteringConfig:
     """Parameters of k-means.
 
     Attributes:
-        restarts: from as many random starts; the tightest clustering is kept.
+        restarts: number of random initialisations (scikit-learn's n_init); the one with the lowest inertia is kept.
     """
 
     restarts: Count = 5
 
 
-def fit_clusters(config: ClusteringConfig, features: np.ndarray, clusters: int, seed: int) -> KMeans:
+def fit_kmeans(config: ClusteringConfig, features: np.ndarray, clusters: int, seed: int) -> KMeans:
     """Fitted k-means on features of unit length; give `assign` the features of other rows.
 
     Args:
@@ -37,21 +37,21 @@ def fit_clusters(config: ClusteringConfig, features: np.ndarray, clusters: int, 
         return KMeans(clusters, n_init=config.restarts, random_state=seed).fit(normalize(features))
 
 
-def assign(clusters: KMeans, features: np.ndarray) -> np.ndarray:
-    """The cluster of every row: int [N]."""
+def predict_clusters(clusters: KMeans, features: np.ndarray) -> np.ndarray:
+    """Cluster assignments of features [N, width]: int [N]."""
     found: np.ndarray = clusters.predict(normalize(features))
     return found
 
 
 def clustering_scores(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """Three scores of a clustering, 1 where it agrees with the labels up to its numbering.
+    """Three scores of a clustering, 1 for perfect agreement up to a permutation of the clusters.
 
     Args:
         labels: int [N].
         clusters: int [N].
 
     Returns:
-        `acc`, the accuracy under the best one-to-one match of clusters and classes (Hungarian algorithm), in [0, 1];
+        `acc`, the accuracy under the optimal one-to-one mapping to classes (Hungarian algorithm), in [0, 1];
         `nmi`, normalised mutual information (arithmetic mean), in [0, 1]; `ari`, adjusted Rand index, 0 by chance.
     """
     return {
@@ -62,7 +62,7 @@ def clustering_scores(labels: np.ndarray, clusters: np.ndarray) -> dict[str, flo
 
 
 def clustering_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
-    """The share of rows whose cluster is matched to their class, by the one-to-one match that makes it largest."""
-    together = contingency_matrix(labels, clusters)
-    classes, matched = linear_sum_assignment(together, maximize=True)
-    return float(together[classes, matched].sum() / len(labels))
+    """Accuracy under the optimal one-to-one mapping of clusters to classes."""
+    contingency = contingency_matrix(labels, clusters)
+    classes, matched = linear_sum_assignment(contingency, maximize=True)
+    return float(contingency[classes, matched].sum() / len(labels))

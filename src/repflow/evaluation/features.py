@@ -1,4 +1,4 @@
-"""What models say of images: features of an encoder, probabilities of a classifier."""
+"""Batched inference: features of an encoder, class probabilities of a classifier."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarra
     """Features of images, from an encoder in evaluation mode.
 
     Args:
-        encoder: images to features; runs where its weights are.
+        encoder: images to features; runs on the device of its weights.
         images: uint8 [N, channels, size, size].
-        batch_size: images at once.
+        batch_size: images per batch.
 
     Returns:
         float32 [N, width].
@@ -26,12 +26,12 @@ def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarra
 
 
 def probabilities(classifier: Classifier, images: Images, batch_size: int = 512) -> np.ndarray:
-    """Probabilities of the classes for images, from a classifier in evaluation mode.
+    """Class probabilities of images, from a classifier in evaluation mode.
 
     Args:
-        classifier: images to logits; runs where its weights are.
+        classifier: images to logits; runs on the device of its weights.
         images: uint8 [N, channels, size, size].
-        batch_size: images at once.
+        batch_size: images per batch.
 
     Returns:
         float64 [N, classes]; every row sums to 1.
@@ -40,11 +40,10 @@ def probabilities(classifier: Classifier, images: Images, batch_size: int = 512)
     return logits.double().softmax(dim=1).numpy()
 
 
-def in_parts(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Images, uint8 [N, channels, side, side], `size` at once as models take them: [n, channels, side, side] in [0, 1]
-    on `device`."""
+def in_batches(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Batches of up to `size` images, uint8 [N, channels, side, side], as floats in [0, 1] on `device`."""
     for first in range(0, len(images), size):
-        # A copy, for images that are memory-mapped may not be written to, which PyTorch warns of.
+        # Copied, as PyTorch warns of memory-mapped arrays, which are read-only.
         part = torch.from_numpy(np.array(images[first : first + size]))
         yield as_float(part.to(device))
 
@@ -54,6 +53,6 @@ def _all(model: nn.Module, images: Images, batch_size: int, width: int) -> Tenso
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        parts = [model(part).float().cpu() for part in in_parts(images, batch_size, device)]
+        parts = [model(part).float().cpu() for part in in_batches(images, batch_size, device)]
     model.train(was_training)
     return torch.cat([torch.empty(0, width), *parts])

@@ -1,7 +1,7 @@
-"""The Fréchet distance: how far made images are from real ones, by normal distributions fitted to their features.
+"""The Fréchet distance between generated and real images: between Gaussians fitted to their features.
 
 Dowson, Landau. The Fréchet Distance between Multivariate Normal Distributions. Journal of Multivariate Analysis 1982;
-for made images: Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs Trained by a Two Time-Scale Update Rule
+for generated images: Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter. GANs Trained by a Two Time-Scale Update Rule
 Converge to a Local Nash Equilibrium. NeurIPS 2017.
 """
 

@@ -1,4 +1,4 @@
-"""What can be seen of a trained method: what it makes of images, images that it makes up, its clusters, its filters."""
+"""Image grids of a trained method: figures of images, generated samples, clusters and first-layer filters."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -14,127 +14,126 @@ from repflow.data.read.batches import as_float
 from repflow.data.read.memory_mapped import Images
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
+from repflow.evaluation.cluster_assignments import AssignsClusters, cluster_assignments
 from repflow.evaluation.features import encode
-from repflow.evaluation.generation import Generates, as_bytes, made_images
-from repflow.evaluation.own_clusters import Clusters, own_clusters
+from repflow.evaluation.generation import GeneratesImages, as_bytes, generated_images
 from repflow.randomness.seeds import numpy_generator
 from repflow.training.contract import Method
 
 log = logging.getLogger("repflow")
 
-_LINES = 8
-_ACROSS = 6
-"""Pictures in a line, about."""
+_ROWS = 8
+_COLUMNS = 6
+"""Images per row, approximately."""
 _CLUSTERS = 12
 _NEAREST = 8
 _CLUSTERED = 2048
-"""Images of which the nearest are looked for, at most."""
-_FILTERS_ACROSS = 16
+"""Maximum number of images that are assigned to clusters."""
+_FILTERS_PER_ROW = 16
 
 
 @runtime_checkable
-class Shows(Protocol):
-    """What a method whose work can be seen on an image has. Such methods need no other mark."""
+class HasFigures(Protocol):
+    """The interface of methods that can show what they do with an image."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What each picture of an image shows, in a few words, as ("image", "restored")."""
+        """Titles of the columns of `figures`, such as ("image", "reconstruction")."""
 
-    def pictures(self, images: Tensor) -> Tensor:
-        """Of images [B, C, H, W] in [0, 1], a picture for each of `columns`: [B, columns, C, H, W]."""
+    def figures(self, images: Tensor) -> Tensor:
+        """For every image [B, C, H, W] in [0, 1], one image per column: [B, columns, C, H, W]."""
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Pictures in lines.
+class ImageGrid:
+    """Images in rows.
 
     Attributes:
-        name: of its file, "pictures", "samples", "clusters" or "filters"; "pictures.NAME" for a part of the method.
-        title: what it is, in a few words.
-        caption: what is seen where, in sentences.
-        lines: uint8 [n, 1 to 3 channels, h, w] each, of the same height and width.
-        group: how many pictures belong together, one beside the other.
-        cell: about how many pixels wide each should be drawn.
+        name: of the file, "pictures", "samples", "clusters" or "filters"; "pictures.NAME" for a task of a mixture.
+        title: a short title.
+        caption: a description of the content.
+        rows: uint8 [n, 1 or 3 channels, h, w] each, of the same height and width.
+        group: number of adjacent images that belong together.
+        cell: approximate width in pixels at which each image is drawn.
     """
 
     name: str
     title: str
     caption: str
-    lines: Sequence[np.ndarray]
+    rows: Sequence[np.ndarray]
     group: int = 1
     cell: int = 64
 
 
-def sheets(method: Method, images: Images, seed: int) -> list[Sheet]:
-    """All that can be seen of `method`.
+def image_grids(method: Method, images: Images, seed: int) -> list[ImageGrid]:
+    """All image grids of `method`.
 
     Args:
-        method: that was trained, in evaluation mode on the CPU, in single precision.
-        images: that it did not learn from, uint8 [N, C, H, W]; some of them are shown. Without any, only what needs
-            none is.
-        seed: of the choice of images, and of those that are made up.
+        method: a trained method, in evaluation mode on the CPU, in single precision.
+        images: held-out images, uint8 [N, C, H, W], of which some are shown. Without images, only samples and
+            filters are.
+        seed: random seed of the choice of images, and of samples.
     """
     encoder = method.learned
     assert isinstance(encoder, Encoder)
-    # What the encoder may have been compiled to was meant for another device and other batches.
+    # The encoder may have been compiled for another device and other batch sizes.
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        found = list(_made_up(method, images.shape[2:], seed))
+        found = list(_samples(method, images.shape[2:], seed))
         if len(images):
-            found += [*_shown(method, images, seed), *_clusters(method, encoder, images, seed)]
+            found += [*_figures(method, images, seed), *_clusters(method, encoder, images, seed)]
         return found + first_filters(encoder)
 
 
-def _shown(method: Method, images: Images, seed: int) -> Iterator[Sheet]:
-    """What the method, or each task of a mixture, makes of images."""
+def _figures(method: Method, images: Images, seed: int) -> Iterator[ImageGrid]:
+    """The figures of the method, or of each task of a mixture."""
     for path, part in method.named_modules():
-        if not isinstance(part, Shows):
+        if not isinstance(part, HasFigures):
             continue
         group = len(part.columns)
-        across = max(1, _ACROSS // group)
-        made = as_bytes(part.pictures(_floats(_some(images, across * _LINES, seed))))  # [N, group, C, H, W]
-        lines = [made[first : first + across].reshape(-1, *made.shape[2:]) for first in range(0, len(made), across)]
+        per_row = max(1, _COLUMNS // group)
+        made = as_bytes(part.figures(_floats(_subset(images, per_row * _ROWS, seed))))  # [N, group, C, H, W]
+        rows = [made[first : first + per_row].reshape(-1, *made.shape[2:]) for first in range(0, len(made), per_row)]
         name = path.rpartition(".")[2]
-        title = f"What {name or 'the method'} makes of images"
-        caption = f"{len(made)} images that it did not learn from. From the left: {', '.join(part.columns)}."
-        yield Sheet(f"pictures.{name}" if name else "pictures", title, caption, lines, group)
+        title = f"Figures of {name or 'the method'}"
+        caption = f"{len(made)} held-out images. From left to right: {', '.join(part.columns)}."
+        yield ImageGrid(f"pictures.{name}" if name else "pictures", title, caption, rows, group)
 
 
-def _made_up(method: Method, size: tuple[int, ...], seed: int) -> Iterator[Sheet]:
-    if isinstance(method, Generates):
-        made = made_images(method, _ACROSS * _LINES, size, seed)
-        caption = f"{len(made)} images made of random codes, the first that came."
-        yield Sheet("samples", "Images that the method made up", caption, np.split(made, _LINES))
+def _samples(method: Method, size: tuple[int, ...], seed: int) -> Iterator[ImageGrid]:
+    if isinstance(method, GeneratesImages):
+        made = generated_images(method, _COLUMNS * _ROWS, size, seed)
+        caption = f"{len(made)} images generated from random latent codes, not selected."
+        yield ImageGrid("samples", "Generated images", caption, np.split(made, _ROWS))
 
 
-def _clusters(method: Method, encoder: Encoder, images: Images, seed: int) -> Iterator[Sheet]:
-    if not isinstance(method, Clusters):
+def _clusters(method: Method, encoder: Encoder, images: Images, seed: int) -> Iterator[ImageGrid]:
+    if not isinstance(method, AssignsClusters):
         return
-    some = _some(images, _CLUSTERED, seed)
+    some = _subset(images, _CLUSTERED, seed)
     try:
-        found = own_clusters(method, some)
+        found = cluster_assignments(method, some)
     except ParameterError as error:
-        log.info("pretrain: no picture of the clusters: %s", error)
+        log.info("pretrain: no image grid of clusters: %s", error)
         return
     nearest = nearest_members(found, encode(encoder, some), _CLUSTERS, _NEAREST)
     caption = (
-        f"Clusters, a line each: the {len(nearest)} largest of {len(np.unique(found))} among {len(some):,} images that"
-        " it did not learn from. In a line stand the images whose features are nearest to the mean of the cluster's,"
-        " the nearest first."
+        f"One cluster per row: the {len(nearest)} largest of {len(np.unique(found))} clusters of {len(some):,} held-out"
+        " images. Each row shows the images whose features are nearest to the mean of the cluster, the nearest first."
     )
-    yield Sheet("clusters", "Clusters and their nearest images", caption, [some[rows] for rows in nearest])
+    yield ImageGrid("clusters", "Clusters and their nearest images", caption, [some[rows] for rows in nearest])
 
 
 def nearest_members(found: np.ndarray, features: np.ndarray, clusters: int, each: int) -> list[np.ndarray]:
-    """The members of the largest clusters that are nearest to the mean of all members.
+    """The members of the largest clusters that are nearest to the cluster's mean.
 
     Args:
-        found: the cluster of each image, int64 [N].
+        found: cluster assignments, int64 [N].
         features: float [N, width].
-        clusters: at most so many, the largest first.
-        each: at most so many members.
+        clusters: maximum number of clusters, the largest first.
+        each: maximum number of members per cluster.
 
     Returns:
-        Positions of each cluster's members, the nearest first: int64 [n].
+        Indices of each cluster's members, the nearest first: int64 [n].
     """
     names, sizes = np.unique(found, return_counts=True)
     exact = features.astype(np.float64)
@@ -146,30 +145,29 @@ def nearest_members(found: np.ndarray, features: np.ndarray, clusters: int, each
     return nearest
 
 
-def first_filters(encoder: Encoder) -> list[Sheet]:
-    """The filters of the encoder's first layer, or of those of its halves, as pictures; none where that layer is no
-    convolution."""
+def first_filters(encoder: Encoder) -> list[ImageGrid]:
+    """The filters of the first layer of the encoder, or of its two halves, as images; none if it is no convolution."""
     parts = encoder.body.values() if isinstance(encoder.body, nn.ModuleDict) else [encoder.body]
     layers = [_first_layer(part) for part in parts]
     filters = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d)]  # [n, C, h, w] each
     if not filters:
         return []
-    lines = [as_bytes(_drawn(line)) for each in filters for line in each.split(_FILTERS_ACROSS)]
-    height, width = lines[0].shape[2:]
+    rows = [as_bytes(_filter_images(row)) for each in filters for row in each.split(_FILTERS_PER_ROW)]
+    height, width = rows[0].shape[2:]
     caption = (
-        f"The {sum(map(len, filters))} filters of the first layer, {height} × {width} pixels each, to full contrast. A"
-        " filter answers to what looks like it; grey counts for nothing."
+        f"The {sum(map(len, filters))} filters of the first layer, {height} × {width} pixels each, scaled to full"
+        " contrast; grey is a weight of 0."
     )
-    return [Sheet("filters", "Filters of the encoder's first layer", caption, lines, cell=32)]
+    return [ImageGrid("filters", "Filters of the encoder's first layer", caption, rows, cell=32)]
 
 
 def _first_layer(body: nn.Module) -> nn.Module | None:
-    """The first module that has weights and no parts."""
+    """The first module with parameters and without submodules."""
     return next((each for each in body.modules() if not list(each.children()) and list(each.parameters())), None)
 
 
-def _drawn(weight: Tensor) -> Tensor:
-    """Filters [n, C, h, w] as pictures [n, 1 or 3, h, w] in [0, 1], each as strong as its largest weight allows.
+def _filter_images(weight: Tensor) -> Tensor:
+    """Filters [n, C, h, w] as images [n, 1 or 3, h, w] in [0, 1], each scaled by its largest absolute weight.
 
     Two channels are a and b of CIELAB, at half lightness.
     """
@@ -179,8 +177,8 @@ def _drawn(weight: Tensor) -> Tensor:
     return (1 + strong) / 2
 
 
-def _some(images: Images, count: int, seed: int) -> np.ndarray:
-    """At most `count` of the images, in their order."""
+def _subset(images: Images, count: int, seed: int) -> np.ndarray:
+    """A random subset of at most `count` images, in their original order."""
     chosen = numpy_generator(seed, "pictures").permutation(len(images))[:count]
     return np.asarray(images[np.sort(chosen)])
 

@@ -1,8 +1,8 @@
-"""Bootstrap intervals over test rows, paired where models are compared.
+"""Bootstrap confidence intervals over test images, paired for comparisons of models.
 
-Efron, Tibshirani. An Introduction to the Bootstrap. 1993, chapter 13 (the percentile interval). The rows of a test are
-drawn anew with replacement; models that were tested on the same rows are always drawn together, so that what is common
-to them cancels in a difference. Rows that belong together are drawn together too: Davison, Hinkley. Bootstrap Methods
+Efron, Tibshirani. An Introduction to the Bootstrap. 1993, chapter 13 (the percentile interval). Test
+images are resampled with replacement; models tested on the same images share every resample, so that common variation
+cancels in differences. Images of one group are resampled together: Davison, Hinkley. Bootstrap Methods
 and their Application. 1997, section 3.8.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _CHUNK = 4_000_000
-"""Numbers drawn at once; keeps the memory small where there are many rows."""
+"""Maximum number of indices drawn at once, which limits memory."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ def resampled_means(
     """Means over rows that are drawn with replacement.
 
     Args:
-        values: float or bool [M, N]: M numbers for each of the same N rows, as whether each of M models is right.
-        resamples: how often to draw.
-        generator: of the draws.
-        groups: int64 [N], the group of each row, from 0 upwards without a gap. Rows of one group, such as pictures of
-            the same thing, are drawn together, for they do not count as independent. None where every row is.
+        values: float or bool [M, N]: M values per row, such as whether each of M models is correct.
+        resamples: number of resamples.
+        generator: random generator.
+        groups: int64 [N], the group of each row, numbered from 0 without gaps. Rows of one group, such as crops of the
+            same image, are not independent and are resampled together. None if all rows are independent.
 
     Returns:
-        float64 [resamples, M]; in each line all M means are over the same rows.
+        float64 [resamples, M]; the M means of a resample are over the same rows.
     """
     sums, sizes = _by_group(np.asarray(values, np.float64), groups)
     count = len(sizes)
@@ -59,9 +59,9 @@ def _by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray
 
 
 def percentile_interval(value: float, resampled: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The interval that holds the middle share `confidence` of the resampled estimates [resamples].
+    """The percentile interval of resampled estimates [resamples].
 
-    An estimate that is no number counts as beyond both ends; where there are too many of them, the ends are infinite.
+    NaN estimates count as beyond both ends; with too many of them the ends are infinite.
     """
     tail = (1 - confidence) / 2
     unknown = np.isnan(resampled)
@@ -71,7 +71,7 @@ def percentile_interval(value: float, resampled: np.ndarray, confidence: float =
 
 
 def share_of_gap(model: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
-    """(model - floor) / (ceiling - floor), elementwise; no number where the ceiling is not above the floor."""
+    """(model - floor) / (ceiling - floor), elementwise; NaN where the ceiling is not above the floor."""
     gap = np.asarray(ceiling - floor, np.float64)
     share: np.ndarray = np.divide(model - floor, gap, out=np.full(gap.shape, np.nan), where=gap > 0)
     return share

@@ -1,4 +1,4 @@
-"""The weighted k-nearest-neighbour classifier by which representations are compared.
+"""The weighted k-nearest-neighbour classifier for evaluating representations.
 
 Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Discrimination. CVPR 2018, section 3.4.
 """
@@ -13,11 +13,11 @@ from repflow.schema import Count, Positive, parameters
 
 @parameters
 class KNNConfig:
-    """Parameters of the neighbour vote.
+    """Parameters of the kNN classifier.
 
     Attributes:
-        neighbours: how many vote, at most as many as there are labelled rows.
-        temperature: a neighbour of cosine similarity s votes with weight exp(s / temperature).
+        neighbours: number of neighbours, at most the number of labelled images.
+        temperature: a neighbour with cosine similarity s has the weight exp(s / temperature).
     """
 
     neighbours: Count = 10

@@ -14,9 +14,9 @@ class LinearConfig:
     """Parameters of the linear probe.
 
     Attributes:
-        regularisation: inverse strengths of the L2 penalty to choose from, by accuracy on the validation rows; the
-            first of equals wins, and the middle one where there are no such rows.
-        iterations: of the solver, at most.
+        regularisation: inverse strengths of the L2 penalty to choose from, by validation accuracy, the
+            first of equals; without validation images the middle one.
+        iterations: maximum number of solver iterations.
     """
 
     regularisation: tuple[Positive, ...] = (0.01, 0.1, 1.0, 10.0)
@@ -30,20 +30,20 @@ def fit_linear_probe(
     validation_features: np.ndarray,
     validation_labels: np.ndarray,
 ) -> Pipeline:
-    """The fitted probe, standardisation included, with the regularisation that the validation rows prefer.
+    """Fit the probe, including standardisation, with the regularisation of the best validation accuracy.
 
     Args:
         config: the choices.
-        features: float [N, width], of the rows that train.
+        features: float [N, width], of the training images.
         labels: int64 [N].
         validation_features: float [M, width]; M may be 0.
         validation_labels: int64 [M].
 
     Raises:
-        DataError: the rows that train show fewer than two classes.
+        DataError: the training labels have fewer than two classes.
     """
     if len(np.unique(labels)) < 2:
-        raise DataError("probe: the labelled rows show fewer than two classes; there is nothing to tell apart")
+        raise DataError("probe: the labelled rows have fewer than two classes; a linear probe needs at least two")
     choices = config.regularisation
     if not len(validation_labels):
         return _fit(config, choices[len(choices) // 2], features, labels)

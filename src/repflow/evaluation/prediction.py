@@ -1,4 +1,4 @@
-"""What a trained classifier says of image files."""
+"""Prediction of image files with a trained classifier."""
 
 import functools
 import itertools
@@ -17,17 +17,17 @@ from repflow.errors import DataError
 from repflow.evaluation.features import probabilities
 
 _AT_ONCE = 4096
-"""Files that are held in memory together."""
+"""Files decoded and predicted together."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one file shows.
+    """The prediction for one file.
 
     Attributes:
-        path: the file, as it was named or found.
-        classes: names of classes and their probabilities in [0, 1], the likeliest first; empty for an unreadable file.
-        reason: why the file cannot be read; None where it can.
+        path: the file's path, as given or found.
+        classes: class names and probabilities in [0, 1], the most probable first; empty for an unreadable file.
+        reason: why the file cannot be read; None if it can.
     """
 
     path: str
@@ -36,12 +36,12 @@ class Prediction:
 
 
 def predict(model: Path, paths: Sequence[Path], top: int = 1) -> Iterator[Prediction]:
-    """Predict files and the image files in folders, with the preprocessing that the model was trained with.
+    """Predict image files and folders of them, with the preprocessing that the model was trained with.
 
     Args:
         model: folder of a trained classifier.
         paths: files and folders. A file that cannot be read gets a reason instead of classes.
-        top: how many classes to give for each, at most all.
+        top: number of most probable classes to return per file.
 
     Yields:
         A prediction for each file, in the order of `paths`, within a folder in the order of the files' paths.

@@ -1,11 +1,11 @@
-"""Probes of a frozen encoder: what can be read from its features by simple means."""
+"""Probes of a frozen encoder: kNN, linear probe and k-means on its features."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from repflow.evaluation.clustering import ClusteringConfig, assign, clustering_scores, fit_clusters
+from repflow.evaluation.clustering import ClusteringConfig, clustering_scores, fit_kmeans, predict_clusters
 from repflow.evaluation.knn import KNNConfig, fit_knn
 from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
 from repflow.schema import Count, parameters
@@ -16,11 +16,10 @@ class ProbeConfig:
     """Parameters of the probes.
 
     Attributes:
-        knn: the vote of neighbours.
+        knn: the kNN classifier.
         linear: the linear probe.
         clustering: k-means.
-        random_encoders: how many random initialisations of the encoder the pretrained one is held against; their scores
-            are averaged.
+        random_encoders: number of randomly initialised encoders to compare with; their scores are averaged.
     """
 
     knn: KNNConfig = field(default_factory=KNNConfig)
@@ -31,11 +30,11 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class Features:
-    """Features of some rows, and their labels.
+    """Features and labels of images.
 
     Attributes:
         features: float32 [N, width].
-        labels: int64 [N], -1 where hidden.
+        labels: int64 [N], -1 if hidden.
     """
 
     features: np.ndarray
@@ -52,11 +51,11 @@ class Probes:
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What the probes say of rows.
+class ProbeScores:
+    """Scores of the probes on test images.
 
     Attributes:
-        right: "knn" and "linear" to bool [N], whether they are right.
+        right: "knn" and "linear" to bool [N], whether the prediction is correct.
         clustering: "acc", "nmi" and "ari".
     """
 
@@ -70,11 +69,11 @@ def fit_probes(
     """Fit all probes of one encoder.
 
     Args:
-        config: how.
-        labelled: the rows whose labels train the neighbours and the linear probe.
-        validation: the rows that choose the linear probe's regularisation; may be none.
-        training: all rows that clusters are sought in; their labels are not looked at.
-        classes: how many clusters to seek.
+        config: parameters of the probes.
+        labelled: training set of kNN and linear probe.
+        validation: for the choice of the linear probe's regularisation; may be empty.
+        training: clustered by k-means; labels are not used.
+        classes: number of clusters.
         seed: of k-means, from 0 to 2^32 - 1.
     """
     return Probes(
@@ -82,14 +81,14 @@ def fit_probes(
         linear=fit_linear_probe(
             config.linear, labelled.features, labelled.labels, validation.features, validation.labels
         ),
-        clusters=fit_clusters(config.clustering, training.features, classes, seed),
+        clusters=fit_kmeans(config.clustering, training.features, classes, seed),
     )
 
 
-def read_probes(probes: Probes, test: Features) -> Readings:
-    """What fitted probes say of the test rows."""
+def score_probes(probes: Probes, test: Features) -> ProbeScores:
+    """Scores of fitted probes on test images."""
     right = {
         "knn": probes.knn.predict(test.features) == test.labels,
         "linear": probes.linear.predict(test.features) == test.labels,
     }
-    return Readings(right, clustering_scores(test.labels, assign(probes.clusters, test.features)))
+    return ProbeScores(right, clustering_scores(test.labels, predict_clusters(probes.clusters, test.features)))

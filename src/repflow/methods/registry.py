@@ -1,17 +1,8 @@
-"""The registry of methods: a method exists by having a module in the folder of its family.
+"""The registry of methods: a method exists by having a module in the folder of its family."""
 
-Its families and descriptions are read without importing PyTorch, which would take seconds.
-"""
-
-import ast
 import importlib
 import inspect
-import io
-import re
-import sys
-import tokenize
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from repflow.errors import ParameterError
@@ -61,44 +52,3 @@ def _names_in(values: Any) -> Iterator[str]:
     if isinstance(values, list):
         for each in values:
             yield from _names_in(each)
-
-
-def read_family(folder: Path) -> dict[str, dict[str, str]]:
-    """Name of each module in a family's folder to its description (`read_introduction`), sorted by name."""
-    modules = sorted(path for path in folder.glob("*.py") if path.stem != "__init__")
-    return {module.stem: read_introduction(module) for module in modules}
-
-
-def introduction(method: type[Any]) -> dict[str, str]:
-    """The description in the docstring of a method's module: `name`, `about` and `paper`, see `introduced`."""
-    return introduced(sys.modules[method.__module__].__doc__ or "", method.__name__)
-
-
-def introduced(opening: str, module: str) -> dict[str, str]:
-    """The parts of a module's docstring.
-
-    Args:
-        opening: the docstring.
-        module: stands for the name where the first line gives none.
-
-    Returns:
-        `name`; `about`, what it does; `paper`, the reference up to the year, "" where the module names none.
-    """
-    first, _, rest = inspect.cleandoc(opening).partition("\n\n")
-    name, colon, about = " ".join(first.split()).partition(": ")
-    if not colon:
-        name, about = module, name
-    paper = re.match(r".*?\b(19|20)\d\d\b", " ".join(rest.split()))
-    return {"name": name, "about": about, "paper": f"{paper[0]}." if paper else ""}
-
-
-def read_introduction(module: Path) -> dict[str, str]:
-    """The description of a method whose module is not imported, which would take seconds."""
-    return introduction_in(module.read_bytes(), module.stem)
-
-
-def introduction_in(content: bytes, module: str) -> dict[str, str]:
-    """The same from the content of a module; nothing but its first string is read."""
-    tokens = tokenize.tokenize(io.BytesIO(content).readline)
-    opening = next((token.string for token in tokens if token.type == tokenize.STRING), "''")
-    return introduced(ast.literal_eval(opening), module)

@@ -1,20 +1,20 @@
-"""pretrain: learn an encoder from images without labels."""
+"""The stage `pretrain`: train an encoder on images without labels."""
 
 from repflow.data.read.rows import TRAINING, Side, pooled
 from repflow.encoders.model_files import save_model
 from repflow.evaluation.generation import generation_scores
-from repflow.evaluation.image_grids import sheets
+from repflow.evaluation.image_grids import image_grids
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.image_grids import write_sheets
+from repflow.stages.image_grids import write_image_grids
 from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
 from repflow.stages.project import open_project_domain
 
 
 def run() -> None:
-    """Read the training images of both domains, write `models/pretrain/`, its curve, its metrics and its pictures.
+    """Read the training images of both domains; write `models/pretrain/`, its training curve, metrics and image grids.
 
-    The pictures show validation images of both domains, which the method did not learn from.
+    The image grids show validation images of both domains, which were not used for training.
     """
     with recorded("pretrain") as meter:
         recipe = read_recipe("pretrain")
@@ -24,8 +24,8 @@ def run() -> None:
         encoder = new_encoder(recipe, description, rows.images)
         method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)
         save_model(paths.MODELS / "pretrain", method.learned, description)
-        method.float()  # as images are, whatever precision the training had
+        method.float()  # single precision like the images, whatever precision training used
         scores = generation_scores(method, rows.images, recipe.seed)
         write_training("pretrain", trained, {"images": len(rows), **scores})
         held_out = pooled(source.rows(Side.VALIDATION), target.rows(Side.VALIDATION))
-        write_sheets(paths.PLOTS / "pretrain", sheets(method, held_out.images, recipe.seed))
+        write_image_grids(paths.PLOTS / "pretrain", image_grids(method, held_out.images, recipe.seed))

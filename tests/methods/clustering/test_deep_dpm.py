@@ -166,7 +166,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_clusters_it_had(tmp_pat
 
 
 def test_without_clusters_there_is_nothing_to_assign_to() -> None:
-    with pytest.raises(ParameterError, match="all of the training went into the embedding"):
+    with pytest.raises(ParameterError, match="the whole training was spent on the embedding"):
         method().assign(IMAGES)
 
 

@@ -98,7 +98,7 @@ def test_patches_hold_their_pixels_row_by_row() -> None:
 
 
 def test_an_encoder_without_patches_is_refused() -> None:
-    with pytest.raises(ParameterError, match="masked_autoencoder needs one of patches"):
+    with pytest.raises(ParameterError, match="masked_autoencoder needs a vision transformer"):
         MaskedAutoencoder(Config(), build_encoder(SmallConfig(), 3, 16))
 
 

@@ -94,8 +94,8 @@ def test_a_task_with_phases_keeps_them() -> None:
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        (({"name": "gan"},), "gan: only methods that take one turn on unlabelled images can be mixed"),
-        ((TASKS[0], TASKS[0]), "one of them stands there twice"),
+        (({"name": "gan"},), "gan: only methods with one update per step on unlabelled images can be mixed"),
+        ((TASKS[0], TASKS[0]), "a task is listed twice"),
         (({"name": "rotation", "settings": {"agument": []}},), "rotation.agument: unknown parameter"),
     ],
 )

@@ -24,7 +24,7 @@ def draw_boxes(
         draw: random numbers.
 
     Returns:
-        the first and the second side, whole numbers [count, TRIES].
+        the first and the second side, integers [count, TRIES].
     """
     area = pixels * draw.uniform(count, TRIES, low=scale[0], high=scale[1])
     shape = draw.uniform(count, TRIES, low=math.log(ratio[0]), high=math.log(ratio[1])).exp()

@@ -32,8 +32,8 @@ class Config:
     Attributes:
         augment: augmentation policy.
         clusters: number of clusters; ten times the number of classes in the paper.
-        components: number of principal components to which features are reduced and whitened before k-means, at most half
-            the number of images.
+        components: number of principal components to which features are reduced and whitened before k-means, at most
+            half the number of images.
         every: steps between two cluster reassignments; an epoch in the paper.
     """
 

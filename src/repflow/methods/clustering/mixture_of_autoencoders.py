@@ -72,9 +72,9 @@ class MixtureOfAutoencoders(EncoderMethod):
             (self.reconstruct(codes, images.shape[2:]) - images[:, None]).square().mean(dim=(2, 3, 4))
         )  # [B, clusters]
         error = (shares * errors).sum(dim=1).mean()
-        sample, whole = entropy(shares).mean(), entropy(mean_of_all(shares))
-        total = error + self.config.sample_entropy * sample - self.config.batch_entropy * whole
-        return Losses(total, {"error": error, "sample_entropy": sample, "batch_entropy": whole})
+        sample, overall = entropy(shares).mean(), entropy(mean_of_all(shares))
+        total = error + self.config.sample_entropy * sample - self.config.batch_entropy * overall
+        return Losses(total, {"error": error, "sample_entropy": sample, "batch_entropy": overall})
 
     def reconstruct(self, codes: Tensor, size: tuple[int, ...]) -> Tensor:
         """Reconstructions by each autoencoder from its part of [B, clusters x codes]: [B, clusters, C, *size]."""

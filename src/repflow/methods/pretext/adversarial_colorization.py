@@ -75,8 +75,8 @@ class AdversarialColorization(EncoderMethod):
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         lightness, colour = split_lab(images)  # [B, 1, H, W] and [B, 2, H, W]
         with torch.no_grad():
-            made = self.colours(images)
-        real, fake = self.score(lightness, colour), self.score(lightness, made)
+            predicted = self.colours(images)
+        real, fake = self.score(lightness, colour), self.score(lightness, predicted)
         loss = 0.5 * discriminator_loss(real, fake)  # halved as in the paper, to slow the discriminator
         return Losses(loss, {"discriminator": loss, "discriminator_accuracy": discriminator_accuracy(real, fake)})
 
@@ -84,8 +84,8 @@ class AdversarialColorization(EncoderMethod):
         """The generator's adversarial loss plus the weighted L1 loss."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))
         lightness, colour = split_lab(images)
-        made = self.colours(images)
-        adversarial, error = generator_loss(self.score(lightness, made)), F.l1_loss(made, colour)
+        predicted = self.colours(images)
+        adversarial, error = generator_loss(self.score(lightness, predicted)), F.l1_loss(predicted, colour)
         return Losses(adversarial + self.config.distance * error, {"generator": adversarial, "error": error})
 
     def colours(self, images: Tensor) -> Tensor:
@@ -103,5 +103,5 @@ class AdversarialColorization(EncoderMethod):
     def figures(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W], grey inputs, and images with predicted colours: [B, 3, 3, H, W]."""
         lightness, _ = split_lab(images)
-        made = join_lab(lightness, self.colours(images))
-        return torch.stack([images, without_colour(images), made], dim=1)
+        predicted = join_lab(lightness, self.colours(images))
+        return torch.stack([images, without_colour(images), predicted], dim=1)

@@ -105,8 +105,8 @@ class BiGAN(EncoderMethod):
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Generated images [count, C, *size] in [0, 1]."""
-        made: Tensor = self.generator(self.draw_codes(count, draw), size)
-        return made
+        generated: Tensor = self.generator(self.draw_codes(count, draw), size)
+        return generated
 
     @torch.no_grad()
     def figures(self, images: Tensor) -> Tensor:

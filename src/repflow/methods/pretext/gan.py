@@ -58,17 +58,17 @@ class GAN(EncoderMethod):
         """The discriminator's update."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         with torch.no_grad():
-            made = self.sample(len(images), images.shape[2:], draw)
-        return self.discriminator_losses(images, made)
+            generated = self.sample(len(images), images.shape[2:], draw)
+        return self.discriminator_losses(images, generated)
 
     def generate(self, batch: Batches, draw: Draw) -> Losses:
         """The generator's update."""
         images = batch["unlabelled"].images
         return self.generator_losses(self.sample(len(images), images.shape[2:], draw))
 
-    def discriminator_losses(self, images: Tensor, made: Tensor) -> Losses:
-        """The discriminator's loss on real images and generated ones (`made`)."""
-        real, fake = self.score(images), self.score(made)  # [B]
+    def discriminator_losses(self, images: Tensor, generated: Tensor) -> Losses:
+        """The discriminator's loss on real and generated images."""
+        real, fake = self.score(images), self.score(generated)  # [B]
         if self.config.loss == "hinge":
             loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         else:
@@ -78,17 +78,17 @@ class GAN(EncoderMethod):
             {"discriminator": loss, "discriminator_accuracy": adversarial_losses.discriminator_accuracy(real, fake)},
         )
 
-    def generator_losses(self, made: Tensor) -> Losses:
+    def generator_losses(self, generated: Tensor) -> Losses:
         """The generator's loss on generated images."""
-        fake = self.score(made)  # [B]
+        fake = self.score(generated)  # [B]
         loss = -fake.mean() if self.config.loss == "hinge" else adversarial_losses.generator_loss(fake)
         return Losses(loss, {"generator": loss})
 
     def sample(self, count: int, size: tuple[int, ...], draw: Draw) -> Tensor:
         """Generated images [count, C, *size] in [0, 1]."""
         codes = draw.stream("codes").normal(count, self.config.codes)
-        made: Tensor = self.generator(codes, size)
-        return made
+        generated: Tensor = self.generator(codes, size)
+        return generated
 
     def score(self, images: Tensor) -> Tensor:
         """The discriminator's logits [B]; high for real images."""

@@ -77,9 +77,9 @@ class ContextEncoder(EncoderMethod):
         """The discriminator's loss on real and inpainted images."""
         images, missing = self.view(batch, draw)
         with torch.no_grad():
-            made = torch.where(missing > 0, self.paint(images, missing), images)
+            generated = torch.where(missing > 0, self.paint(images, missing), images)
         assert self.discriminator is not None
-        real, fake = self.discriminator(images), self.discriminator(made)
+        real, fake = self.discriminator(images), self.discriminator(generated)
         loss = discriminator_loss(real, fake)
         return Losses(loss, {"discriminator": loss, "discriminator_accuracy": discriminator_accuracy(real, fake)})
 

@@ -29,7 +29,7 @@ class Config:
     Attributes:
         augment: augmentation policy.
         permutations: number of permutations, chosen for large Hamming distances.
-        tile: side of a tile as a fraction of its cell's in a 3x3 grid; at a random position, as adjacent edges would match.
+        tile: side of a tile as a fraction of its cell's in a 3x3 grid; placed at random, as adjacent edges would match.
         side: pixels to which tiles are resized.
         normalise: standardise every tile, so that mean and contrast do not reveal neighbours.
         tile_width: width of the layer applied to each tile's features.

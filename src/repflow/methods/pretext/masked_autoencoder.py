@@ -87,8 +87,8 @@ class MaskedAutoencoder(EncoderMethod):
         count = tokens.shape[1]
         order = draw.uniform(len(images), count).argsort(dim=1)  # [B, N], the first ones are visible
         kept, removed = order.tensor_split([count - round(self.config.removed * count)], dim=1)
-        seen = self.tokens.attend(_picked(tokens, kept))  # [B, 1 + kept, width]
-        return self.decode(seen, order), removed
+        visible = self.tokens.attend(_picked(tokens, kept))  # [B, 1 + kept, width]
+        return self.decode(visible, order), removed
 
     def scale(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [B, N, 1] of patches [B, N, pixels], or 0 and 1 without `normalise`."""
@@ -96,19 +96,19 @@ class MaskedAutoencoder(EncoderMethod):
             return torch.zeros_like(patches[..., :1]), torch.ones_like(patches[..., :1])
         return patches.mean(2, keepdim=True), square_root(patches.var(2, keepdim=True) + 1e-6)
 
-    def decode(self, seen: Tensor, order: Tensor) -> Tensor:
+    def decode(self, visible: Tensor, order: Tensor) -> Tensor:
         """Decode predictions of all patches, in their original order.
 
         Args:
-            seen: the encoder's tokens, the class token first: [B, 1 + kept, width].
+            visible: the encoder's tokens, the class token first: [B, 1 + kept, width].
             order: indices of all patches, visible ones first: int64 [B, N].
 
         Returns:
             [B, N, pixels of a patch].
         """
-        entered = self.decoder_input(seen)
-        blanks = self.mask_token.to(entered).expand(len(seen), order.shape[1] - seen.shape[1] + 1, -1)
-        shuffled = torch.cat([entered[:, 1:], blanks], dim=1)
+        entered = self.decoder_input(visible)
+        mask_tokens = self.mask_token.to(entered).expand(len(visible), order.shape[1] - visible.shape[1] + 1, -1)
+        shuffled = torch.cat([entered[:, 1:], mask_tokens], dim=1)
         tokens = torch.cat([entered[:, :1], _picked(shuffled, order.argsort(dim=1))], dim=1)
         restored: Tensor = self.decoder_output(self.decoder(tokens + self.positions)[:, 1:])
         return restored
@@ -123,9 +123,9 @@ class MaskedAutoencoder(EncoderMethod):
         patches = patches_of(images, self.tokens.patch)
         mean, deviation = self.scale(patches)
         places = removed[..., None].expand(-1, -1, patches.shape[2])
-        seen = patches.scatter(1, places, 0.5)
-        whole = patches.scatter(1, places, _picked(mean + deviation * restored, removed).clamp(0, 1))
-        return torch.stack([images, *(image_of(each, images.shape[2:]) for each in (seen, whole))], dim=1)
+        visible = patches.scatter(1, places, 0.5)
+        completed = patches.scatter(1, places, _picked(mean + deviation * restored, removed).clamp(0, 1))
+        return torch.stack([images, *(image_of(each, images.shape[2:]) for each in (visible, completed))], dim=1)
 
 
 def patches_of(images: Tensor, side: int) -> Tensor:

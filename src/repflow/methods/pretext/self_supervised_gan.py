@@ -43,15 +43,15 @@ class SelfSupervisedGAN(gan.GAN):
         discriminator = (self.encoder, self.head, self.rotation_head)
         return (Update(self.discriminate, discriminator), Update(self.generate, (self.generator,)))
 
-    def discriminator_losses(self, images: Tensor, made: Tensor) -> Losses:
+    def discriminator_losses(self, images: Tensor, generated: Tensor) -> Losses:
         """The GAN's discriminator loss plus the weighted rotation loss on real images."""
-        gan_losses, (rotation, accuracy) = super().discriminator_losses(images, made), self.rotation(images)
+        gan_losses, (rotation, accuracy) = super().discriminator_losses(images, generated), self.rotation(images)
         total = gan_losses.total + self.config.discriminator_weight * rotation
         return Losses(total, {**gan_losses.metrics, "rotation": rotation, "accuracy": accuracy})
 
-    def generator_losses(self, made: Tensor) -> Losses:
+    def generator_losses(self, generated: Tensor) -> Losses:
         """The GAN's generator loss plus the weighted rotation loss on generated images."""
-        gan_losses, (rotation, _) = super().generator_losses(made), self.rotation(made)
+        gan_losses, (rotation, _) = super().generator_losses(generated), self.rotation(generated)
         return Losses(
             gan_losses.total + self.config.generator_weight * rotation,
             {**gan_losses.metrics, "made_rotation": rotation},

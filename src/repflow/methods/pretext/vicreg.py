@@ -69,7 +69,7 @@ class VICReg(EncoderMethod):
         features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
         first, second = (self.projection_head(each) for each in features)  # [B, projection]
         invariance = F.mse_loss(first, second)
-        if world_size() > 1:  # how features vary is a matter of the whole batch
+        if world_size() > 1:  # variance and covariance are those of the global batch
             first, second = (torch.cat(gather(each)) for each in (first, second))
         variance = 0.5 * (variance_loss(first) + variance_loss(second))
         covariance = covariance_loss(first) + covariance_loss(second)

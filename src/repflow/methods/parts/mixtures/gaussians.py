@@ -47,32 +47,32 @@ def moments(codes: Tensor, shares: Tensor) -> Moments:
     return Moments(count, mean, torch.stack(scatter))
 
 
-def posterior(prior: Prior, seen: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def posterior(prior: Prior, statistics: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The posteriors' mean [K, d], strength [K], scale [K, d, d] and degrees of freedom [K]."""
-    strength = prior.strength + seen.count
-    mean = (prior.strength * prior.mean + seen.count[:, None] * seen.mean) / strength[:, None]
-    apart = seen.mean - prior.mean
-    between = torch.einsum("k,kd,ke->kde", prior.strength * seen.count / strength, apart, apart)
-    return mean, strength, prior.scale + seen.scatter + between, prior.degrees + seen.count
+    strength = prior.strength + statistics.count
+    mean = (prior.strength * prior.mean + statistics.count[:, None] * statistics.mean) / strength[:, None]
+    apart = statistics.mean - prior.mean
+    between = torch.einsum("k,kd,ke->kde", prior.strength * statistics.count / strength, apart, apart)
+    return mean, strength, prior.scale + statistics.scatter + between, prior.degrees + statistics.count
 
 
-def most_probable(prior: Prior, seen: Moments) -> tuple[Tensor, Tensor]:
+def most_probable(prior: Prior, statistics: Moments) -> tuple[Tensor, Tensor]:
     """Mean [K, d] and covariance [K, d, d] at the posteriors' modes."""
-    mean, _, scale, degrees = posterior(prior, seen)
+    mean, _, scale, degrees = posterior(prior, statistics)
     return mean, scale / (degrees + len(prior.mean) + 2)[:, None, None]
 
 
-def log_evidence(prior: Prior, seen: Moments) -> Tensor:
+def log_evidence(prior: Prior, statistics: Moments) -> Tensor:
     """The logarithm of each cluster's marginal likelihood, its Gaussian integrated out: [K]."""
     width = len(prior.mean)
-    _, strength, scale, degrees = posterior(prior, seen)
+    _, strength, scale, degrees = posterior(prior, statistics)
     before = torch.tensor(prior.degrees, dtype=torch.float64)
     return (
         torch.mvlgamma(degrees / 2, width)
         - torch.mvlgamma(before / 2, width)
         + before / 2 * torch.logdet(prior.scale)
         - degrees / 2 * torch.logdet(scale)
-        + width / 2 * (math.log(prior.strength) - strength.log() - seen.count * math.log(math.pi))
+        + width / 2 * (math.log(prior.strength) - strength.log() - statistics.count * math.log(math.pi))
     )
 
 
@@ -88,6 +88,6 @@ def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: T
             split however many codes show its deviation (Miller and Dunson, Robust Bayesian Inference via Coarsening,
             JASA 2019).
     """
-    seen = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
-    whole, *halves = (torch.lgamma(seen.count) + log_evidence(prior, seen)).tolist()
+    statistics = moments(codes, weight * torch.stack([torch.ones_like(second), ~second, second], dim=1))
+    whole, *halves = (torch.lgamma(statistics.count) + log_evidence(prior, statistics)).tolist()
     return math.log(concentration) + float(sum(halves) - whole)

@@ -40,11 +40,11 @@ class Cluster(nn.Module):
 
     def fit(self, prior: Prior, codes: Tensor, shares: Tensor) -> None:
         """Set the MAP estimate of the Gaussian for codes [N, width] with the cluster's responsibilities [N]."""
-        seen = moments(codes, shares[:, None])
-        mean, covariance = most_probable(prior, seen)
+        statistics = moments(codes, shares[:, None])
+        mean, covariance = most_probable(prior, statistics)
         self.mean.copy_(mean[0])
         self.covariance.copy_(covariance[0])
-        self.share.copy_((seen.count[0] + 1) / len(codes))  # never 0
+        self.share.copy_((statistics.count[0] + 1) / len(codes))  # never 0
 
 
 class MixtureNetwork(nn.Module):
@@ -159,8 +159,8 @@ class MixtureNetwork(nn.Module):
         return log_split_ratio(self.prior, self.concentration, codes[both], second[both], weight)
 
     def _new_cluster(self, codes: Tensor, own: Tensor, like: Cluster | None = None) -> Cluster:
-        """A new cluster of the codes `own`, bool [N], with a copy of the output unit of `like`; its subcluster means are
-        on its first principal axis."""
+        """A new cluster of the codes `own`, bool [N], with a copy of the output unit of `like`; its subcluster means
+        are on its first principal axis."""
         cluster = Cluster(self.width, self.hidden).to(codes.device)
         if like is not None:
             cluster.unit.load_state_dict(like.unit.state_dict())
