@@ -1,4 +1,4 @@
-"""What a run shows beside its log: metrics as tables, the report, pictures, and how far a long stage is."""
+"""Publishes a stage's results as Prefect artifacts: metrics as tables, the report, figures, and a progress bar."""
 
 import base64
 import json
@@ -29,18 +29,18 @@ from graph import Stage
 REPORT = "reports/report.md"
 DATA_DOCS = "reports/data_docs"
 
-_LARGEST_PICTURE = 400_000
-"""Bytes; pictures are kept in the server's database."""
+_MAX_FIGURE_BYTES = 400_000
+"""Of a figure that is published: Prefect stores artifacts in the server's database."""
 
 _PROGRESS = re.compile(r"\bstep (?P<step>\d+)/(?P<steps>\d+)\b|^tune: (?P<trial>\d+) of (?P<trials>\d+)\b")
-_EVERY = 2.0
-"""Seconds between two changes of a progress bar."""
+_UPDATE_SECONDS = 2.0
+"""Between two updates of a progress bar."""
 
 
 def publish(project: Path, stage: Stage, log: "logging.Logger | logging.LoggerAdapter[Any]") -> None:
-    """Show what `stage` made: its metrics as tables, its report, its pictures, its data docs.
+    """Publish the results of `stage` as artifacts: metrics, the report, figures, a link to the Data Docs.
 
-    A server that does not take them is no reason for the stage to fail; the files are there.
+    A failure is only logged, because the stage has succeeded and its files are on disk.
     """
     try:
         for path in stage.metrics:
@@ -50,25 +50,25 @@ def publish(project: Path, stage: Stage, log: "logging.Logger | logging.LoggerAd
         if REPORT in stage.outputs and (project / REPORT).is_file():
             text = (project / REPORT).read_text(encoding="utf-8")
             create_markdown_artifact(text, key=artifact_key(REPORT), description=f"`{REPORT}`")
-        show_pictures(project, stage)
+        publish_figures(project, stage)
         docs = project / DATA_DOCS / stage.address.partition("@")[2] / "index.html"
         if stage.address.startswith("validate@") and docs.is_file():
             key = artifact_key(f"{DATA_DOCS}/{docs.parent.name}")
             create_link_artifact(docs.as_uri(), key=key, link_text=str(docs))
     except Exception as error:
-        log.warning("not all of what %s made could be shown here: %s", stage.address, error)
+        log.warning("not all results of %s could be published as artifacts: %s", stage.address, error)
 
 
-def show_pictures(project: Path, stage: Stage) -> None:
-    """Show the pictures among the outputs of `stage` with the run, not with its task.
+def publish_figures(project: Path, stage: Stage) -> None:
+    """Publish the figures of `stage` as artifacts of the flow run, not of its task run.
 
-    What a task made stands in one line behind it in the UI's graph, which dozens of pictures would make as small as a
-    stamp.
+    The UI draws a task run's artifacts beside it in the graph, which dozens of figures would make unreadably small.
+    `create_image_artifact` always links to the task run, so this calls the API itself.
     """
     with get_client(sync_client=True) as client:
-        for picture in pictures(project, stage):
-            path = picture.relative_to(project).as_posix()
-            address = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        for figure in figures(project, stage):
+            path = figure.relative_to(project).as_posix()
+            address = f"data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}"
             client.create_artifact(
                 ArtifactCreate(
                     key=artifact_key(path),
@@ -80,40 +80,44 @@ def show_pictures(project: Path, stage: Stage) -> None:
             )
 
 
-def pictures(project: Path, stage: Stage) -> Iterator[Path]:
-    """The PNG files among the outputs of `stage`, but those too large for a server's database."""
+def figures(project: Path, stage: Stage) -> Iterator[Path]:
+    """The PNG files among the outputs of `stage` that are small enough for the server's database."""
     for output in stage.outputs:
         path = project / output
-        for picture in sorted(path.rglob("*.png")) if path.is_dir() else [path]:
-            if picture.suffix == ".png" and picture.is_file() and picture.stat().st_size <= _LARGEST_PICTURE:
-                yield picture
+        for figure in sorted(path.rglob("*.png")) if path.is_dir() else [path]:
+            if figure.suffix == ".png" and figure.is_file() and figure.stat().st_size <= _MAX_FIGURE_BYTES:
+                yield figure
 
 
 class Progress:
-    """A progress bar of the run, moved by what a stage says; there is none for a stage that says nothing of it."""
+    """A progress artifact of a stage, created with the first line of its output that reports progress.
+
+    Args:
+        address: the stage.
+    """
 
     def __init__(self, address: str):
         self._key = f"progress-{artifact_key(address)}"
         self._bar: UUID | None = None
         self._next = 0.0
 
-    def hear(self, line: str) -> None:
-        """Move the bar where `line` tells how far the stage is."""
-        share = share_done(line)
-        if share is None or (time.monotonic() < self._next and share < 1):
+    def update(self, line: str) -> None:
+        """Update the progress bar where `line`, of the stage's output, reports progress."""
+        fraction = fraction_done(line)
+        if fraction is None or (time.monotonic() < self._next and fraction < 1):
             return
-        self._next = time.monotonic() + _EVERY
-        with suppress(HTTPError):  # a server that is away for a while misses a move of the bar
+        self._next = time.monotonic() + _UPDATE_SECONDS
+        with suppress(HTTPError):  # a server that does not answer misses one update
             if self._bar is None:
-                bar = create_progress_artifact(100 * share, key=self._key, description=line)
+                bar = create_progress_artifact(100 * fraction, key=self._key, description=line)
                 assert isinstance(bar, UUID)
                 self._bar = bar
             else:
-                update_progress_artifact(self._bar, 100 * share, description=line)
+                update_progress_artifact(self._bar, 100 * fraction, description=line)
 
 
-def share_done(line: str) -> float | None:
-    """How much of a stage is done by what it says, from 0 to 1; None where it does not say."""
+def fraction_done(line: str) -> float | None:
+    """The fraction of a stage that is done, from 0 to 1, by a line of its output; None where the line does not tell."""
     found = _PROGRESS.search(line)
     if found is None:
         return None
@@ -122,17 +126,17 @@ def share_done(line: str) -> float | None:
 
 
 def artifact_key(path: str) -> str:
-    """The key of a file's artifact: lower-case words with dashes, as "metrics-adapt-dann"."""
+    """The artifact key of a file, lower-case words with dashes: "metrics-adapt-dann" for "metrics/adapt/dann.json"."""
     words = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in path.rsplit(".", 1)[0])
     return "-".join(words.lower().split())
 
 
 def table_rows(values: Any, key: str = "") -> list[dict[str, Any]]:
-    """Nested metrics as rows of a table, one for each number, with points between the levels of its name."""
+    """Nested metrics as rows of a table, one for each value, with dots between the levels of its name."""
     if isinstance(values, Mapping):
         return [row for name, each in values.items() for row in table_rows(each, f"{key}.{name}" if key else str(name))]
     if isinstance(values, list):
         return [row for number, each in enumerate(values) for row in table_rows(each, f"{key}.{number}")]
     if isinstance(values, float) and not math.isfinite(values):
-        values = str(values)  # JSON has no such number
+        values = str(values)  # JSON has no NaN and no infinity
     return [{"metric": key, "value": values}]

@@ -1,22 +1,22 @@
-"""Why stages run: what DVC sees as changed, in words."""
+"""Why stages run: what `dvc status` lists as changed, in words."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHOWN = 6
-"""Reasons that are named; a stage that never ran has dozens."""
+"""Reasons that are listed; a stage that never ran has dozens."""
 
 _NOTES = {"changed command": "its command changed", "always changed": "it runs every time"}
 
 
 def read_status(text: str) -> dict[str, list[str]]:
-    """Address of every stage that is not up to date to why, from what `dvc status --json` printed.
+    """The reasons for each stage that is not up to date, by address, from the output of `dvc status --json`.
 
-    Lines before the JSON, such as warnings, are passed over.
+    Lines before the JSON, such as warnings, are ignored.
 
     Raises:
-        ValueError: there is no JSON in it.
+        ValueError: the output has no JSON object.
     """
     start = text.find("{")
     values: Any = json.loads(text[start:]) if start >= 0 else None
@@ -39,11 +39,11 @@ def _reasons(changes: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:
 
 
 def in_words(reasons: Iterable[str], upstream: Iterable[str] = ()) -> str:
-    """One line.
+    """The reasons of one stage in one line.
 
     Args:
-        reasons: of one stage, as `read_status` gives them.
-        upstream: addresses of the stages before it that have just run.
+        reasons: as `read_status` returns them for the stage.
+        upstream: addresses of the stages that it depends on and that this flow run has run.
     """
     every = [*(f"{address} ran before it" for address in upstream), *reasons]
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""

@@ -1,4 +1,4 @@
-"""The DVC graph as a flow needs it: which stages there are, and which wait for which."""
+"""Reads the DVC graph: the stages of a project, their dependencies and outputs."""
 
 import os
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ class Stage:
     """One stage of the graph.
 
     Attributes:
-        address: what `dvc repro` calls it, as "adapt@dann".
-        level: 0 where nothing comes before it, else one more than the highest of `upstream`.
-        upstream: addresses of the stages whose outputs it reads.
-        outputs: files and folders it makes, relative to the project.
-        metrics: those of them that DVC shows as metrics.
-        slot: which of the machine's limits it counts against: "gpu" where it depends on the parameter `hardware`, and
-            that names one, else "cpu".
+        address: its name for `dvc repro`, such as "adapt@dann".
+        level: 0 for a stage without upstream stages, else one more than the highest level of those.
+        upstream: addresses of the stages whose outputs it depends on.
+        outputs: files and folders that it writes, relative to the project.
+        metrics: the outputs that are DVC metrics.
+        slot: the concurrency limit of which it occupies a slot: "gpu" where it depends on the parameters `hardware` and
+            these name a GPU, else "cpu".
     """
 
     address: str
@@ -34,16 +34,16 @@ class Stage:
 
 
 def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
-    """The stages of the project in an order in which they could run, by address.
+    """The stages of the project in topological order, by address.
 
     Args:
         project: the folder with dvc.yaml.
-        targets: addresses ("adapt@dann") or the name of several ("adapt"); only these and what they need are given.
-            None given means the whole graph.
+        targets: addresses ("adapt@dann") or names of groups ("adapt"); only these stages and what they depend on are
+            returned. Empty means the whole graph.
 
     Raises:
         ValueError: a target is not in the graph.
-        dvc.exceptions.DvcException: the project has no graph, or a broken one.
+        dvc.exceptions.DvcException: the project has no dvc.yaml, or an invalid one.
     """
     with Repo(str(project)) as repo:
         addresses = {node: _address(node) for node in repo.index.graph}
@@ -67,7 +67,7 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
 
 
 def _address(node: PipelineStage) -> str:
-    """DVC's own `addressing` depends on the working directory; this does not."""
+    """The stage's address relative to the project; DVC's own `addressing` is relative to the working directory."""
     path: str = node.path_in_repo
     name: str | None = getattr(node, "name", None)
     if name is None:
@@ -76,7 +76,7 @@ def _address(node: PipelineStage) -> str:
 
 
 def _accelerator(project: Path) -> str:
-    """What `params.yaml` says that the project computes on."""
+    """The `hardware.accelerator` of `params.yaml`."""
     path = project / "params.yaml"
     parameters = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
     return str(((parameters or {}).get("hardware") or {}).get("accelerator", "cpu"))

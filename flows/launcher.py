@@ -1,4 +1,4 @@
-"""The flow's side of leash.py: the process that starts commands, and the commands."""
+"""Supervised commands: the flow run's end of supervisor.py."""
 
 import json
 import os
@@ -10,94 +10,113 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from leash import NUMBER, signal_group
+from supervisor import NUMBER, signal_group
 
-_LEASH = str(Path(__file__).with_name("leash.py"))
+_SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
 
-_GRACE = 6.0
-"""Seconds that a process group has to save its work and end by itself; a cancelled run is to be gone within ten."""
+_GRACE_SECONDS = 6.0
+"""Between SIGTERM and SIGKILL, for a training to save a checkpoint; a cancelled run must end within ten seconds."""
 
 
 class Launcher:
-    """The process that starts commands, see leash.py."""
+    """A supervisor process that starts commands in `folder`; see supervisor.py.
+
+    Args:
+        folder: where the commands run.
+        environment: their environment variables.
+    """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]):
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", _LEASH, str(_GRACE)],
+                [sys.executable, "-P", _SUPERVISOR, str(_GRACE_SECONDS)],
                 cwd=folder,
                 env=environment,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,  # a terminal would have colours
+                stderr=subprocess.PIPE,  # with a terminal there, a traceback would be coloured
                 text=True,
                 errors="replace",
                 start_new_session=True,
             )
 
     def send(self, request: Mapping[str, list[str]], *descriptors: int) -> None:
-        """Send a request. Whether it arrives is seen by the answer; without descriptors there is none."""
+        """Send a request; one without descriptors is not answered.
+
+        A supervisor that has ended is not an error here: `start` sees that no answer comes.
+        """
         with suppress(OSError):
             socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], descriptors)
 
     def start(self, request: Mapping[str, list[str]]) -> "Command | None":
-        """What was asked for, or nothing where this process has ended."""
+        """Start a command; None where the supervisor has ended."""
         output, theirs = os.pipe()
-        mine, leash = socket.socketpair()
-        with leash:
-            self.send(request, theirs, leash.fileno())
+        control, monitors = socket.socketpair()
+        with monitors:
+            self.send(request, theirs, monitors.fileno())
         os.close(theirs)
-        command = Command(output, mine)
-        if command.begun:
+        command = Command(output, control)
+        if command.started:
             return command
         command.close()
         return None
 
     def kill(self) -> None:
+        """Kill the supervisor; commands that run go on, each with its monitor."""
         self._process.kill()
 
     def close(self) -> str:
-        """End it, and give what it said, or how it ended."""
+        """End the supervisor, and return what it wrote to its standard error, or else its exit code in words."""
         self._socket.close()
         with self._process as process:
             assert process.stderr is not None
             said = process.stderr.read().strip() if not process.stderr.closed else ""
-        return said or f"the process that does it ended with {self._process.returncode}"
+        return said or f"the process supervisor ended with exit code {self._process.returncode}"
 
 
 class Command:
-    """A process group and its leash, see leash.py."""
+    """A command that a supervisor was asked to start.
 
-    def __init__(self, output: int, leash: socket.socket):
+    Args:
+        output: a descriptor to read the command's output from.
+        control: this end of its control socket, see supervisor.py.
+
+    Attributes:
+        output: the command's standard output and standard error.
+        started: whether it was started.
+    """
+
+    def __init__(self, output: int, control: socket.socket):
         self.output = os.fdopen(output, errors="replace")
-        self._leash = leash
+        self._control = control
         number = b""
         with suppress(ConnectionError):
-            number = leash.recv(NUMBER.size, socket.MSG_WAITALL)
-        self.begun = len(number) == NUMBER.size
-        self._group = NUMBER.unpack(number)[0] if self.begun else 0
+            number = control.recv(NUMBER.size, socket.MSG_WAITALL)
+        self.started = len(number) == NUMBER.size
+        self._group = NUMBER.unpack(number)[0] if self.started else 0
         self._code = 128 + signal.SIGKILL
 
-    def let_go(self) -> None:
-        """Have the group ended."""
+    def terminate(self) -> None:
+        """Have the monitor send SIGTERM to the process group, and SIGKILL after the grace period; does not wait."""
         with suppress(OSError):
-            self._leash.shutdown(socket.SHUT_WR)
+            self._control.shutdown(socket.SHUT_WR)
 
     def wait(self) -> int:
-        """Wait until nobody is left of the group, and give the command's exit code; several threads may wait."""
+        """Wait until no process of the group is left, and return the exit code; several threads may wait."""
         try:
-            number = self._leash.recv(NUMBER.size, socket.MSG_PEEK)
+            number = self._control.recv(NUMBER.size, socket.MSG_PEEK)
         except ConnectionError:
             number = b""
         except OSError:
-            return self._code  # somebody else has waited, and closed it
+            return self._code  # another thread has waited, and closed it
         if number:
             self._code = NUMBER.unpack(number)[0]
         else:
-            signal_group(self._group, signal.SIGKILL)  # who held the leash was killed
+            signal_group(self._group, signal.SIGKILL)  # the monitor was killed
         return self._code
 
     def close(self) -> None:
+        """Close both descriptors."""
         self.output.close()
-        self._leash.close()
+        self._control.close()

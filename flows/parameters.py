@@ -1,7 +1,7 @@
-"""What may be asked of a run, as types: the form in the UI is made of them, and nothing else gets through.
+"""The parameters of the flows as types: Prefect makes the form in its UI from them, and refuses all other values.
 
-Choices are the files in `conf/`, numbers have bounds, names are words. None of them can name code, a file outside of
-the project, or mean anything to a shell or to Hydra.
+Choices are the names of files in `conf/`, numbers have bounds, and names have patterns. No value can name code or a
+file outside the project, or contain syntax of a shell or of Hydra.
 """
 
 import re
@@ -14,32 +14,44 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 PROJECT = Path(__file__).absolute().parents[1]
 
 RunName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$", max_length=50)]
-"""Lower-case words with dashes, or nothing."""
+"""Lower-case words with dashes, or empty."""
 
 _FOLDER = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)?$"
 _LARGEST_SEED = 2**32 - 1
 
 _NUMBERS: dict[str, tuple[str, int, int, str]] = {
-    "labels_per_class": ("split.labels_per_class", 1, 1_000_000, "labelled training images of each class"),
-    "pretrain_steps": ("pretrain.training.steps", 1, 10_000_000, "optimiser steps of the pretraining"),
-    "finetune_steps": ("finetune.training.steps", 1, 10_000_000, "optimiser steps of the fine-tuning"),
-    "trials": ("tune.search.trials", 0, 10_000, "trials of the search; 0 searches nothing"),
+    "labels_per_class": ("split.labels_per_class", 1, 1_000_000, "Labelled training images per class"),
+    "pretrain_steps": ("pretrain.training.steps", 1, 10_000_000, "Optimiser steps of the pretraining"),
+    "finetune_steps": ("finetune.training.steps", 1, 10_000_000, "Optimiser steps of the fine-tuning"),
+    "trials": ("tune.search.trials", 0, 10_000, "Trials of the hyperparameter search, 0 for no search"),
 }
-"""Field to key, least, largest and meaning."""
+"""Field to parameter, minimum, maximum and description."""
+
+_GROUPS = {
+    "adapt": "Methods of domain adaptation to train and compare",
+    "augment": "Random augmentations of the training images",
+    "data": "Dataset, or kind of files to import",
+    "encoder": "Architecture of the encoder",
+    "finetune": "Training of the classifier on the pretrained encoder",
+    "hardware": "Device and precision of all trainings",
+    "pretrain": "Method of self-supervised pretraining",
+    "tune": "Hyperparameter search before the fine-tuning",
+}
+"""Config group to description; the groups and their options are those of conf/."""
 
 _PATHS = ("source", "target")
 
 _END = re.compile(r"(?<=\.)(?: (?=[A-Z0-9`])|$)")
-"""Behind a sentence; "et al. (2016)" does not end one."""
+"""The end of a sentence; "et al. (2016)" does not end one."""
 
 
 class _Choices(BaseModel):
-    """What may be chosen; each field left as it is stands for what conf/ says."""
+    """The choices of the form; a field with its default value keeps what conf/ has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     def overrides(self) -> list[str]:
-        """What differs from the defaults, as `repflow compose` takes it."""
+        """The choices that differ from the defaults, as arguments of `repflow compose`."""
         changed = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -53,7 +65,7 @@ class _Choices(BaseModel):
 
 
 def choices_of(conf: Path) -> type[_Choices]:
-    """The model of what may be chosen in the folder `conf`: a field for each group that has several choices."""
+    """The model of the choices in the folder `conf`, with a field for each config group that has several options."""
     fields: dict[str, Any] = {}
     for group, default in _defaults(conf):
         names = sorted(path.stem for path in (conf / group).glob("*.yaml"))
@@ -62,29 +74,32 @@ def choices_of(conf: Path) -> type[_Choices]:
         kind: Any = Literal[tuple(names)]
         if isinstance(default, list):
             kind = Annotated[list[kind], Field(min_length=1, max_length=len(names))]
-        about = "\n".join(f"• {name}: {_about(conf / group / f'{name}.yaml')}" for name in names)
+        options = [f"• {name}: {_about(conf / group / f'{name}.yaml')}" for name in names]
+        about = "\n".join([f"{_GROUPS.get(group, f'Config group conf/{group}/')}:", *options])
         fields[group] = (kind, Field(default, description=about))
     for domain in _PATHS:
-        text = f"folder below data/raw/ with the {domain}'s images, for data=folder and data=one_folder"
+        text = (
+            f"Folder of the {domain} domain's images, relative to data/raw/; used with data=folder and data=one_folder"
+        )
         fields[f"{domain}_images"] = (str, Field("", pattern=_FOLDER, max_length=200, description=text))
-    seed = Field(0, ge=0, le=_LARGEST_SEED, description="of every draw")
+    seed = Field(0, ge=0, le=_LARGEST_SEED, description="Random seed of all stages")
     fields["seed"] = (int, seed)
     for name, (_, least, largest, about) in _NUMBERS.items():
         fields[name] = (
             Annotated[int, Field(ge=least, le=largest)] | None,
-            Field(None, description=f"{about}; None for what conf/ says"),
+            Field(None, description=f"{about}; None for the value in conf/"),
         )
     return create_model("Choices", __base__=_Choices, **fields)
 
 
 def _defaults(conf: Path) -> list[tuple[str, str | list[str]]]:
-    """Group and default choice, as config.yaml lists them."""
+    """Config groups and their default options, from config.yaml."""
     listed = yaml.safe_load((conf / "config.yaml").read_text(encoding="utf-8"))["defaults"]
     return [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
 
 
 def _about(path: Path) -> str:
-    """What a file in conf/ says of itself: the sentences that end in its first line, or else the first sentence."""
+    """The description of a file in conf/: the sentences that end in its first line, or else its first sentence."""
     comments = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     said = [line for line in comments if not line.startswith("@package")]
     *whole, _ = _END.split(said[0]) if said else [""]
@@ -92,11 +107,12 @@ def _about(path: Path) -> str:
 
 
 def _stage_names(project: Path) -> list[str]:
-    """Names of stages and of groups of them, as dvc.yaml has them."""
+    """Names of stages and of groups of stages in dvc.yaml."""
     return sorted(yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 
 
-# The form offers names; a person at a terminal may also say "adapt@dann", which the graph knows or refuses.
+# The form offers the names in dvc.yaml. At a terminal one stage of a group may be given, too ("adapt@dann");
+# `read_graph` refuses one that does not exist.
 Target = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z_]+(@[a-z0-9_]+)?$", max_length=80),

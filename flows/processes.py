@@ -1,4 +1,4 @@
-"""Commands as processes, each in a group of its own that can be ended as a whole."""
+"""Runs commands, each in a process group of its own that can be terminated as a whole."""
 
 import os
 import sys
@@ -12,18 +12,18 @@ from launcher import Command, Launcher
 
 
 class Stopped(Exception):
-    """The run was stopped before this process began, or while it ran."""
+    """The flow run was stopped before the command started, or while it ran."""
 
 
 class Processes:
-    """Runs commands in `folder`; callable from several threads.
+    """Runs commands in `folder`; safe to call from several threads.
 
-    Each command gets a process group of its own, because a signal to DVC alone would leave the training running. None
-    outlives this process, even where that is killed. `with` stops what runs at the end of the block.
+    Each command has a process group of its own, because a signal to DVC alone would leave the training running. No
+    command outlives this process, even where it is killed; see supervisor.py. Leaving a `with` block calls `stop`.
 
     Args:
         folder: where the commands run.
-        environment: variables to set or replace among those that this process has now.
+        environment: variables to set; this process's own are inherited.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None):
@@ -42,32 +42,32 @@ class Processes:
         self.stop()
 
     def run(self, command: list[str], line: Callable[[str], None]) -> int:
-        """Run `command`, give each line of its output to `line`, and return its exit code.
+        """Run `command`, pass each line of its output to `line`, and return its exit code.
 
         Raises:
             Stopped: `stop` was called.
-            RuntimeError: nothing can be started here.
+            RuntimeError: the process supervisor cannot start commands.
         """
         return self._run({"command": command}, line)
 
     def dvc(self, arguments: list[str], line: Callable[[str], None]) -> int:
-        """The same with the DVC of this Python, whatever the PATH says."""
+        """Run `dvc` with these arguments, as `run` does: the DVC of this Python, whatever is on the PATH."""
         return self._run({"dvc": arguments}, line)
 
     def prepare_dvc(self) -> None:
-        """Have DVC imported, beside whatever this process does next, so that the first `dvc` begins at once, too."""
+        """Import DVC in the supervisor, in the background, so that the first `dvc` command starts at once, too."""
         with self._turn:
-            self._a_launcher().send({"dvc": []})
+            self._current_launcher().send({"dvc": []})
 
     def stop(self) -> None:
-        """End what runs, and let nothing else begin."""
+        """Terminate the commands that run, and start no others."""
         with self._lock:
             self.stopped.set()
             running, launcher = list(self._running), self._launcher
         if launcher is not None:
-            launcher.kill()  # nothing depends on it, and whoever waits for its answer has one
+            launcher.kill()  # commands do not depend on it, and a thread that waits for its answer sees it end
         for command in running:
-            command.let_go()
+            command.terminate()
         for command in running:
             command.wait()
         with self._turn:
@@ -82,7 +82,7 @@ class Processes:
                     line(text.rstrip())
             code = command.wait()
         finally:
-            command.let_go()
+            command.terminate()
             command.wait()
             with self._lock:
                 self._running.discard(command)
@@ -92,22 +92,22 @@ class Processes:
         return code
 
     def _start(self, request: Mapping[str, list[str]]) -> Command:
-        said = ""
+        reason = ""
         with self._turn:
-            for _ in range(2):  # a launcher that was killed has a successor
-                launcher = self._a_launcher()
+            for _ in range(2):  # one more try with a new supervisor where the first was killed
+                launcher = self._current_launcher()
                 command = launcher.start(request)
                 if command is not None:
                     with self._lock:
                         self._running.add(command)
                     if self.stopped.is_set():
-                        command.let_go()  # `stop` may not have seen it
+                        command.terminate()  # `stop` may have run before it was added
                     return command
-                said = launcher.close()
+                reason = launcher.close()
                 self._launcher = None
-        raise RuntimeError(f"no command can be started: {said}")
+        raise RuntimeError(f"no command can be started: {reason}")
 
-    def _a_launcher(self) -> Launcher:
+    def _current_launcher(self) -> Launcher:
         with self._lock:
             if self.stopped.is_set():
                 raise Stopped
@@ -117,15 +117,15 @@ class Processes:
 
 
 def with_source(project: Path) -> dict[str, str]:
-    """Variables by which the project's own code runs.
+    """Environment variables by which stages import the code in `project`.
 
-    The `repflow` on the PATH may be installed from another checkout; what DVC hashes is what has to run.
+    The installed `repflow` may come from another checkout, but DVC hashes the code of this one.
     """
     before = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": os.pathsep.join([str(project / "src"), *([before] if before else [])])}
 
 
 def own_environment() -> dict[str, str]:
-    """This process's, with the commands of its Python in reach and output that comes line by line."""
+    """This process's environment, with the scripts of its Python first on the PATH and Python's output unbuffered."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}

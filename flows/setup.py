@@ -1,8 +1,8 @@
-"""Makes a Prefect server ready: the machine's slots, a work pool for each kind of machine, and the deployments.
+"""Sets up a Prefect server: concurrency limits, work pools and deployments.
 
     python flows/setup.py --cpu 8 --gpu 1     # on the server that PREFECT_API_URL names
 
-Run it again after a change of prefect.yaml or of the choices in conf/.
+Run it again after a change of prefect.yaml or of the options in conf/.
 """
 
 import argparse
@@ -21,33 +21,34 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from concurrency import LIMITS, ServerUnavailable, create_limits
 from parameters import PROJECT
-from slots import KINDS, NoServer, create_limits
 
-POOLS = {"cpu": "Machines that train on their processors.", "gpu": "Machines with a CUDA GPU."}
+POOLS = {"cpu": "Machines that train on the CPU.", "gpu": "Machines with a CUDA GPU."}
+"""Work pools and their descriptions."""
 
-# A process pool lets whoever starts a run set its command, its variables and its folder. Here there is nothing to set:
-# what runs is what stands in the worker's checkout.
+# By default a process work pool lets whoever starts a flow run set its command, environment variables and working
+# directory. Here nothing can be set: a flow run executes the code in the worker's checkout.
 TEMPLATE: dict[str, Any] = {
     "job_configuration": {"stream_output": True},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},
 }
 
 
-def set_up(limits: Mapping[str, int | None], alone: bool = False) -> None:
-    """Make what the flows need on the server that PREFECT_API_URL names, or bring it up to date.
+def set_up(limits: Mapping[str, int | None], exclusive: bool = False) -> None:
+    """Create or update what the flows need on the server that PREFECT_API_URL names.
 
     Args:
-        limits: as `create_limits` takes them.
-        alone: whether nothing else can be at work on the server.
+        limits: as in `create_limits`.
+        exclusive: as in `create_limits`.
     """
-    create_limits(limits, alone)
+    create_limits(limits, exclusive)
     create_pools()
     deploy(PROJECT)
 
 
 def create_pools() -> None:
-    """Make the work pools, or give them this version's template."""
+    """Create the work pools, or update their job templates."""
     with get_client(sync_client=True) as client:
         for name, about in POOLS.items():
             try:
@@ -60,9 +61,10 @@ def create_pools() -> None:
 
 
 def deploy(project: Path) -> None:
-    """Put the deployments of prefect.yaml on the server, as `prefect deploy --all` is meant to.
+    """Create or update the deployments of prefect.yaml on the server.
 
-    That command of Prefect 3.8 ends with an error after the first, where its server runs on a recent FastAPI.
+    `prefect deploy --all` of Prefect 3.9.1 would also deactivate schedules that people have activated in the UI, delete
+    those that they have added, and replace REPFLOW_PROJECT by the folder on this machine rather than the worker's.
     """
     declared = yaml.safe_load((project / "prefect.yaml").read_text(encoding="utf-8"))
     with get_client(sync_client=True) as client:
@@ -92,7 +94,7 @@ def deploy(project: Path) -> None:
 
 
 def _scheduled(client: SyncPrefectClient, name: str) -> list[DeploymentSchedule]:
-    """The schedules that a deployment has on the server, none where it is not there yet."""
+    """The schedules that a deployment has on the server; none for a new deployment."""
     try:
         return client.read_deployment_by_name(name).schedules
     except ObjectNotFound:
@@ -102,9 +104,9 @@ def _scheduled(client: SyncPrefectClient, name: str) -> list[DeploymentSchedule]
 def _schedules(
     declared: Sequence[Mapping[str, Any]], there: Sequence[DeploymentSchedule]
 ) -> list[DeploymentScheduleCreate]:
-    """The schedules that are declared, on or off as on the server, and those that people have added there.
+    """The declared schedules, active or not as on the server, and those that people have added there.
 
-    Prefect itself replaces all of them with those that it is given.
+    Prefect replaces all schedules of a deployment by those in the request.
     """
     active = {each.slug: each.active for each in there}
     slugs = [each["slug"] for each in declared]
@@ -124,20 +126,20 @@ def _schedules(
 
 
 def main() -> int:
-    """Set up the server that is named in the environment."""
-    parser = argparse.ArgumentParser(description="Make a Prefect server ready for the flows.")
-    for kind in KINDS:
-        parser.add_argument(f"--{kind}", type=int, help=f"stages at once on {kind} machines, over all runs")
+    """Set up the server that PREFECT_API_URL names."""
+    parser = argparse.ArgumentParser(description="Create limits, work pools and deployments on a Prefect server.")
+    for kind in LIMITS:
+        parser.add_argument(f"--{kind}", type=int, help=f"concurrency limit of {kind} stages, over all flow runs")
     given = parser.parse_args()
     if "PREFECT_API_URL" not in os.environ:
-        print("error: set PREFECT_API_URL to the server's, as http://127.0.0.1:4200/api", file=sys.stderr)
+        print("error: set PREFECT_API_URL, for example to http://127.0.0.1:4200/api", file=sys.stderr)
         return 2
     try:
-        set_up({kind: getattr(given, kind) for kind in KINDS})
-    except NoServer as error:
+        set_up({kind: getattr(given, kind) for kind in LIMITS})
+    except ServerUnavailable as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{os.environ['PREFECT_API_URL']}: limits, work pools and deployments are there")
+    print(f"{os.environ['PREFECT_API_URL']}: limits, work pools and deployments are set up")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One stage of the graph, run by DVC, and what became of it."""
+"""Runs single stages of the graph by DVC, and turns the results into states of Prefect task runs."""
 
 import logging
 import re
@@ -12,143 +12,149 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
 from changes import in_words, read_status
+from concurrency import ConcurrencySlots, MissingLimit
 from graph import Stage
 from processes import Processes, Stopped
-from slots import NoLimit, Slots
 
 RETRY_DELAYS = [5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
-"""Seconds before each new try of what was busy."""
+"""Seconds before each retry of a stage that failed for a transient reason."""
 
-WAITING = "--wait-for-lock"
-"""Has DVC wait for another that is at work."""
+WAIT_FOR_LOCK = "--wait-for-lock"
+"""Lets DVC wait for a lock that another DVC process holds."""
 
-Show = Callable[[str], None]
-"""Takes a line of a stage's output."""
+OnLine = Callable[[str], None]
+"""Called with each line of a stage's output."""
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class Stages:
-    """Runs stages of one project; callable from several threads, each stage after those that it needs.
+    """Runs stages of one project; safe to call from several threads, for each stage after those that it depends on.
 
     Args:
-        processes: where they run.
-        force: run stages that are up to date, too.
+        processes: runs DVC in the project's folder.
+        force: also run stages that are up to date.
     """
 
     def __init__(self, processes: Processes, force: bool = False):
         self._processes, self._force = processes, force
-        self._slots = Slots(processes.stopped)
+        self._slots = ConcurrencySlots(processes.stopped)
         self._reasons: dict[str, list[str]] = {}
         self._ran: set[str] = set()
         self._lock = threading.Lock()
 
-    def look(self, log: Log) -> None:
-        """Ask DVC what is not up to date, as soon as no other DVC process is at work here.
+    def read_status(self, log: Log) -> None:
+        """Read from `dvc status` which stages are not up to date, and wait while another DVC process holds a lock.
 
         Raises:
-            RuntimeError: DVC cannot tell; says why.
-            Stopped: the run was stopped.
+            RuntimeError: `dvc status` failed; with its reason.
+            Stopped: the flow run was stopped.
         """
-        told = ""
+        logged = ""
         while True:
             lines: list[str] = []
-            if not self._processes.dvc([WAITING, "status", "--json"], lines.append):
+            if not self._processes.dvc([WAIT_FOR_LOCK, "status", "--json"], lines.append):
                 self._reasons = read_status("\n".join(lines))
                 return
             reason = cause(lines)
-            if not may_pass(lines):
+            if not is_transient(lines):
                 raise RuntimeError(f"dvc status: {reason}")
-            if reason != told:
+            if reason != logged:
                 log.info("waits: %s", reason)
-            told = reason
+            logged = reason
             self._processes.stopped.wait(RETRY_DELAYS[0])
 
     def why(self, address: str) -> str:
-        """Why a stage is not up to date, as of the last look; nothing where it is."""
+        """Why a stage is not up to date, as of the last `read_status`; empty where it is up to date."""
         return in_words(self._reasons.get(address, []))
 
-    def run(self, stage: Stage, log: Log, show: Show) -> State[Any]:
-        """Run a stage, if it has to run, and give the state of its task: "Cached" where DVC had its outputs.
+    def run(self, stage: Stage, log: Log, on_line: OnLine) -> State[Any]:
+        """Run a stage unless it is up to date, and return the state of its task run.
 
         Args:
-            stage: which.
-            log: for what is said about it.
-            show: for what it says itself.
+            stage: the stage.
+            log: where to log why it runs and what it waits for.
+            on_line: called with each line of its output.
+
+        Returns:
+            A completed state, with the name "Cached" where DVC had the outputs already; a failed state with the reason,
+            with the name "Busy" where the reason is transient; a cancelled state where the flow run was stopped.
         """
         with self._lock:
             before = sorted(self._ran & set(stage.upstream))
         reasons = self._reasons.get(stage.address, [])
         if not (reasons or before or self._force):
             return Completed(name="Cached", message="up to date")
-        why = in_words([*reasons, *(["force was asked for"] if self._force else [])], before)
+        why = in_words([*reasons, *(["force is set"] if self._force else [])], before)
         log.info("why it runs: %s", why)
         try:
-            with self._slots.one(stage.slot, log):
-                return self._reproduce(stage, show, why)
+            with self._slots.hold(stage.slot, log):
+                return self._reproduce(stage, on_line, why)
         except Stopped:
-            return Cancelled(message="the run was stopped")
-        except NoLimit as error:
+            return Cancelled(message="the flow run was stopped")
+        except MissingLimit as error:
             return Failed(message=f"{stage.address}: {error}")
 
-    def _reproduce(self, stage: Stage, show: Show, why: str) -> State[Any]:
+    def _reproduce(self, stage: Stage, on_line: OnLine, why: str) -> State[Any]:
         lines: list[str] = []
 
-        def hear(line: str) -> None:
+        def on_output(line: str) -> None:
             lines.append(line)
-            show(line)
+            on_line(line)
 
-        # `-s`: only single stages can run side by side, whole branches would wait for each other's lock on the stages
+        # Single stages can run in parallel; with their upstream stages they would wait for each other's locks on those
         # that they share.
-        arguments = [WAITING, "repro", "--single-item", *(["--force"] if self._force else []), stage.address]
-        if self._processes.dvc(arguments, hear):
+        arguments = [WAIT_FOR_LOCK, "repro", "--single-item", *(["--force"] if self._force else []), stage.address]
+        if self._processes.dvc(arguments, on_output):
             message = f"{stage.address}: {cause(lines)}"
-            return Failed(message=message, name="Busy") if may_pass(lines) else Failed(message=message)
+            return Failed(message=message, name="Busy") if is_transient(lines) else Failed(message=message)
         if any(mark in line for line in lines for mark in _UNCHANGED):
-            return Completed(name="Cached", message="its inputs did not change, or DVC's cache had what comes of them")
+            return Completed(
+                name="Cached", message="its dependencies did not change, or DVC had its outputs in the run cache"
+            )
         with self._lock:
             self._ran.add(stage.address)
         return Completed(message=why)
 
 
-def worth_retrying(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed stage is to be tried again: only where what stood in its way may go away by itself."""
+def is_retryable(task: "Task[..., Any]", run: TaskRun, state: State[Any]) -> bool:
+    """Whether to retry a failed stage: only where the reason is transient."""
     return state.name == "Busy"
 
 
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
-"""What DVC says of a stage that it did not run."""
+"""What DVC prints for a stage that it did not run."""
 
-_PASSING = (
-    "is busy, it is being blocked by:",  # another DVC process is at work on the same files
+_TRANSIENT = (
+    "is busy, it is being blocked by:",  # another DVC process holds a lock on the same files
     "Unable to acquire lock",
-    "exited with 75",  # EX_TEMPFAIL: a training that was asked to end, and goes on from its checkpoint
+    "exited with 75",  # EX_TEMPFAIL: a training that got SIGTERM and saved a checkpoint
     "CUDA-capable device(s) is/are busy or unavailable",
     "unspecified launch failure",
     "uncorrectable ECC error",
     "GPU is lost",
 )
-"""What is said of a failure that may be over in a while: a lock that is held, a device that was lost."""
+"""What is printed for transient failures: a lock that is held, a GPU that is busy or was lost."""
 
 
-def may_pass(lines: Iterable[str]) -> bool:
-    """Whether what a stage said before it failed is worth another try."""
-    return any(mark in line for line in lines for mark in _PASSING)
+def is_transient(lines: Iterable[str]) -> bool:
+    """Whether the output of a failed stage names a transient reason, so that a retry may succeed."""
+    return any(mark in line for line in lines for mark in _TRANSIENT)
 
 
 def cause(lines: Collection[str]) -> str:
-    """Why a stage failed, in one line: a full disk, else its own error, else DVC's, which names the exit code."""
+    """Why a stage failed, in one line: a full disk, else the stage's own error, else DVC's, which has the exit code."""
     full = [line for line in lines if "No space left on device" in line]
     own = full or [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     of_dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    said = (own or of_dvc or list(lines) or ["it said nothing"])[-1]
+    said = (own or of_dvc or list(lines) or ["it printed nothing"])[-1]
     if said.endswith("is busy, it is being blocked by:"):
         holders = "; ".join(line.strip() for line in lines if re.match(r"\s*\(PID \d+\): ", line))
-        said = f"another DVC process is at work on the same files: {holders}; wait for it, or end it"
+        said = f"another DVC process holds a lock on the same files: {holders}; wait for it, or end it"
     return said + next((advice for mark, advice in _ADVICE.items() if mark in said), "")
 
 
 _ADVICE: Mapping[str, str] = {
-    "Unable to read RWLock-file": "; a process was killed while writing it: where no other DVC is at work, remove it",
+    "Unable to read RWLock-file": "; a process was killed while writing it: remove it if no other DVC process runs",
     "No space left on device": "; free some space, perhaps by `dvc gc --workspace`, and run again",
 }

@@ -1,7 +1,7 @@
-"""The trials of a search as tasks on Dask.
+"""Trials of a hyperparameter search as Prefect tasks on Dask.
 
-The workers of a cluster know a task by the names of its modules: they find this folder on the path of the process that
-started them, or, elsewhere, on their own PYTHONPATH.
+Dask workers import the modules of a task by name. Those of this machine inherit sys.path, with this folder; those of a
+cluster need it on their PYTHONPATH.
 """
 
 import contextlib
@@ -28,17 +28,23 @@ from repflow.stages.searching.workers import Evaluate, Outcome, ShouldContinue
 STAGE = "tune"
 
 _FOLDER = str(Path(__file__).parent)
-if _FOLDER not in sys.path:  # Prefect takes it away again when it has loaded a flow from a file
+if _FOLDER not in sys.path:  # Prefect removes it after it has loaded a flow from a file
     sys.path.append(_FOLDER)
 
-_LOOK = 10.0
-"""Seconds between two looks at whether the cluster still has workers."""
-_WITHOUT_WORKERS = 120.0
-"""Seconds that it may be without one."""
+_POLL_SECONDS = 10.0
+"""Between two checks of whether the cluster still has workers."""
+
+_WORKERS_TIMEOUT = 120.0
+"""Seconds that it may have none."""
 
 
 def task_runner(project: Path, workers: int) -> DaskTaskRunner:
-    """The cluster that REPFLOW_DASK names, or one of this machine for as long as the search lasts."""
+    """The cluster that REPFLOW_DASK names, or a local one that ends with the search.
+
+    Args:
+        project: its `.repflow/dask` is the scratch folder of local workers.
+        workers: how many local workers.
+    """
     address = os.environ.get("REPFLOW_DASK")
     if address:
         return DaskTaskRunner(address=address)
@@ -47,7 +53,7 @@ def task_runner(project: Path, workers: int) -> DaskTaskRunner:
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": None,
-        "memory_limit": 0,  # the system's own word on memory is enough
+        "memory_limit": 0,  # no limit besides the operating system's
         "local_directory": str(project / ".repflow" / "dask"),
     }
     return DaskTaskRunner(cluster_kwargs=cluster)
@@ -55,7 +61,7 @@ def task_runner(project: Path, workers: int) -> DaskTaskRunner:
 
 @flow(name="trials", flow_run_name="trials", validate_parameters=False)
 def trials(project: Path) -> None:
-    """Run the search in `project`; each trial is a task of this flow."""
+    """Run the search of the stage `tune` in `project`; each trial is a task run of this flow."""
     from repflow.stages import tune
     from repflow.stages.searching.config import TuneConfig
 
@@ -66,26 +72,28 @@ def trials(project: Path) -> None:
         )
         return contextlib.nullcontext(DaskTrials(project, checked))
 
-    with contextlib.chdir(project), _heard():
+    with contextlib.chdir(project), _logged():
         tune.run(runner, os.environ.get("REPFLOW_SEARCH_STORAGE"))
 
 
 class DaskTrials:
-    """Runs trials as tasks of the flow that makes it.
+    """Runs trials as tasks of the flow in which it is created.
 
     Args:
-        project: where the workers find the project.
-        prepare: as `Workers` takes it; must be importable there.
+        project: the project's folder on the workers' machines.
+        prepare: as in `Workers`; must be importable by the workers.
     """
 
     def __init__(self, project: Path, prepare: Callable[[], Evaluate]):
         self._project, self._prepare = project, prepare
 
     def outcomes(self, points: Mapping[int, Point], should_continue: ShouldContinue) -> Iterator[tuple[int, Outcome]]:
-        """Run the trials, by their numbers. One whose worker dies is run again elsewhere; Dask sees to it.
+        """Run trials, and yield number and outcome of each in the order of the numbers.
+
+        Dask runs a trial again on another worker where its worker died.
 
         Raises:
-            RepflowError: a trial met an error of the user's, or several workers died of it.
+            RepflowError: a trial failed with an error that the user can fix, or killed several workers.
         """
         run = task(cache_policy=NO_CACHE, persist_result=False)(run_trial)
         futures: dict[int, Any] = {
@@ -106,27 +114,27 @@ class DaskTrials:
 
 
 def _result(future: PrefectDaskFuture[Outcome]) -> Outcome:
-    """What a trial came to; Dask itself would wait for ever for a cluster that has lost all its workers."""
+    """The outcome of a trial; Dask itself would wait forever for a cluster that has lost all its workers."""
     last_seen = time.monotonic()
     while True:
         with contextlib.suppress(TimeoutError):
-            return future.result(timeout=_LOOK)
+            return future.result(timeout=_POLL_SECONDS)
         with get_dask_client() as client:
             if client.scheduler_info()["workers"]:
                 last_seen = time.monotonic()
-        if time.monotonic() - last_seen > _WITHOUT_WORKERS:
-            raise RepflowError("the cluster has lost all its workers, and no new one came; see what they said last")
+        if time.monotonic() - last_seen > _WORKERS_TIMEOUT:
+            raise RepflowError(f"the cluster has had no workers for {_WORKERS_TIMEOUT:.0f} s; see their logs")
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[None]:
-    """What the search says goes to the run's log and moves its progress bar."""
+def _logged() -> Iterator[None]:
+    """Send the log of the search to the flow run's log, and update its progress bar from it."""
     run_log, progress = get_run_logger(), Progress(STAGE)
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             run_log.info("%s", record.getMessage())
-            progress.hear(record.getMessage())
+            progress.update(record.getMessage())
 
     log, handler = logging.getLogger("repflow"), Handler()
     level = log.level

@@ -1,4 +1,7 @@
-"""A run that a worker started does not outlive it: cancelling is the worker's work, so nobody else could end it."""
+"""Ends a flow run whose worker is killed.
+
+Prefect up to 3.9.1 lets its process run on and the run stay *Running*, and without the worker nobody can cancel it.
+"""
 
 import logging
 import os
@@ -10,15 +13,15 @@ from typing import Any
 
 from prefect.runtime import deployment
 
-_LOOK = 1.0
-"""Seconds between two looks at whether the worker is there."""
+_POLL_SECONDS = 1.0
+"""Between two checks of whether the worker is still this process's parent."""
 
 
 @contextmanager
 def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iterator[None]:
-    """For the length of the block, end this process as a cancelled one ends where its worker is killed.
+    """For the length of the block, send this process SIGTERM if its worker is killed, as cancelling does.
 
-    A run that nobody but a terminal started has no worker.
+    Does nothing in a flow run that was started at a terminal.
     """
     if deployment.id is None:
         yield
@@ -26,11 +29,11 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
     over, worker, main = threading.Event(), os.getppid(), threading.get_ident()
 
     def watch() -> None:
-        while not over.wait(_LOOK):
+        while not over.wait(_POLL_SECONDS):
             if os.getppid() != worker:
-                _print_nowhere()
-                log.error("the worker was killed; what was trained is saved, and goes on when the run is started again")
-                # To this thread, which waits: another that took the signal would not wake it.
+                _discard_output()
+                log.error("the worker was killed; start the run again to resume it from its checkpoints")
+                # To the thread that runs the flow: a signal that another thread takes would not interrupt its waiting.
                 signal.pthread_kill(main, signal.SIGTERM)
                 return
 
@@ -41,9 +44,9 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
         over.set()
 
 
-def _print_nowhere() -> None:
-    """The worker read what is printed here. A pipe without a reader would end the first thread that logs a line."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _discard_output() -> None:
+    """Redirect the output to /dev/null: the worker read it, and a write to a pipe without a reader raises an error."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+        os.dup2(null, descriptor)
+    os.close(null)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from slots import create_limits
+from concurrency import create_limits
 
 ROOT = Path(__file__).parents[2]
 GRAPH = """
@@ -23,7 +23,7 @@ stages:
   begin:
     cmd: echo 1 > begin.txt
     outs: [begin.txt]
-  side:  # each waits for the other: one alone never ends well
+  side:  # each waits for the other: they complete only if they run in parallel
     foreach: {left: right, right: left}
     do:
       cmd: >-
@@ -56,14 +56,14 @@ stages:
   full:
     cmd: head -c 5 /dev/zero > /dev/full  # whatever the shell: the `echo` of some says "I/O error"
     outs: [full.txt]
-  patient:  # ends when it is told to
+  patient:  # ends when the file go.on exists
     cmd: touch patient.here; until test -e go.on; do sleep 0.1; done; echo done > patient.txt
     outs: [patient.txt]
   behind:
     cmd: cp patient.txt behind.txt
     deps: [patient.txt]
     outs: [behind.txt]
-  preempted:  # asked to end at first, at its end the second time
+  preempted:  # saves a checkpoint and exits with 75 the first time, completes the second
     cmd: 'test -e saved || { touch saved; exit 75; }; echo done > preempted.txt'
     outs: [preempted.txt]
   validate:
@@ -79,7 +79,7 @@ class Server:
 
     Args:
         home: its folder, with its database.
-        settings: variables that it has.
+        settings: environment variables to set.
     """
 
     def __init__(self, home: Path, settings: Mapping[str, str] | None = None):
@@ -123,7 +123,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Gives a port that nobody listens at."""
+    """Returns a free port on 127.0.0.1."""
     return _free_port
 
 
@@ -136,7 +136,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Prefect server on an empty database, with room for four stages at once."""
+    """A Prefect server on an empty database, with four CPU slots and one GPU slot."""
     started = Server(tmp_path_factory.mktemp("prefect"))
     try:
         with temporary_settings({PREFECT_API_URL: started.url}):
@@ -148,7 +148,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Server]:
-    """A server that asks for a password."""
+    """A server that requires a password."""
     started = Server(tmp_path / "guarded", {"PREFECT_SERVER_API_AUTH_STRING": "team:secret"})
     try:
         yield started
@@ -158,27 +158,27 @@ def guarded(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with this one's flows and choices, and a graph of its own.
+    """A project with the flows and choices of this one, and a small graph, GRAPH.
 
-    A diamond whose sides must overlap, a stage that fails, one behind it, and one that never ends.
+    It has a diamond whose sides must overlap, a stage that fails, one downstream of it, and one that never ends.
     """
     return _make_project(tmp_path_factory.mktemp("project"), GRAPH)
 
 
 @pytest.fixture(scope="session")
 def make_project() -> Callable[[Path, str], Path]:
-    """Makes a git repository and DVC project in a folder with a graph; see `_make_project`."""
+    """Creates a git repository and DVC project in a folder with a graph; see `_make_project`."""
     return _make_project
 
 
 @pytest.fixture(scope="session")
 def git() -> Callable[..., str]:
-    """Runs git in a folder, as `git(folder, "status")`, and gives what it prints."""
+    """Runs git in a folder, as in `git(folder, "status")`, and returns its output."""
     return _git
 
 
 def _make_project(folder: Path, graph: str) -> Path:
-    """A git repository and DVC project in `folder` with this project's flows and choices, and `graph`; one commit."""
+    """A git repository and DVC project in `folder`, with one commit: the flows and choices of this one, and `graph`."""
     for name in ("conf", "flows"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", "prefect.yaml"):
@@ -198,19 +198,19 @@ def _make_project(folder: Path, graph: str) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What `git` prints in `folder`."""
+    """The output of git in `folder`."""
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _dvc(folder: Path, *arguments: str) -> str:
-    """What `dvc` prints in `folder`."""
+    """The output of DVC in `folder`."""
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture(scope="session")
 def is_gone() -> Callable[[int], bool]:
-    """Whether the process with a number ends within a while."""
+    """Waits for the process with a PID to end, up to 30 s; whether it has ended."""
 
     def gone(pid: int) -> bool:
         for _ in range(600):

@@ -1,4 +1,4 @@
-"""A flow whose trials run on Dask, in a module that workers find by its name."""
+"""A flow whose trials run on Dask, in a module that workers import by name."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from trials import DaskTrials, task_runner
 
 
 def on_dask(folder: Path, objectives: Any, prepare: Any, place: Any) -> Any:
-    """The trials of a search with two workers on Dask."""
+    """The trials of a search with two Dask workers."""
     runner: Any = task_runner(folder, 2)
     return _on_dask.with_options(task_runner=runner)(folder, objectives.__name__, prepare, place)
 

@@ -1,4 +1,4 @@
-"""The flow's graph is DVC's."""
+"""The flow's graph is that of DVC."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ EDGES = {
 }
 
 
-def test_every_stage_is_there_with_what_it_waits_for(project: Path) -> None:
+def test_every_stage_is_read_with_its_upstream_stages(project: Path) -> None:
     stages = read_graph(project)
     assert {address: stage.upstream for address, stage in stages.items()} == EDGES
     assert [stages[name].level for name in ("begin", "side@left", "end")] == [0, 1, 2]
@@ -32,7 +32,7 @@ def test_every_stage_is_there_with_what_it_waits_for(project: Path) -> None:
     assert "reports/report.md" in stages["end"].outputs
 
 
-def test_upstream_comes_first(project: Path) -> None:
+def test_upstream_stages_come_first(project: Path) -> None:
     order = list(read_graph(project))
     assert all(order.index(before) < order.index(stage) for stage, upstream in EDGES.items() for before in upstream)
 
@@ -46,17 +46,17 @@ def test_addresses_do_not_depend_on_the_working_directory(project: Path, tmp_pat
         os.chdir(before)
 
 
-def test_a_target_brings_what_it_needs(project: Path) -> None:
+def test_a_target_includes_what_it_depends_on(project: Path) -> None:
     assert set(read_graph(project, ["side@left"])) == {"begin", "side@left"}
     assert set(read_graph(project, ["side", "broken"])) == {"begin", "side@left", "side@right", "broken"}
 
 
-def test_an_unknown_target_is_named_beside_the_known_ones(project: Path) -> None:
+def test_an_unknown_target_is_reported_with_the_known_ones(project: Path) -> None:
     with pytest.raises(ValueError, match=r"side@middle: no such stage \(there are: after, begin, "):
         read_graph(project, ["side@middle"])
 
 
-def test_what_depends_on_the_hardware_takes_a_slot_of_its_kind(
+def test_a_stage_that_depends_on_the_hardware_occupies_a_slot_of_its_kind(
     make_project: Callable[..., Path], tmp_path: Path
 ) -> None:
     graph = "stages: {cheap: {cmd: 'true'}, train: {cmd: 'true', params: [hardware]}}"

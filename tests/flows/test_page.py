@@ -1,4 +1,4 @@
-"""What docs/flows.md tells to type does what it says."""
+"""The commands of docs/flows.md work."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_the_dashboard_opens_the_journal_of_a_search(tmp_path: Path, free_port: 
 
 
 def studies(port: int) -> list[str] | None:
-    """Names of those that the dashboard shows, None where it does not answer."""
+    """The names of the studies that the dashboard lists; None while it does not answer."""
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/api/studies", timeout=60)
     except httpx.TransportError:

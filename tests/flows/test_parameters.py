@@ -1,4 +1,4 @@
-"""What may be asked of a run: what conf/ has, and nothing that could name code, a file elsewhere or a shell's word."""
+"""The form takes the options in conf/, and nothing that names code, a file elsewhere or contains shell syntax."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -14,41 +14,46 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.sorting import TaskRunSort
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 
 import pipeline as flow_module
+from concurrency import ConcurrencySlots, create_limits
 from graph import read_graph
 from pipeline import pipeline
 from processes import Stopped
-from slots import Slots, create_limits
 
 pytestmark = pytest.mark.xdist_group("prefect")
 DIAMOND = {"begin", "side@left", "side@right", "end"}
 
 
 class Seen:
-    """What the server knows of the last run."""
+    """The state of a flow run on the server."""
 
     def __init__(self, state: Any):
         self.state = state
         run_id = state.state_details.flow_run_id
         run = FlowRunFilterId(any_=[run_id])
         with get_client(sync_client=True) as client:
-            for _ in range(100):  # what a task is called reaches the server a little later than that it is there
+            for _ in range(100):  # a task run's name reaches the server a little later than the task run
                 tasks = client.read_task_runs(
                     flow_run_filter=FlowRunFilter(id=run), limit=100, offset=0, sort=TaskRunSort.ID_DESC
                 )
                 if all(task.name in read_graph(flow_module.PROJECT) for task in tasks):
                     break
                 time.sleep(0.1)
-            # The client's own call sends what the server's schema refuses.
-            found = client.request(
-                "POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}}}
-            )
+            of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+            found = client.read_artifacts(artifact_filter=of_run, limit=100, offset=0, sort=ArtifactSort.KEY_DESC)
         self.run_id = run_id
-        self.artifacts = {each["key"]: each["data"] for each in found.json()}
-        self.in_graph = {each["key"] for each in found.json() if each["task_run_id"]}
+        self.artifacts = {each.key: each.data for each in found}
+        self.in_graph = {each.key for each in found if each.task_run_id}
         self.tasks = {task.name: task for task in tasks}
         names = {task.id: task.name for task in tasks}
         self.edges = {
@@ -57,7 +62,7 @@ class Seen:
         self.states = {task.name: task.state.name for task in tasks}
 
     def log(self, wanted: str) -> str:
-        """The run's log, as soon as it holds `wanted`; it reaches the server a little later."""
+        """The run's log, once it contains `wanted`: logs reach the server with a delay."""
         filter_ = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.run_id]))
         text = ""
         with get_client(sync_client=True) as client:
@@ -71,7 +76,7 @@ class Seen:
 
 @pytest.fixture(scope="module", autouse=True)
 def here(project: Path) -> Iterator[None]:
-    """The flow works in the small project."""
+    """The flow runs in the small project."""
     patch = pytest.MonkeyPatch()
     patch.setattr(flow_module, "PROJECT", project)
     yield
@@ -80,21 +85,21 @@ def here(project: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def first(server: None, project: Path) -> Seen:
-    """The first run of everything but the endless stage."""
+    """The first flow run, of all stages but those that wait for a test."""
     return Seen(pipeline(targets=["end", "after", "full", "validate"], return_state=True))
 
 
-def test_there_is_a_task_for_each_stage_and_an_edge_for_each_of_dvcs(first: Seen, project: Path) -> None:
+def test_each_stage_is_a_task_run_that_waits_for_its_upstream_stages(first: Seen, project: Path) -> None:
     stages = read_graph(project)
     left_out = {"endless", "patient", "behind", "preempted"}
     assert first.edges == {address: stage.upstream for address, stage in stages.items() if address not in left_out}
 
 
-def test_independent_stages_run_side_by_side(first: Seen) -> None:
-    assert first.states["side@left"] == first.states["side@right"] == "Completed"  # they end only if they met
+def test_independent_stages_run_in_parallel(first: Seen) -> None:
+    assert first.states["side@left"] == first.states["side@right"] == "Completed"  # each waits for the other
 
 
-def test_a_failed_stage_says_why_and_nothing_runs_behind_it(first: Seen, project: Path) -> None:
+def test_a_failed_stage_has_its_reason_and_nothing_downstream_runs(first: Seen, project: Path) -> None:
     assert first.states["broken"] == "Failed"
     assert first.tasks["broken"].state.message == "broken: begin.txt: too short"
     assert first.tasks["broken"].run_count == 1
@@ -105,17 +110,17 @@ def test_a_failed_stage_says_why_and_nothing_runs_behind_it(first: Seen, project
     assert first.state.message.endswith("; 1 more did not run")
 
 
-def test_a_full_disk_is_told_as_such(first: Seen) -> None:
+def test_a_full_disk_is_reported_with_what_to_do(first: Seen) -> None:
     assert str(first.tasks["full"].state.message).endswith(
         "No space left on device; free some space, perhaps by `dvc gc --workspace`, and run again"
     )
 
 
-def test_a_failure_does_not_stop_what_does_not_need_it(first: Seen) -> None:
+def test_a_failure_does_not_stop_independent_stages(first: Seen) -> None:
     assert first.states["end"] == "Completed"
 
 
-def test_metrics_report_pictures_progress_and_data_docs_are_artifacts(first: Seen, project: Path) -> None:
+def test_metrics_report_figures_progress_and_data_docs_are_artifacts(first: Seen, project: Path) -> None:
     assert set(first.artifacts) == {
         "metrics-adapt-train-on",
         "reports-report",
@@ -126,7 +131,7 @@ def test_metrics_report_pictures_progress_and_data_docs_are_artifacts(first: See
     assert '{"metric": "accuracy", "value": 0.5}' in first.artifacts["metrics-adapt-train-on"]
     assert first.artifacts["reports-report"] == "# The report\n"
     assert first.artifacts["reports-pictures-a"] == "data:image/png;base64,cGljdHVyZQ=="
-    assert first.in_graph == set(first.artifacts) - {"reports-pictures-a"}, "a stage's pictures would crowd the graph"
+    assert first.in_graph == set(first.artifacts) - {"reports-pictures-a"}, "task runs' figures crowd the graph"
     assert float(first.artifacts["progress-end"]) == 100
     assert (project / "reports/data_docs/source/index.html").as_uri() in first.artifacts["reports-data-docs-source"]
 
@@ -158,20 +163,20 @@ def test_force_runs_what_is_up_to_date(first: Seen) -> None:
     assert Seen(pipeline(targets=["begin"], force=True, return_state=True)).states == {"begin": "Completed"}
 
 
-def test_a_preempted_training_goes_on_by_itself(first: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preempted_training_is_retried(first: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_module, "RETRY_DELAYS", [0.1])
     seen = Seen(pipeline(targets=["preempted"], return_state=True))
     assert seen.states == {"preempted": "Completed"}
     assert seen.tasks["preempted"].run_count == 2
 
 
-def test_an_unknown_target_fails_and_names_the_known_ones(first: Seen) -> None:
+def test_an_unknown_target_fails_with_the_known_ones(first: Seen) -> None:
     state = pipeline(targets=["nonsense"], return_state=True)
     assert state.is_failed()
     assert "nonsense: no such stage (there are: after, begin, " in state.message
 
 
-def test_a_graph_that_dvc_cannot_read_fails_with_dvcs_words(first: Seen, project: Path) -> None:
+def test_a_graph_that_dvc_cannot_read_fails_with_dvcs_message(first: Seen, project: Path) -> None:
     before = (project / "dvc.lock").read_text()
     (project / "dvc.lock").write_text("<<<<<<< HEAD\n")
     try:
@@ -182,7 +187,7 @@ def test_a_graph_that_dvc_cannot_read_fails_with_dvcs_words(first: Seen, project
     assert "dvc.lock' validation failed" in state.message
 
 
-def test_a_stage_without_a_limit_to_count_against_does_not_run(first: Seen, project: Path) -> None:
+def test_a_stage_whose_concurrency_limit_is_missing_does_not_run(first: Seen, project: Path) -> None:
     with get_client(sync_client=True) as client:
         client.delete_global_concurrency_limit_by_name("cpu")
     try:
@@ -190,25 +195,25 @@ def test_a_stage_without_a_limit_to_count_against_does_not_run(first: Seen, proj
     finally:
         create_limits({"cpu": 4})
     assert state.is_failed()
-    assert "the server has no concurrency limit 'cpu'; make it by `python flows/setup.py`" in state.message
+    assert "the server has no concurrency limit 'cpu'; create it with `python flows/setup.py`" in state.message
 
 
 def test_a_slot_is_waited_for_and_the_wait_ends_with_the_run(server: None) -> None:
-    create_limits({"lathe": 1}, alone=True)
+    create_limits({"lathe": 1}, exclusive=True)
     log, over, order = logging.getLogger("test"), threading.Event(), []
-    slots = Slots(threading.Event())
+    slots = ConcurrencySlots(threading.Event())
 
     def second() -> None:
-        with slots.one("lathe", log):
+        with slots.hold("lathe", log):
             order.append("second")
 
     def third() -> None:
-        with pytest.raises(Stopped), Slots(over).one("lathe", log):
+        with pytest.raises(Stopped), ConcurrencySlots(over).hold("lathe", log):
             order.append("never")
 
-    # Which server it is stands in the context, which a bare thread does not have.
+    # Prefect's settings are context variables, which a new thread does not inherit.
     threads = [threading.Thread(target=contextvars.copy_context().run, args=(each,)) for each in (second, third)]
-    with slots.one("lathe", log):
+    with slots.hold("lathe", log):
         for thread in threads:
             thread.start()
         time.sleep(1)
@@ -228,7 +233,7 @@ def test_an_interrupted_run_leaves_no_process_behind(
     with subprocess.Popen([sys.executable, project / "flows/pipeline.py", "endless"], env=environment) as run:
         try:
             while not (pid_file.exists() and pid_file.read_text().strip()):
-                assert run.poll() is None, "the flow ended before its stage began"
+                assert run.poll() is None, "the flow run ended before its stage started"
                 time.sleep(0.1)
             run.send_signal(number)
             assert run.wait(60) != 0

@@ -1,4 +1,4 @@
-"""Commands as processes: none left behind, whatever ends the one that started them; each as if it were the first."""
+"""Supervised commands: none outlives the flow run, however that ends, and each runs as in a process of its own."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import launcher
-import leash
+import supervisor
 from processes import Processes, Stopped
 
 FLOWS = Path(__file__).parents[2] / "flows"
@@ -36,7 +36,7 @@ stages:
     outs: [copy.txt]
 """
 ENDLESS_CHILD = "trap 'touch asked; exit' TERM; echo $$; while true; do sleep 0.1; done"
-ENDLESS = ["sh", "-c", 'sh -c "$0" & wait', ENDLESS_CHILD]  # the child speaks when it hears
+ENDLESS = ["sh", "-c", 'sh -c "$0" & wait', ENDLESS_CHILD]  # the child prints once its trap is set
 STUBBORN = """
 import signal, subprocess, time
 from pathlib import Path
@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path,
 
 @pytest.fixture(scope="module")
 def at_work(made: Path) -> Iterator[Processes]:
-    """Commands there, DVC's from one process for several tests."""
+    """Commands in that project, with one supervisor for several tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONUNBUFFERED", raising=False)
         with Processes(made, {"COLOUR": "blue"}) as processes:
@@ -78,35 +78,35 @@ def at_work(made: Path) -> Iterator[Processes]:
 
 
 class Running:
-    """A command at work in a thread of its own, as soon as it has said its first line."""
+    """A command that runs in a thread of its own; created once it has printed its first line."""
 
     def __init__(self, run: Callable[[Callable[[str], None]], int]):
         self.lines: list[str] = []
         self.code: int | None = None
         self.stopped = False
-        said = threading.Event()
+        printed = threading.Event()
 
         def show(line: str) -> None:
             self.lines.append(line)
-            said.set()
+            printed.set()
 
         def work() -> None:
             try:
                 self.code = run(show)
             except Stopped:
                 self.stopped = True
-            said.set()
+            printed.set()
 
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
-        assert said.wait(60)
+        assert printed.wait(60)
 
     def join(self) -> None:
         self._thread.join(60)
         assert not self._thread.is_alive()
 
 
-def of_launcher(processes: Processes) -> psutil.Process:
+def supervisor_of(processes: Processes) -> psutil.Process:
     assert processes._launcher is not None
     return psutil.Process(processes._launcher._process.pid)
 
@@ -116,7 +116,7 @@ def leader(child: int) -> psutil.Process:
     return psutil.Process(os.getpgid(child))
 
 
-def test_lines_come_from_both_outputs_and_the_exit_code_is_kept(tmp_path: Path) -> None:
+def test_both_outputs_and_the_exit_code_are_returned(tmp_path: Path) -> None:
     lines: list[str] = []
     with Processes(tmp_path) as processes:
         code = processes.run(["sh", "-c", "echo one; echo; echo two >&2; exit 7"], lines.append)
@@ -132,17 +132,17 @@ def test_lines_come_from_both_outputs_and_the_exit_code_is_kept(tmp_path: Path) 
         (["no-such-command"], 127),
     ],
 )
-def test_how_a_command_ended_is_its_exit_code(tmp_path: Path, command: list[str], code: int) -> None:
+def test_the_exit_code_tells_a_signal_or_a_missing_command(tmp_path: Path, command: list[str], code: int) -> None:
     lines: list[str] = []
     with Processes(tmp_path) as processes:
         assert processes.run(command, lines.append) == code
     assert lines == (["error: no-such-command: No such file or directory"] if code == 127 else [])
 
 
-def test_stop_ends_grandchildren_and_lets_nothing_begin(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_stop_terminates_grandchildren_and_starts_nothing_else(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     processes = Processes(tmp_path)
     running = Running(lambda show: processes.run(ENDLESS, show))
-    first = of_launcher(processes)
+    first = supervisor_of(processes)
     processes.stop()
     running.join()
     assert running.stopped
@@ -153,10 +153,10 @@ def test_stop_ends_grandchildren_and_lets_nothing_begin(tmp_path: Path, is_gone:
         processes.run(["true"], print)
 
 
-def test_stop_ends_what_does_not_want_to_end(
+def test_stop_kills_what_ignores_sigterm(
     tmp_path: Path, is_gone: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "_GRACE", 0.5)
+    monkeypatch.setattr(launcher, "_GRACE_SECONDS", 0.5)
     processes = Processes(tmp_path)
     running = Running(lambda show: processes.run([sys.executable, "-c", STUBBORN], show))
     processes.stop()
@@ -166,28 +166,28 @@ def test_stop_ends_what_does_not_want_to_end(
     assert is_gone(int(running.lines[0]))
 
 
-def test_a_training_that_saves_is_asked_to_end_once(tmp_path: Path) -> None:
+def test_a_training_that_saves_a_checkpoint_gets_sigterm_once(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     running = Running(lambda show: processes.run([sys.executable, "-c", SAVING], show))
     processes.stop()
     running.join()
-    assert (tmp_path / "asked").read_text() == "once "  # the second time it ends at once
+    assert (tmp_path / "asked").read_text() == "once "  # a second one would end it at once
 
 
-def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_background_processes_of_a_command_end_with_it(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     lines: list[str] = []
     with Processes(tmp_path) as processes:
         assert processes.run(["sh", "-c", "sleep 1000 & echo $!; exit 4"], lines.append) == 4
         assert is_gone(int(lines[0]))
 
 
-def test_nothing_outlives_a_killed_run(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_nothing_outlives_a_killed_flow_run(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     script = """
 import sys
 from pathlib import Path
 import launcher
 from processes import Processes
-launcher._GRACE = 1.0
+launcher._GRACE_SECONDS = 1.0
 processes = Processes(Path.cwd())
 processes.run(["true"], print)
 print(processes._launcher._process.pid, flush=True)
@@ -204,7 +204,7 @@ processes.run([sys.executable, "-c", sys.argv[1]], lambda line: print(line, flus
     assert (tmp_path / "asked").exists()
 
 
-def test_a_command_whose_leash_was_cut_ends_with_the_run(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
+def test_a_command_whose_monitor_was_killed_ends_with_the_run(tmp_path: Path, is_gone: Callable[[int], bool]) -> None:
     processes = Processes(tmp_path)
     running = Running(lambda show: processes.run(ENDLESS, show))
     child = int(running.lines[0])
@@ -215,21 +215,21 @@ def test_a_command_whose_leash_was_cut_ends_with_the_run(tmp_path: Path, is_gone
     assert is_gone(child)
 
 
-def test_who_starts_commands_may_be_killed(tmp_path: Path) -> None:
+def test_a_killed_supervisor_is_replaced(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         lines: list[str] = []
         script = "echo begun; until test -e go.on; do sleep 0.1; done; exit 5"
         running = Running(lambda show: processes.run(["sh", "-c", script], show))
-        first = of_launcher(processes)
+        first = supervisor_of(processes)
         first.kill()
         assert processes.run(["echo", "again"], lines.append) == 0
-        assert of_launcher(processes) != first
+        assert supervisor_of(processes) != first
         (tmp_path / "go.on").touch()
         running.join()
     assert (running.code, lines) == (5, ["again"])
 
 
-def test_where_no_command_can_be_started_that_is_said(tmp_path: Path) -> None:
+def test_a_supervisor_that_cannot_start_is_an_error_with_its_output(tmp_path: Path) -> None:
     with (
         Processes(tmp_path, {"PYTHONHOME": str(tmp_path)}) as processes,
         pytest.raises(RuntimeError, match=r"no command can be started: (.|\n)*encodings"),
@@ -237,14 +237,14 @@ def test_where_no_command_can_be_started_that_is_said(tmp_path: Path) -> None:
         processes.run(["true"], print)
 
 
-def test_a_command_sees_its_own_variables_and_none_of_the_input(tmp_path: Path) -> None:
+def test_a_command_has_its_own_variables_and_an_empty_input(tmp_path: Path) -> None:
     lines: list[str] = []
     with Processes(tmp_path, {"COLOUR": "blue"}) as processes:
         code = processes.run(["sh", "-c", "cat; echo $COLOUR"], lines.append)
     assert (code, lines) == (0, ["blue"])
 
 
-def test_two_at_once_have_their_own_folders_and_variables(tmp_path: Path) -> None:
+def test_two_supervisors_have_their_own_folders_and_variables(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("left", "right")}
     for folder in folders.values():
         folder.mkdir()
@@ -257,11 +257,11 @@ def test_two_at_once_have_their_own_folders_and_variables(tmp_path: Path) -> Non
         assert running.lines == ["begun", name, str(folders[name])]
 
 
-def test_dvc_and_its_stages_find_all_as_in_a_process_of_their_own(made: Path, at_work: Processes) -> None:
+def test_a_forked_dvc_and_its_stages_run_as_in_a_new_process(made: Path, at_work: Processes) -> None:
     arguments = ["repro", "--single-item", "show"]
     lines: list[str] = []
     plain: list[str] = []
-    for _ in range(2):  # the first one makes a lock file, and says so
+    for _ in range(2):  # the first one writes dvc.lock, and reports that
         lines.clear()
         assert at_work.dvc(arguments, lines.append) == 0
     at_work.run(["grep", "^Sig", "/proc/self/status"], plain.append)
@@ -280,7 +280,7 @@ def test_dvc_and_its_stages_find_all_as_in_a_process_of_their_own(made: Path, at
     assert {line for line in plain if not line.startswith("SigQ")} < {*lines}
 
 
-def test_dvc_sees_what_changed_since_the_last_time(made: Path, at_work: Processes) -> None:
+def test_a_forked_dvc_sees_changes_since_the_last_command(made: Path, at_work: Processes) -> None:
     def copy() -> str:
         lines: list[str] = []
         assert at_work.dvc(["repro", "--single-item", "copy"], lines.append) == 0, lines
@@ -299,7 +299,7 @@ def test_dvc_sees_what_changed_since_the_last_time(made: Path, at_work: Processe
     (made / "dvc.yaml").write_text(GRAPH)
 
 
-def test_what_dvc_and_a_stage_say_comes_while_they_run(made: Path, at_work: Processes) -> None:
+def test_output_is_passed_on_while_dvc_and_the_stage_run(made: Path, at_work: Processes) -> None:
     lines: list[str] = []
 
     def show(line: str) -> None:
@@ -312,33 +312,33 @@ def test_what_dvc_and_a_stage_say_comes_while_they_run(made: Path, at_work: Proc
     (made / "go.on").unlink()
 
 
-def test_how_dvc_ended_is_its_exit_code(at_work: Processes) -> None:
+def test_dvcs_exit_code_is_returned(at_work: Processes) -> None:
     lines: list[str] = []
     assert at_work.dvc(["repro", "--single-item", "fail"], lines.append) == 255
     assert at_work.dvc(["no-such-thing"], lines.append) == 254
     assert any("failed to run: exit 3, exited with 3" in line for line in lines)
 
 
-def test_who_forks_has_one_thread_all_of_dvc_and_no_dead_children(at_work: Processes) -> None:
+def test_the_supervisor_has_one_thread_the_modules_of_dvc_and_no_zombies(at_work: Processes) -> None:
     at_work.prepare_dvc()
     assert at_work.dvc(["root"], print) == 0
-    forks = of_launcher(at_work)
-    assert forks.num_threads() == 1
-    for child in forks.children():
+    process = supervisor_of(at_work)
+    assert process.num_threads() == 1
+    for child in process.children():
         child.wait(60)
-    assert all(importlib.util.find_spec(name) for name in leash._LATE)
+    assert all(importlib.util.find_spec(name) for name in supervisor._PRELOADED)
 
 
-def test_a_stopped_dvc_takes_its_stage_along(made: Path, is_gone: Callable[[int], bool]) -> None:
+def test_stopping_dvc_terminates_its_stage(made: Path, is_gone: Callable[[int], bool]) -> None:
     processes = Processes(made)
     running = Running(lambda show: processes.dvc(["repro", "--single-item", "wait"], show))
     while "begun" not in running.lines and running.code is None:
         time.sleep(0.05)
-    children = of_launcher(processes).children(recursive=True)
+    children = supervisor_of(processes).children(recursive=True)
     stage = next(child for child in children if "go.on" in " ".join(child.cmdline()))
-    hidden = 1 << signal.SIGCHLD - 1
+    sigchld = 1 << signal.SIGCHLD - 1
     for line in Path(f"/proc/{leader(stage.pid).pid}/status").read_text().splitlines():
-        assert not line.startswith(("SigBlk", "SigIgn", "SigCgt")) or not int(line.split()[1], 16) & hidden
+        assert not line.startswith(("SigBlk", "SigIgn", "SigCgt")) or not int(line.split()[1], 16) & sigchld
     processes.stop()
     running.join()
     assert running.stopped

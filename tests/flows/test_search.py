@@ -1,4 +1,4 @@
-"""Trials on a cluster: the outcome is that of one process, whichever worker runs what and however often one dies."""
+"""Trials on Dask: the result is that of one process, whichever worker runs which trial and however often one dies."""
 
 import functools
 import importlib
@@ -23,7 +23,7 @@ OBJECTIVES = Path(__file__).parents[1] / "stages" / "searching"
 
 @pytest.fixture(autouse=True)
 def objectives(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Trials without training, which workers find by name."""
+    """Trials without training, in a module that workers import by name."""
     for folder in (OBJECTIVES, Path(__file__).parent):
         monkeypatch.syspath_prepend(str(folder))
     yield importlib.import_module("objectives")
@@ -36,7 +36,7 @@ def known(trials: Any) -> list[Any]:
 
 @pytest.fixture
 def on_dask(objectives: Any, tmp_path: Path) -> Any:
-    """All that is known of the trials of a search with two workers on Dask."""
+    """The trials of a search with two Dask workers."""
     searches = importlib.import_module("searches")
     yield lambda prepare, place: known(searches.on_dask(tmp_path, objectives, prepare, place))
     sys.modules.pop("searches")
@@ -58,12 +58,12 @@ def test_trials_on_dask_end_like_those_of_one_process_though_a_worker_dies(
 def test_a_search_kept_in_a_database_goes_on_there(server: Any, tmp_path: Path, objectives: Any, on_dask: Any) -> None:
     place = f"sqlite:///{tmp_path}/search.db"
     first = on_dask(objectives.bowl, place)
-    # There is nothing left to run: nothing of it is prepared anew.
+    # No trial is left to run, so the data are not read again.
     with Workers(1, objectives.without_data) as pool:
         assert known(Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, place).run(pool)) == first
 
 
-def test_an_error_of_the_users_on_a_worker_ends_the_search_with_its_words(
+def test_an_error_that_the_user_can_fix_ends_the_search_with_its_message(
     server: Any, tmp_path: Path, objectives: Any, on_dask: Any
 ) -> None:
     with pytest.raises(RepflowError, match="data/stores/source: not a readable store"):

@@ -1,4 +1,4 @@
-"""Setting up a server again: what people switched there stays."""
+"""Setting up a server again keeps the schedules that people have changed there."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from setup import create_pools, deploy
 pytestmark = pytest.mark.xdist_group("prefect")
 
 
-def test_a_schedule_that_was_switched_on_or_added_stays(server: Any, project: Path) -> None:
+def test_a_schedule_that_was_activated_or_added_is_kept(server: Any, project: Path) -> None:
     create_pools()
     deploy(project)
     with get_client(sync_client=True) as client:

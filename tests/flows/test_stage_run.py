@@ -1,10 +1,10 @@
-"""What is told of a stage: why it ran, why it failed, and whether another try is worth it."""
+"""What is reported of a stage: why it ran, why it failed, its progress, and whether it is retried."""
 
 import pytest
 
-from artifacts import artifact_key, share_done, table_rows
+from artifacts import artifact_key, fraction_done, table_rows
 from changes import in_words, read_status
-from stage_run import cause, may_pass
+from stage_run import cause, is_transient
 
 STATUS = """
 WARNING: something {else}
@@ -13,7 +13,7 @@ WARNING: something {else}
 """
 
 
-def test_why_a_stage_runs_is_said_in_words() -> None:
+def test_the_reasons_of_a_stage_are_put_into_words() -> None:
     reasons = read_status(STATUS.replace("something {else}", "something"))
     assert reasons == {
         "train": [
@@ -31,7 +31,7 @@ def test_why_a_stage_runs_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]"])
-def test_a_status_that_is_none_is_an_error(text: str) -> None:
+def test_an_output_without_json_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="JSON"):
         read_status(text)
 
@@ -40,20 +40,20 @@ def test_the_cause_is_the_stages_own_error_before_dvcs() -> None:
     of_dvc = "ERROR: failed to reproduce 'a': failed to run: x, exited with 3"
     assert cause(["error: too short", "bye", of_dvc]) == "too short"
     assert cause(["bye", of_dvc]) == "failed to reproduce 'a': failed to run: x, exited with 3"
-    assert cause([]) == "it said nothing"
+    assert cause([]) == "it printed nothing"
 
 
-def test_a_lock_that_is_held_is_told_with_its_holder() -> None:
+def test_a_held_lock_is_reported_with_its_holder() -> None:
     lines = ["ERROR: failed to reproduce 'a': 'a.txt' is busy, it is being blocked by:", "  (PID 17): dvc repro", "If"]
     assert cause(lines) == (
-        "another DVC process is at work on the same files: (PID 17): dvc repro; wait for it, or end it"
+        "another DVC process holds a lock on the same files: (PID 17): dvc repro; wait for it, or end it"
     )
-    assert may_pass(lines)
+    assert is_transient(lines)
 
 
-def test_a_lock_that_a_full_disk_or_a_kill_broke_is_told_with_the_cure() -> None:
+def test_a_broken_lock_file_is_reported_with_what_to_do() -> None:
     assert cause(["ERROR: Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted"]).endswith(
-        "where no other DVC is at work, remove it"
+        "remove it if no other DVC process runs"
     )
 
 
@@ -67,8 +67,8 @@ def test_a_lock_that_a_full_disk_or_a_kill_broke_is_told_with_the_cure() -> None
         ("RuntimeError: CUDA error: device-side assert triggered", False),
     ],
 )
-def test_only_what_may_pass_by_itself_is_tried_again(line: str, passing: bool) -> None:
-    assert may_pass(["before", line]) is passing
+def test_only_transient_failures_are_retried(line: str, passing: bool) -> None:
+    assert is_transient(["before", line]) is passing
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_only_what_may_pass_by_itself_is_tried_again(line: str, passing: bool) -
         ("step 3/0", None),
     ],
 )
-def test_how_far_a_stage_is_comes_from_what_it_says(line: str, share: float | None) -> None:
-    assert share_done(line) == share
+def test_progress_is_read_from_the_output_of_a_stage(line: str, share: float | None) -> None:
+    assert fraction_done(line) == share
 
 
 def test_artifact_keys_are_lower_case_words_with_dashes() -> None:

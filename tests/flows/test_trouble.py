@@ -1,4 +1,4 @@
-"""What a run makes of trouble that is not its own: nothing is lost, and what happened is said."""
+"""Failures outside the flow run: nothing is lost, and what happened is reported."""
 
 import os
 import subprocess
@@ -14,16 +14,16 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 import pipeline as flow_module
+from concurrency import ServerUnavailable, create_limits
 from pipeline import pipeline
 from setup import create_pools
-from slots import NoServer, create_limits
 from ui import cancel_runs, is_online
 
 pytestmark = pytest.mark.xdist_group("prefect")
 
 
 def flow(project: Path, server: Any, *arguments: str) -> "subprocess.Popen[str]":
-    """The flow as a process of its own."""
+    """The flow in a process of its own."""
     environment = {**os.environ, "PREFECT_API_URL": server.url}
     command = [sys.executable, str(project / "flows/pipeline.py"), *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -51,7 +51,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing(server: Any, proje
             time.sleep(0.1)
         time.sleep(3)
         assert run.poll() is None
-        assert not (project / "behind.txt").exists()  # it needs a slot of the server's
+        assert not (project / "behind.txt").exists()  # it needs a concurrency slot of the server
         server.start()
         said, _ = run.communicate()
     finally:
@@ -71,7 +71,7 @@ def test_a_run_waits_for_another_that_is_at_work_in_the_checkout(server: Any, pr
         wait_for(project / "patient.here", first)
         second = flow(project, server, "patient")
         assert second.stdout is not None
-        line = next(line for line in second.stdout if "waits for another run that is at work in" in line)
+        line = next(line for line in second.stdout if "waits for another flow run in" in line)
         assert str(project) in line
         (project / "go.on").touch()
         assert second.communicate()[0].endswith("Completed: 1 stages, 1 of them cached\n")
@@ -95,7 +95,7 @@ def test_a_dvc_at_a_terminal_is_waited_for_and_named(server: Any, project: Path)
         run = flow(project, server, "patient")
         assert run.stdout is not None
         line = next(line for line in run.stdout if "waits: " in line)
-        assert f"another DVC process is at work on the same files: (PID {terminal.pid}): " in line
+        assert f"another DVC process holds a lock on the same files: (PID {terminal.pid}): " in line
         (project / "go.on").touch()
         assert run.communicate()[0].endswith("Completed: 1 stages, 1 of them cached\n")
         assert terminal.wait() == 0
@@ -154,7 +154,7 @@ def test_a_run_ends_with_its_killed_worker(
             time.sleep(0.1)
         assert state.is_crashed()
         filter_ = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        wanted = "the worker was killed; what was trained is saved"
+        wanted = "the worker was killed; start the run again"
         while not any(entry.message.startswith(wanted) for entry in client.read_logs(filter_, 200, 0)):
             time.sleep(0.1)
     forget(project, "patient.here")
@@ -172,7 +172,7 @@ def test_where_no_server_answers_one_line_says_so(project: Path, free_port: Call
 
 def test_a_server_that_asks_for_a_password_gets_it(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with temporary_settings({PREFECT_API_URL: guarded.url}):
-        with pytest.raises(NoServer, match=r"refuses \(Unauthorized\); set PREFECT_API_AUTH_STRING"):
+        with pytest.raises(ServerUnavailable, match=r"refuses the request \(Unauthorized\); set PREFECT_API_AUTH"):
             create_limits({"cpu": 1})
         assert not is_online(guarded.url, "cpu-1")
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", "team:secret")

@@ -1,4 +1,4 @@
-"""The desk: what `make ui` starts in a small project, once for all tests of it."""
+"""What `make ui` starts in a small project, once for all tests of it."""
 
 import os
 import signal
@@ -29,15 +29,15 @@ stages:
 """
 
 
-class Desk:
-    """What a person at the UI can do, by the API that the UI uses."""
+class UI:
+    """A user of the UI, by the API that the UI uses."""
 
     def __init__(self, url: str, process: "subprocess.Popen[str]", project: Path):
         self.url, self.process, self.project = url, process, project
 
     def post(self, path: str, values: Any) -> httpx.Response:
         while (answer := httpx.post(f"{self.url}/api/{path}", json=values, timeout=60)).status_code == 503:
-            time.sleep(0.1)  # SQLite has one writer; Prefect's own client and UI ask again, too
+            time.sleep(0.1)  # SQLite is busy; Prefect's client and UI repeat the request, too
         return answer
 
     def get(self, path: str) -> Any:
@@ -62,9 +62,9 @@ class Desk:
 
 
 @pytest.fixture(scope="session")
-def desk(
+def ui(
     tmp_path_factory: pytest.TempPathFactory, make_project: Callable[..., Path], free_port: Callable[[], int]
-) -> Iterator[Desk]:
+) -> Iterator[UI]:
     project = make_project(tmp_path_factory.mktemp("ui"), GRAPH)
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
@@ -74,6 +74,6 @@ def desk(
             assert process.stdout is not None
             said = [process.stdout.readline(), process.stdout.readline()]
             assert said[1].startswith(f"http://127.0.0.1:{port} is up, with a cpu worker"), said
-            yield Desk(f"http://127.0.0.1:{port}", process, project)
+            yield UI(f"http://127.0.0.1:{port}", process, project)
         finally:
             process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The UI in a browser, by clicks: what a newcomer sees, from the list of deployments to the metrics of a run."""
+"""The UI in a browser, by clicks: from the list of deployments to the metrics of a flow run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +14,10 @@ GROUPS = ["adapt", "augment", "data", "encoder", "finetune", "hardware", "pretra
 
 
 @pytest.fixture
-def page(browser: Browser, desk: Any) -> Iterator[Page]:
+def page(browser: Browser, ui: Any) -> Iterator[Page]:
     """The list of deployments."""
     with screenshots.new_page(browser, 1400) as opened:
-        screenshots.open_deployments(opened, desk.url)
+        screenshots.open_deployments(opened, ui.url)
         yield opened
 
 
@@ -30,17 +30,17 @@ def test_the_deployments_are_listed(page: Page) -> None:
         expect(row.get_by_text(state, exact=True)).to_be_visible()
 
 
-def test_the_form_offers_what_is_in_conf(page: Page, desk: Any) -> None:
+def test_the_form_offers_what_is_in_conf(page: Page, ui: Any) -> None:
     screenshots.open_form(page, "pipeline", "cpu")
     expect(page.get_by_role("button", name="Select Pretrain")).to_have_text("simclr")
     for group in GROUPS:
         offered = screenshots.open_choices(page, group.capitalize())
-        assert offered == sorted(path.stem for path in (desk.project / "conf" / group).glob("*.yaml"))
+        assert offered == sorted(path.stem for path in (ui.project / "conf" / group).glob("*.yaml"))
         screenshots.close_choices(page)
     assert screenshots.open_choices(page, "targets") == ["endless", "evaluate", "pretrain"]
 
 
-def test_a_run_with_another_method_is_started_by_clicks_and_shows_its_metrics(page: Page, desk: Any, git: Any) -> None:
+def test_a_run_with_another_method_is_started_by_clicks_and_shows_its_metrics(page: Page, ui: Any, git: Any) -> None:
     screenshots.open_form(page, "pipeline", "cpu")
     screenshots.choose(page, "Pretrain", "denoising_autoencoder")
     screenshots.choose(page, "targets", "evaluate")
@@ -48,6 +48,6 @@ def test_a_run_with_another_method_is_started_by_clicks_and_shows_its_metrics(pa
     assert screenshots.end_of(page) == "Completed"
     name = "pretrain-denoisingautoencoder"
     expect(page.get_by_role("navigation", name="breadcrumb")).to_contain_text(name)
-    assert "pretrain.name: 'simclr' -> 'denoising_autoencoder'" in git(desk.project, "log", "-1", f"run/{name}")
+    assert "pretrain.name: 'simclr' -> 'denoising_autoencoder'" in git(ui.project, "log", "-1", f"run/{name}")
     screenshots.open_artifact(page, "metrics-evaluate")
     expect(page.get_by_role("row", name="accuracy")).to_contain_text("0.5")
