@@ -6,8 +6,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
 
+from repflow.methods.parts.kmeans import kmeans
 from repflow.schema import Count, parameters
 
 
@@ -28,13 +28,10 @@ def fit_kmeans(config: ClusteringConfig, features: np.ndarray, clusters: int, se
     Args:
         config: how often to start.
         features: float [N, width].
-        clusters: how many, at most as many as there are rows.
+        clusters: how many, at most as many as there are different features.
         seed: from 0 to 2^32 - 1.
     """
-    clusters = min(clusters, len(features))
-    # Threads add up their sums in any order, which can turn a tie.
-    with threadpool_limits(1):
-        return KMeans(clusters, n_init=config.restarts, random_state=seed).fit(normalize(features))
+    return kmeans(normalize(features), clusters, seed, config.restarts)
 
 
 def predict_clusters(clusters: KMeans, features: np.ndarray) -> np.ndarray:
