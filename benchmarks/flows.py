@@ -1,8 +1,8 @@
-"""What Prefect costs beside DVC alone, and what it gives, all in one run: `python benchmarks/flows.py`.
+"""Overhead and benefits of Prefect compared with DVC alone, measured in one run: `python benchmarks/flows.py`.
 
-Everything runs in clones of the last commit in a scratch folder, on Prefect servers of their own at free ports, which
-end with the command. `--markdown docs/flows.md` writes the tables between the markers of that page, and `--read` writes
-them from the records of earlier runs without measuring.
+Everything runs in clones of the last commit in a temporary folder, with separate Prefect servers on free ports, which
+stop with the command. `--markdown docs/flows.md` writes the tables between the markers of that page, and `--read`
+writes them from the records of earlier runs without measuring.
 """
 
 import argparse
@@ -24,8 +24,10 @@ def main(arguments: Sequence[str]) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     records.add_options(parser, SECTIONS)
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of what takes a minute")
-    parser.add_argument("--long-repeats", type=int, default=1, help="rounds of the default graph, eight minutes each")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of sections that take about a minute")
+    parser.add_argument(
+        "--long-repeats", type=int, default=1, help="rounds of the default pipeline, eight minutes each"
+    )
     parser.add_argument("--runs", type=int, default=isolated.RUNS, help="isolated runs to queue")
     options = parser.parse_args(arguments)
     if options.read:

@@ -1,8 +1,8 @@
-"""Kill the whole graph again and again: `python benchmarks/soak.py` must end with the record of an undisturbed run.
+"""Soak test: kill the pipeline at random moments and resume it; dvc.lock must be that of an uninterrupted run.
 
-Clones the committed project into a scratch folder, and runs `dvc repro` there, with an empty cache, until it has been
-killed by SIGKILL at random moments often enough; a graph that comes to its end before that is made anew. What counts is
-the file dvc.lock: each time the graph is whole, it must equal, byte for byte, that of a run that nobody disturbed.
+`python benchmarks/soak.py` clones the committed project into a temporary folder and runs `dvc repro` there with an
+empty cache, until it has been killed by SIGKILL often enough; a pipeline that finishes before that is started again
+from scratch. Each time the pipeline finishes, its dvc.lock must be byte-identical to that of an uninterrupted run.
 """
 
 import argparse
@@ -21,12 +21,14 @@ PROJECT = Path(__file__).parents[1]
 
 
 def main() -> int:
-    """Run, and print a line for every kill; 0 where every record was the same."""
+    """Run the soak test and print a line for every kill; returns 0 if dvc.lock was as expected every time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--between", type=float, nargs=2, default=(4.0, 26.0), help="seconds from start to kill")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--undisturbed", type=Path, help="dvc.lock of this machine; else one is made")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
+    parser.add_argument(
+        "--undisturbed", type=Path, help="dvc.lock of an uninterrupted run on this machine; default: make one"
+    )
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,43 +46,43 @@ def main() -> int:
                 continue
             passes += 1
             if (folder / "dvc.lock").read_bytes() != expected:
-                print(f"the record differs after {kills} kills; it is kept as soaked.lock")
+                print(f"dvc.lock differs after {kills} kills; it is saved as soaked.lock")
                 shutil.copy(folder / "dvc.lock", "soaked.lock")
                 return 1
-            print(f"the graph came to its end {passes} time(s), with the expected record", flush=True)
+            print(f"the pipeline finished {passes} time(s), with the expected dvc.lock", flush=True)
             if kills >= arguments.kills:
                 break
             fresh_clone(folder, revision)
     minutes = (time.monotonic() - started) / 60
     print(
-        f"{kills} kills, {passes} whole graphs in {minutes:.0f} min: dvc.lock is that of an undisturbed run each time"
+        f"{kills} kills, {passes} finished runs in {minutes:.0f} min: dvc.lock always equals that of an undisturbed run"
     )
     return 0
 
 
 def fresh_clone(folder: Path, revision: str) -> None:
-    """The project at `revision` without anything that was made, saving as often as it can."""
+    """A clone of the project at `revision` without outputs, which saves checkpoints as often as possible."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
     subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=folder, check=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
     parameters = folder / "params.yaml"
-    # No stage depends on how often it is saved.
+    # No stage depends on the checkpoint interval.
     text = re.sub(r"every_seconds: .*", "every_seconds: 1.0", parameters.read_text())
     parameters.write_text(text)
 
 
 def undisturbed(folder: Path, revision: str) -> bytes:
-    """The record of a run that nobody disturbs."""
+    """The dvc.lock of an uninterrupted run."""
     fresh_clone(folder, revision)
     if run(folder, None) is not None:
-        raise AssertionError("nobody killed it")
-    print("an undisturbed run made the record that is expected", flush=True)
+        raise AssertionError("the run ended early, although it was not killed")
+    print("an uninterrupted run made the expected dvc.lock", flush=True)
     return (folder / "dvc.lock").read_bytes()
 
 
 def run(folder: Path, seconds: float | None) -> str | None:
-    """`dvc repro`; the stage under way when it was killed after `seconds`, or None where it came to its end."""
+    """Run `dvc repro`; returns the stage in which it was killed after `seconds`, or None if it finished."""
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
     log = folder.parent / "log"
     with log.open("w") as output:
@@ -95,7 +97,7 @@ def run(folder: Path, seconds: float | None) -> str | None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             stages = re.findall(r"Running stage '(.+)'", log.read_text())
-            return str(stages[-1]) if stages else "DVC's own start"
+            return str(stages[-1]) if stages else "the start of DVC"
     if code != 0:
         raise RuntimeError(f"dvc repro ended with {code}:\n{log.read_text()[-4000:]}")
     return None

@@ -1,7 +1,7 @@
-"""How fast repflow is beside its rivals, all in one run: `python benchmarks/throughput.py`.
+"""Throughput of repflow and of other implementations, measured in one run: `python benchmarks/throughput.py`.
 
-Every section holds several ways of doing the same work against each other, on the same images, with the same encoder
-and batch size, in turns. `--markdown docs/performance.md` writes the tables between the markers of that page, and
+Every section compares several implementations of the same task, on the same images, with the same encoder and batch
+size, in alternating rounds. `--markdown docs/performance.md` writes the tables between the markers of that page, and
 `--read` writes them from the records of earlier runs without measuring.
 """
 
@@ -36,13 +36,13 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(settings: Settings, sections: list[str], command: str, file: Path | None) -> targets.Record:
-    """The record of one run: the machine, the settings and what each section found.
+    """The record of one run: the machine, the settings and the results of each section.
 
     Args:
-        settings: what is asked for.
-        sections: which ones.
-        command: that asked for it.
-        file: where the record goes.
+        settings: the settings of the benchmark.
+        sections: names of the sections to measure.
+        command: the command line, for the record.
+        file: the file that the record is written to.
     """
     pin(settings.instructions)  # before PyTorch is imported
     images = load(settings.data, settings.images, settings.size)
@@ -57,27 +57,29 @@ def measure(settings: Settings, sections: list[str], command: str, file: Path | 
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """What the options ask for."""
+    """The settings that the command-line options give."""
     names = ("repeats", "seconds", "device", "batch", "images", "data", "encoders")
     given = {name: getattr(options, name) for name in (*names, "threads", "workers", "instructions")}
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The parser of the command-line options."""
     plain = Settings()
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     records.add_options(made, SECTIONS)
-    made.add_argument("--repeats", type=int, default=plain.repeats, help="rounds in which every rival runs once")
-    made.add_argument("--seconds", type=float, default=plain.seconds, help="of each rival in a round")
+    made.add_argument(
+        "--repeats", type=int, default=plain.repeats, help="rounds; each implementation runs once a round"
+    )
+    made.add_argument("--seconds", type=float, default=plain.seconds, help="seconds per implementation and round")
     made.add_argument("--data", type=Path, help="a folder of class folders, an archive of one, or MNIST's folder")
-    made.add_argument("--images", type=int, default=plain.images, help="how many of them")
+    made.add_argument("--images", type=int, default=plain.images, help="number of images")
     made.add_argument("--device", choices=("cpu", "cuda"), default=plain.device)
     made.add_argument("--encoders", nargs="+", choices=("small", "resnet18"), default=plain.encoders)
-    made.add_argument("--batch", type=int, help="images in a batch, in place of each section's own choice")
-    made.add_argument("--threads", type=int, help="of PyTorch; default: all cores")
+    made.add_argument("--batch", type=int, help="batch size; default: each section has its own")
+    made.add_argument("--threads", type=int, help="PyTorch threads; default: all cores")
     made.add_argument("--instructions", choices=("avx2", "native"), default=plain.instructions)
-    made.add_argument("--workers", type=int, help="of the rivals' DataLoaders; default: all cores")
+    made.add_argument("--workers", type=int, help="DataLoader workers of other implementations; default: all cores")
     return made
 
 

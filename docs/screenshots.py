@@ -1,11 +1,11 @@
-"""Takes the pictures of the Prefect UI and of the report that the docs show, in headless Chromium.
+"""Take the screenshots of the Prefect UI and of the report for the docs, in headless Chromium.
 
-    make repro                       # so that the report is there, and most of what the run needs is in DVC's cache
+    make repro                       # makes the report, and fills DVC's cache for the run
     make ui                          # and in another terminal:
-    python docs/screenshots.py       # writes docs/*.png; the address of another server can be given
+    python docs/screenshots.py       # writes docs/*.png; takes the URL of another server as argument
 
-It does what a person would: opens the form of `pipeline`, chooses another pretext method, starts the run, waits for its
-end and opens its metrics. The tests in a browser take the same steps.
+The script opens the form of the deployment `pipeline`, selects another pretraining method, starts the run, waits for its
+end and opens its metrics. The browser tests use the same functions.
 """
 
 import argparse
@@ -33,15 +33,15 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no page gets anything from elsewhere
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no page may load anything from another host
 )
 _PATIENCE = 60_000
-"""Milliseconds that a page may take to show something."""
+"""Timeout for elements of a page, in milliseconds."""
 _LONGEST_RUN = 1_200_000
-"""Milliseconds that a run may take."""
+"""Timeout for a run, in milliseconds."""
 
 _LARGEST = 200_000
-"""Bytes of a picture in the repository."""
+"""Maximum size of a screenshot in the repository, in bytes."""
 
 
 class NoBrowser(Exception):
@@ -50,7 +50,7 @@ class NoBrowser(Exception):
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The machine's own Chromium, without a window and with a profile of its own.
+    """The installed Chromium, headless and with a temporary profile.
 
     Raises:
         NoBrowser: there is none.
@@ -64,7 +64,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def new_page(browser: Browser, width: int, height: int = 900, phone: bool = False) -> Iterator[Page]:
-    """A page that keeps nothing of another; a telephone's is laid out as such a device does it, at twice the pixels."""
+    """A page in a new browser context; with `phone`, in the layout of a phone with two device pixels per CSS pixel."""
     size = {"width": width, "height": height}
     context = browser.new_context(
         viewport=size,  # type: ignore[arg-type]
@@ -80,14 +80,14 @@ def new_page(browser: Browser, width: int, height: int = 900, phone: bool = Fals
 
 
 def open_deployments(page: Page, url: str) -> None:
-    """From the front page of the UI at `url` to the list of deployments."""
+    """Go from the front page of the UI at `url` to the list of deployments."""
     page.goto(url)
     page.get_by_role("link", name="Deployments", exact=True).click()
     page.get_by_role("row", name="pipeline").first.wait_for()
 
 
 def open_form(page: Page, flow: str, deployment: str) -> None:
-    """From the list of deployments to the form that starts a run."""
+    """Go from the list of deployments to the form that starts a run."""
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=flow, exact=True))
     row.get_by_role("link", name=deployment, exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
@@ -96,52 +96,52 @@ def open_form(page: Page, flow: str, deployment: str) -> None:
 
 
 def open_choices(page: Page, field: str) -> list[str]:
-    """Open a drop-down of the form; gives what it offers."""
+    """Open a drop-down list of the form; returns its options."""
     page.get_by_role("button", name=f"Select {field}", exact=True).click()
     page.get_by_role("option").first.wait_for()
     return page.get_by_role("option").all_inner_texts()
 
 
 def choose(page: Page, field: str, choice: str) -> None:
-    """Choose in a drop-down of the form."""
+    """Select an option in a drop-down list of the form."""
     open_choices(page, field)
     page.get_by_role("option", name=choice, exact=True).click()
-    close_choices(page)  # where several may be chosen it stays open
+    close_choices(page)  # lists with multiple selection stay open
 
 
 def close_choices(page: Page) -> None:
-    """Close the drop-down that is open."""
+    """Close the open drop-down list."""
     page.keyboard.press("Escape")
     expect(page.get_by_role("listbox")).to_have_count(0, timeout=_PATIENCE)
 
 
 def start(page: Page) -> None:
-    """Send the form, and look at the run."""
+    """Submit the form and open the page of the run."""
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("button", name="View run").click()
     page.get_by_role("tab", name="Logs").wait_for()
 
 
 def end_of(page: Page) -> str:
-    """How the run that the page shows ended, as "Completed", once it has."""
+    """Wait for the end of the run on the page; returns its state, as "Completed"."""
     state = page.get_by_text(re.compile("^(Completed|Failed|Crashed|Cancelled)$")).first
     state.wait_for(timeout=_LONGEST_RUN)
     return state.inner_text()
 
 
 def open_artifact(page: Page, key: str) -> None:
-    """From a run to one of its artifacts."""
+    """Go from a run to one of its artifacts."""
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("link").filter(has=page.get_by_role("heading", name=key, exact=True)).click()
     page.locator("a[href*='/artifacts/artifact/']").first.click()
     page.get_by_role("tab", name="Raw").wait_for()
 
 
-def photograph(page: Page, name: str) -> None:
-    """Write what the page shows to `docs/NAME.png`, as soon as nothing moves any more.
+def take_screenshot(page: Page, name: str) -> None:
+    """Write a screenshot of the page to `docs/NAME.png`, as soon as two in a row are equal.
 
     Raises:
-        ValueError: the picture is too large for the repository.
+        ValueError: the file is too large for the repository.
     """
     before = b""
     while (shown := page.screenshot()) != before:
@@ -151,43 +151,45 @@ def photograph(page: Page, name: str) -> None:
     colours = Image.open(io.BytesIO(shown)).convert("RGB").quantize(256, kmeans=1, dither=Image.Dither.NONE)
     colours.save(packed, format="PNG", optimize=True)
     if packed.tell() > _LARGEST:
-        raise ValueError(f"{name}.png: {packed.tell()} bytes; at most {_LARGEST} go into the repository")
+        raise ValueError(f"{name}.png: {packed.tell()} bytes, more than the limit of {_LARGEST} for the repository")
     (DOCS / f"{name}.png").write_bytes(packed.getvalue())
     print(f"docs/{name}.png: {packed.tell()} bytes", flush=True)
 
 
-def of_the_ui(page: Page, url: str) -> None:
-    """The deployments, the form, a run with its graph, and metrics."""
+def take_ui(page: Page, url: str) -> None:
+    """Take screenshots of the deployments, the form, a run with its graph, and metrics."""
     open_deployments(page, url)
-    photograph(page, "ui-deployments")
+    take_screenshot(page, "ui-deployments")
     open_form(page, "pipeline", "cpu")
     open_choices(page, "Pretrain")
-    photograph(page, "ui-form")
+    take_screenshot(page, "ui-form")
     page.get_by_role("option", name="rotation").click()
     start(page)
     if (state := end_of(page)) != "Completed":
         raise ValueError(f"{page.url}: the run ended as {state}")
-    page.reload()  # a graph that was drawn while its run was at work is not laid out for what came of it
+    page.reload()  # a graph that was drawn during the run has another layout
     page.get_by_role("tab", name="Task Runs").click()
     page.locator("canvas").first.wait_for()
-    photograph(page, "ui-run")
+    take_screenshot(page, "ui-run")
     open_artifact(page, "metrics-evaluate")
     page.get_by_placeholder("Search").fill("accuracy")
-    photograph(page, "ui-artifact")
+    take_screenshot(page, "ui-artifact")
 
 
 def main() -> int:
-    """Take all pictures."""
-    parser = argparse.ArgumentParser(description="Take the pictures that the docs show.")
-    parser.add_argument("url", nargs="?", default="http://127.0.0.1:4200", help="of the server (default: %(default)s)")
+    """Take all screenshots."""
+    parser = argparse.ArgumentParser(description="Take the screenshots for the docs.")
+    parser.add_argument(
+        "url", nargs="?", default="http://127.0.0.1:4200", help="URL of the Prefect server (default: %(default)s)"
+    )
     url = parser.parse_args().url
     if not REPORT.exists():
-        print(f"error: {REPORT}: not there; run `make repro` first", file=sys.stderr)
+        print(f"error: {REPORT}: not found; run `make repro` first", file=sys.stderr)
         return 1
     steps: list[tuple[int, int, bool, Callable[[Page], None]]] = [
-        (1400, 1500, False, lambda page: of_the_report(page, "report")),
-        (390, 844, True, lambda page: of_the_report(page, "report-phone")),
-        (1400, 1000, False, lambda page: of_the_ui(page, url)),
+        (1400, 1500, False, lambda page: take_report(page, "report")),
+        (390, 844, True, lambda page: take_report(page, "report-phone")),
+        (1400, 1000, False, lambda page: take_ui(page, url)),
     ]
     try:
         with chromium() as browser:
@@ -200,10 +202,10 @@ def main() -> int:
     return 0
 
 
-def of_the_report(page: Page, name: str) -> None:
-    """The beginning of the report."""
+def take_report(page: Page, name: str) -> None:
+    """Take a screenshot of the beginning of the report."""
     page.goto(REPORT.as_uri())
-    photograph(page, name)
+    take_screenshot(page, name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Augmentation alone, on one thread: images per second of processor time, from uint8 in memory to float tensors."""
+"""Augmentation alone, on one thread: images per second of CPU time, from uint8 in memory to float tensors."""
 
 import time
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from speed.race import Rival, again, race
 from speed.settings import Settings
 
 Act = Callable[[int], Tensor]
-"""Told a step's number, gives the views of a batch: float [B, 3, H, W] in [0, 1]."""
+"""Called with the number of a step, returns the views of a batch: float [B, 3, H, W] in [0, 1]."""
 
 BATCH = 256
 
 
 def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
-    """SimCLR's views and RandAugment's, each by every rival."""
+    """The views of SimCLR and of RandAugment, by every implementation."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     batch = settings.batch or BATCH
@@ -47,7 +47,7 @@ def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
 
 
 def rivals(name: str, images: Images, batch: int) -> list[Rival]:
-    """Every rival in the race for the policy `name`, ours last."""
+    """Every implementation of the policy `name`, repflow last."""
     makers: dict[str, Callable[..., Act]] = {
         "torchvision on PIL": torchvision_on_pillow,
         "torchvision on tensors": torchvision_on_tensors,
@@ -55,15 +55,15 @@ def rivals(name: str, images: Images, batch: int) -> list[Rival]:
         "kornia, resampling": kornia_resampling,
         "repflow": repflow,
     }
-    if name == "randaugment":  # there is no crop in it
+    if name == "randaugment":  # RandAugment has no crop
         makers["kornia"] = kornia_randaugment
         makers = {key: makers[key] for key in ("torchvision on PIL", "torchvision on tensors", "kornia", "repflow")}
-    # Processor time: what one core gives, whatever else the machine does.
+    # CPU time measures one core, independent of other load on the machine.
     return [again(rival, maker, batch, name, images, batch, now=time.process_time) for rival, maker in makers.items()]
 
 
 def per_image(name: str, size: int) -> list[nn.Module]:
-    """torchvision's transforms of one image that do what `natural.simclr`, or RandAugment of strength 0.3, does."""
+    """torchvision's transforms of one image, equivalent to `natural.simclr` or to RandAugment of strength 0.3."""
     if name == "randaugment":
         return [v2.RandAugment(num_ops=2, magnitude=9)]
     return [

@@ -29,26 +29,26 @@ Views = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
-    """All rivals with the small encoder."""
+    """All implementations with the small encoder."""
     shared = {"batch": settings.batch or BATCH, "unlabelled_ratio": ratio(), "encoder": "small"}
     shared |= {name: getattr(settings, name) for name in ("threads", "workers", "device", "size")}
     return [race("fixmatch", "images/s", rivals(settings, images), settings.repeats, settings.seconds, **shared)]
 
 
 def rivals(settings: Settings, images: Images) -> list[Rival]:
-    """Every rival, ours last."""
+    """Every implementation, repflow last."""
     makers = {"torchvision in workers": torchvision_in_workers, "bare loop": bare_loop, "repflow": repflow}
     count = (settings.batch or BATCH) * (1 + ratio())
     return [training(name, maker, count, settings.device, settings, images) for name, maker in makers.items()]
 
 
 def ratio() -> int:
-    """Unlabelled images for each labelled one."""
+    """Number of unlabelled images per labelled image."""
     return int(ours.read("finetune", "fixmatch")["settings"]["unlabelled_ratio"])
 
 
 def labelled(images: Images) -> Rows:
-    """The images whose labels are known."""
+    """The labelled images."""
     rows = images.rows()
     return Rows(rows.images[:LABELLED], rows.labels[:LABELLED], rows.index[:LABELLED], rows.classes)
 
@@ -140,7 +140,7 @@ def transforms(size: int) -> tuple[v2.Compose, v2.Compose]:
 
 
 class Transformed(Dataset[tuple[Any, ...]]):
-    """The first `count` images, each by every transform, and its label."""
+    """The first `count` images, each transformed by every transform, and its label."""
 
     def __init__(self, images: Images, count: int, transforms: tuple[v2.Compose, ...]):
         self._pixels, self._labels = images.pixels[:count].transpose(0, 2, 3, 1).copy(), images.labels[:count]
@@ -155,7 +155,7 @@ class Transformed(Dataset[tuple[Any, ...]]):
 
 
 def _loader(data: Transformed, size: int, settings: Settings) -> DataLoader[Any]:
-    """Batches without end: images are drawn with replacement, so that workers never start anew."""
+    """Endless batches: images are sampled with replacement, so that workers never restart."""
     return DataLoader(
         data,
         batch_size=size,

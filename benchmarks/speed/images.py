@@ -1,4 +1,4 @@
-"""The images that every rival works on."""
+"""The images of the benchmarks, the same for every implementation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Images:
     Attributes:
         pixels: uint8 [N, 3, size, size].
         labels: int64 [N], from 0 to 9.
-        origin: what they are.
+        origin: a description of the images.
     """
 
     pixels: np.ndarray
@@ -36,15 +36,15 @@ class Images:
         return len(self.labels)
 
     def pillow(self, count: int | None = None) -> list[Image.Image]:
-        """The first `count`, or all, as Pillow's images."""
+        """The first `count` images, or all, as Pillow images."""
         return [Image.fromarray(image) for image in np.ascontiguousarray(self.pixels[:count].transpose(0, 2, 3, 1))]
 
     def rows(self) -> Rows:
-        """As repflow's trainer takes them."""
+        """The images as rows for repflow's trainer."""
         return Rows(self.pixels, self.labels, np.arange(len(self)), tuple(map(str, range(CLASSES))))
 
     def write(self, folder: Path, ending: str, count: int) -> None:
-        """Write the first `count` as files to one folder per class."""
+        """Write the first `count` images as files to one folder per class."""
         for number, (image, label) in enumerate(zip(self.pillow(count), self.labels[:count], strict=True)):
             place = folder / str(label)
             place.mkdir(parents=True, exist_ok=True)
@@ -52,22 +52,22 @@ class Images:
 
 
 def load(data: Path | None, count: int, size: int) -> Images:
-    """`count` images of `size` pixels: of the data set at `data`, or pieces of scikit-learn's photographs.
+    """`count` images of `size` pixels: from the data set at `data`, or crops of scikit-learn's photographs.
 
     Args:
-        data: a folder with one folder per class, an archive of one, or a folder that holds MNIST's files,
-            `cifar10.tar.xz` or a folder `mnist`.
-        count: how many; a data set that has fewer gives them in turns.
-        size: of a side in pixels.
+        data: a folder with one folder per class, an archive of one, or a folder with MNIST's files, `cifar10.tar.xz` or
+            a folder `mnist`.
+        count: number of images; smaller data sets are repeated.
+        size: width and height in pixels.
 
     Raises:
-        DataError: nothing of the kind is at `data`.
+        DataError: there is no such data set at `data`.
     """
     return photographs(count, size) if data is None else real(data, count, size)
 
 
 def photographs(count: int, size: int) -> Images:
-    """Random pieces of scikit-learn's two photographs; a piece's label tells from which tenth of the width it is."""
+    """Random crops of scikit-learn's two photographs; the label is the tenth of the width that the crop is from."""
     photos, generator = np.stack(load_sample_images().images), np.random.default_rng(0)
     height, width = photos.shape[1:3]
     top, left = generator.integers(0, height - size, count), generator.integers(0, width - size, count)
@@ -79,7 +79,7 @@ def photographs(count: int, size: int) -> Images:
 
 
 def real(data: Path, count: int, size: int) -> Images:
-    """A shuffled part of a data set on the disk."""
+    """A shuffled part of a data set on disk."""
     config = build(DataConfig, {**source(data), "size": size, "channels": 3, "resize": "stretch"}, "benchmark")
     collected = config.source.collect(Request(config.form, data.parent, 0, "benchmark"))
     readable = collected.listing[collected.listing["index"] >= 0]
@@ -90,7 +90,7 @@ def real(data: Path, count: int, size: int) -> Images:
 
 
 def source(data: Path) -> dict[str, Any]:
-    """The parameters `source` and `target` of data at `data`, paths relative to its parent."""
+    """The parameters `source` and `target` for the data at `data`, with paths relative to its parent."""
     found: dict[str, Any]
     if data.is_file():
         found = {"kind": "archive", "path": data.name}
@@ -107,7 +107,7 @@ def source(data: Path) -> dict[str, Any]:
 
 
 def mnist_folder(data: Path) -> Path | None:
-    """Where in `data` MNIST's files are, None where they are not."""
+    """The folder of MNIST's files in `data`, None if there are none."""
     for folder in (data, data / "mnist"):
         if any((folder / f"{MNIST['images']}{ending}").exists() for ending in ("", ".gz")):
             return folder

@@ -1,4 +1,4 @@
-"""Ingestion: images per second from files on the disk."""
+"""Ingestion: images per second from files on disk."""
 
 import tempfile
 from collections.abc import Callable
@@ -21,7 +21,7 @@ FILES, BATCH = 4000, 256
 
 
 def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
-    """Folders of PNG and of JPEG files; and MNIST's files, where `--data` leads to them."""
+    """Folders of PNG and of JPEG files; and MNIST's files, if `--data` has them."""
     races = []
     with tempfile.TemporaryDirectory() as name:
         scratch, count = Path(name), min(FILES, len(images))
@@ -37,7 +37,7 @@ def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
 
 
 def rivals(folder: Path, count: int, settings: Settings, scratch: Path) -> list[Rival]:
-    """torchvision's ImageFolder without workers and with them, and ours."""
+    """torchvision's ImageFolder without and with workers, and repflow."""
     source = {"kind": "folder", "path": folder.name}
     return [
         again("ImageFolder", image_folder, count, folder, settings.size, 0),

@@ -1,4 +1,4 @@
-"""Evaluation by nearest neighbours: queries per second, fitting included."""
+"""k-nearest-neighbour classification: queries per second, including fitting."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +18,11 @@ Act = Callable[[int], np.ndarray]
 """Predicted labels of the queries, int64 [N]."""
 
 QUERIES = 0.2
-"""Share of the images that ask; the others are asked."""
+"""Share of the images that are queries; the others are the index."""
 
 
 def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
-    """The vote of `conf/probe/default.yaml` on features of the small encoder."""
+    """The kNN classifier of `conf/probe/default.yaml` on features of the small encoder."""
     entrants = rivals(images)
     queries = round(len(images) * QUERIES)
     shared = {"queries": queries, "neighbours_among": len(images) - queries, "threads": settings.threads}
@@ -31,7 +31,7 @@ def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
 
 
 def rivals(images: Images) -> list[Rival]:
-    """scikit-learn's classifier by cosine, and ours."""
+    """scikit-learn's classifier with cosine distance, and repflow's."""
     features = encode(ours.encoder("small", images).eval(), images.pixels)
     queries = round(len(images) * QUERIES)
     makers = {"scikit-learn": scikit_learn, "repflow": repflow}

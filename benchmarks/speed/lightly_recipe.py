@@ -1,9 +1,9 @@
-"""SimCLR as lightly's documentation trains it: examples/pytorch_lightning/simclr.py of lightly, on our encoder.
+"""SimCLR as in lightly's documentation: examples/pytorch_lightning/simclr.py of lightly, with repflow's encoder.
 
-Changed so that all rivals do the same work: the encoder; the views of its advice for small images (half the strength of
-colour, no blur), which are those of `natural.simclr`; the head's widths, the temperature and the optimiser of
-`conf/pretrain/simclr.yaml`; no normalisation in the transform, for the encoder brings its own. Left out in lightly's
-favour: checkpoints, logs, the progress bar, and the restart of workers between epochs.
+Changed so that all implementations do the same work: the encoder; the views that lightly recommends for small images
+(half the colour strength, no blur), which equal `natural.simclr`; the widths of the head, the temperature and the
+optimiser of `conf/pretrain/simclr.yaml`; no normalisation in the transform, because the encoder normalises. Omitted in
+lightly's favour: checkpoints, logs, the progress bar, and restarting workers between epochs.
 """
 
 import logging
@@ -29,7 +29,7 @@ from speed.settings import Settings
 
 
 class PillowImages(VisionDataset):  # type: ignore[misc]
-    """Images in memory that come out as torchvision's CIFAR10 gives them: one Pillow image, transformed, its label."""
+    """Images in memory with the interface of torchvision's CIFAR10: a transformed Pillow image and its label."""
 
     def __init__(self, images: Images, transform: Callable[[Image.Image], Any] | None = None):
         super().__init__(transform=transform)
@@ -59,20 +59,20 @@ class Recipe(pl.LightningModule):
         return projected
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """The loss of a batch as `MultiViewCollate` gives it."""
+        """The loss of a batch from `MultiViewCollate`."""
         (first, second), _, _ = batch
         loss: Tensor = self.criterion(self.forward(first), self.forward(second))
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, at a constant rate."""
+        """AdamW with a constant learning rate."""
         return torch.optim.AdamW(
             self.parameters(), lr=self._optimizer["learning_rate"], weight_decay=self._optimizer["weight_decay"]
         )
 
 
 class Ticks(pl.Callback):
-    """Tells the clock of every step."""
+    """Calls the clock after every step."""
 
     def __init__(self, clock: Clock):
         self._clock = clock
@@ -98,7 +98,7 @@ def loader(images: Images, batch: int, settings: Settings) -> DataLoader[Any]:
 
 
 def fit(module: Recipe, data: DataLoader[Any], settings: Settings, clock: Clock) -> None:
-    """Train by Lightning's Trainer, in bf16 on a GPU."""
+    """Train with Lightning's Trainer, in bf16 on a GPU."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     gpu = settings.device == "cuda"
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The machine and the versions that a record was made with."""
+"""Description of the machine and of package versions for records."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "torchvision", "kornia", "lightly", "pytorch-lightning", "s
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """What the figures of a training depend on."""
+    """Hardware and software that training throughput depends on."""
     import torch
 
     found = known(PACKAGES)
@@ -25,7 +25,7 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 
 def known(packages: Sequence[str]) -> dict[str, Any]:
-    """What any figure depends on, and how busy the machine was; no name or path of it."""
+    """Hardware, software and load of the machine, without host names and paths."""
     return {
         "processor": processor(),
         "cores": cores(),
@@ -37,7 +37,7 @@ def known(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """As the system names it."""
+    """The CPU model as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""repflow as it is configured: policies, encoders and methods from `conf/`, and training by its own trainer."""
+"""repflow's side of the benchmarks: policies, encoders and methods from `conf/`, trained by repflow's trainer."""
 
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,12 @@ def policy_config(name: str) -> PolicyConfig:
 
 
 def policy(name: str) -> Policy:
-    """The same, ready to be called."""
+    """The callable policy `name` of `conf/augment/natural.yaml`."""
     return Policy(policy_config(name))
 
 
 def encoder(name: str, images: Images, **changes: Any) -> Encoder:
-    """An encoder of `conf/encoder/`, changed, with random weights that are the same for every rival."""
+    """An encoder of `conf/encoder/` with `changes`; its random weights are the same for every implementation."""
     torch.manual_seed(0)
     config = build(EncoderConfig, {**read("encoder", name), **changes}, f"encoder.{name}")
     built = build_encoder(config, images.pixels.shape[1], images.pixels.shape[2])
@@ -49,13 +49,13 @@ def encoder(name: str, images: Images, **changes: Any) -> Encoder:
 
 
 def new_simclr(name: str, images: Images, **changes: Any) -> simclr.SimCLR:
-    """SimCLR as `conf/pretrain/simclr.yaml` has it, with the views of `natural.simclr`, on an encoder, changed."""
+    """SimCLR of `conf/pretrain/simclr.yaml` with the views of `natural.simclr` and an encoder with `changes`."""
     settings = {**read("pretrain", "simclr")["settings"], "augment": read("augment", "natural")["simclr"]}
     return simclr.SimCLR(build(simclr.Config, settings, "simclr"), encoder(name, images, **changes))
 
 
 def new_fixmatch(images: Images) -> fixmatch.FixMatch:
-    """FixMatch as `conf/finetune/fixmatch.yaml` has it, with the views of `natural`, on the small encoder."""
+    """FixMatch of `conf/finetune/fixmatch.yaml` with the views of `natural` and the small encoder."""
     views = {name: read("augment", "natural")[name] for name in ("weak", "strong")}
     config = build(fixmatch.Config, {**read("finetune", "fixmatch")["settings"], **views}, "fixmatch")
     small = encoder("small", images)
@@ -63,7 +63,7 @@ def new_fixmatch(images: Images) -> fixmatch.FixMatch:
 
 
 def fit(method: Method, rows: dict[str, Rows], training: dict[str, Any], settings: Settings, clock: Clock) -> None:
-    """Train by `repflow.training.train` on the hardware that `settings` name."""
+    """Train with `repflow.training.train` on the hardware of `settings`."""
     hardware = read("hardware", "gpu" if settings.device == "cuda" else "cpu")
     chosen = build(HardwareConfig, {**hardware, "threads": settings.threads}, "hardware")
     fabric = prepare(chosen)

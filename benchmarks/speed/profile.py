@@ -1,4 +1,4 @@
-"""Where the time of a SimCLR step goes, in repflow's own trainer and in its augmentation."""
+"""Profile of a SimCLR training step, in repflow's trainer and in its augmentation."""
 
 import time
 from collections import defaultdict
@@ -29,7 +29,7 @@ class Marks:
     """Adds up the time between marks.
 
     Args:
-        device: whose work is waited for at every mark.
+        device: device that is synchronised at every mark.
     """
 
     def __init__(self, device: str):
@@ -37,7 +37,7 @@ class Marks:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def mark(self, name: str) -> None:
-        """What was done since the last mark is `name`."""
+        """Add the time since the last mark to `name`."""
         if self._device == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -45,12 +45,12 @@ class Marks:
         self._last = now
 
     def restart(self) -> None:
-        """Forget what was marked so far."""
+        """Reset all times."""
         self.seconds.clear()
         self._last = time.perf_counter()
 
     def shares(self) -> dict[str, float]:
-        """Name to share of the time, the largest first."""
+        """Name to share of the time, largest first."""
         total = sum(self.seconds.values())
         ordered = sorted(self.seconds.items(), key=lambda item: -item[1])
         return {name: rounded(seconds / total) for name, seconds in ordered}
@@ -64,7 +64,7 @@ class MarkedClock(Clock):
         self._marks = marks
 
     def tick(self) -> None:
-        """Tell that one more step is done."""
+        """Count a finished step."""
         super().tick()
         self._marks.mark(OWN)
         if self._done == WARM:
@@ -81,7 +81,7 @@ def step_profile(encoder: str, settings: Settings, images: Images) -> dict[str, 
     """Shares of the steps of `repflow.training.train`."""
     marks, size = Marks(settings.device), batch_size(encoder, settings)
     steps, seconds = 2, 0.0
-    while True:  # first two steps, then as many as the time allows
+    while True:  # first two steps to measure the rate, then as many as the time allows
         clock = MarkedClock(steps, marks)
         with marked(ours.new_simclr(encoder, images), marks) as method:
             configured = {**ours.read("training", "pretext"), "batch_size": size}
@@ -101,7 +101,7 @@ def step_profile(encoder: str, settings: Settings, images: Images) -> dict[str, 
 
 @contextmanager
 def marked(method: SimCLR, marks: Marks) -> Iterator[SimCLR]:
-    """Let every part of a step of `method` be marked."""
+    """Add a mark after every part of a step of `method`."""
 
     def after(name: str) -> Callable[..., None]:
         return lambda *_: marks.mark(name)

@@ -1,4 +1,4 @@
-"""Rivals that run in turns, so that what else the machine does hits all of them alike."""
+"""Compare implementations in alternating rounds, so that other load on the machine affects all of them alike."""
 
 import inspect
 import time
@@ -11,17 +11,17 @@ import torch
 from speed.spreads import rounded, spread
 
 WARM = 3
-"""Steps of a training before its clock starts: workers start, caches fill, kernels are chosen."""
+"""Warm-up steps of a training before its clock starts: workers start, caches fill, kernels are selected."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """One way to do the work.
+    """One implementation of the work.
 
     Attributes:
-        name: as the tables show it.
-        about: what it does, exactly.
-        run: works for about as many seconds as it is told, one unit of work at least, and gives units per second.
+        name: its name in the tables.
+        about: a description of exactly what it does.
+        run: works for about the given number of seconds, at least one unit of work, and returns units per second.
     """
 
     name: str
@@ -36,12 +36,13 @@ def again(
     *arguments: Any,
     now: Callable[[], float] = time.perf_counter,
 ) -> Rival:
-    """A rival that does one thing again and again.
+    """An implementation that calls one function repeatedly.
 
     Args:
-        name: of the rival.
-        maker: called with `arguments`, gives what is done, which is told its number; its docstring says what that is.
-        units: of work in doing it once.
+        name: name of the implementation.
+        maker: called with `arguments`; returns the function, which gets the number of the call. Its docstring is the
+            description.
+        units: units of work per call.
         now: the clock, in seconds.
     """
     act = maker(*arguments)
@@ -61,11 +62,11 @@ def again(
 
 
 class Clock:
-    """Times the steps of one training, without its start.
+    """Times the steps of one training, without warm-up.
 
     Args:
-        steps: to be timed; the training has to do `total` of them.
-        device: where it runs; its work is waited for when the clock starts and stops.
+        steps: number of timed steps; the training has to do `total` steps.
+        device: device of the training, which is synchronised when the clock starts and stops.
     """
 
     def __init__(self, steps: int, device: str):
@@ -74,7 +75,7 @@ class Clock:
         self._stamps: list[float] = []
 
     def tick(self) -> None:
-        """Tell that one more step is done."""
+        """Count a finished step."""
         self._done += 1
         if self._done in (WARM, self.total):
             if self._device == "cuda":
@@ -83,20 +84,20 @@ class Clock:
 
     @property
     def steps_per_second(self) -> float:
-        """Of the steps that were timed."""
+        """Rate of the timed steps."""
         started, ended = self._stamps
         return self._steps / (ended - started)
 
 
 def training(name: str, fit: Callable[..., None], units: int, device: str, *arguments: Any) -> Rival:
-    """A rival that trains anew in every round, for as many steps as the time allows by the round before.
+    """An implementation that trains from scratch in every round, for as many steps as the last round's rate allows.
 
     Args:
-        name: of the rival.
-        fit: called with `arguments` and a clock, trains for `clock.total` steps and ticks after each; its docstring
-            says how.
-        units: of work in a step.
-        device: where it trains.
+        name: name of the implementation.
+        fit: called with `arguments` and a clock; trains for `clock.total` steps and calls `clock.tick` after each. Its
+            docstring is the description.
+        units: units of work per step.
+        device: device of the training.
     """
     rate = 0.0
 
@@ -111,26 +112,26 @@ def training(name: str, fit: Callable[..., None], units: int, device: str, *argu
 
 
 def about(thing: Callable[..., Any]) -> str:
-    """The docstring in one line."""
+    """The docstring as one line."""
     return " ".join((inspect.getdoc(thing) or "").split())
 
 
 def race(
     name: str, unit: str, rivals: Sequence[Rival], repeats: int, seconds: float, **settings: Any
 ) -> dict[str, Any]:
-    """Let every rival run once unmeasured, then all in turns; the last is ours.
+    """Run every implementation once as warm-up, then all of them in alternating rounds; the last one is repflow.
 
     Args:
-        name: of the race.
-        unit: of work in a second.
-        rivals: the last is what the others are held against.
-        repeats: rounds.
-        seconds: of each rival in each round.
-        settings: what all of them share, for the record.
+        name: name of the comparison.
+        unit: unit of the rates.
+        rivals: the implementations; the others are compared with the last one.
+        repeats: number of rounds.
+        seconds: time per implementation and round.
+        settings: settings that all of them share, for the record.
 
     Returns:
-        `name`, `unit`, `settings` and `rivals`: of each the `rates` of every round, their `median`, `low` and `high`,
-        and, but for the last, `times`: how many times as fast the last one is, as a spread over the rounds.
+        `name`, `unit`, `settings` and `rivals`: for each the `rates` of every round, their `median`, `low` and `high`,
+        and, except for the last one, `times`: the speed-up of the last one, as a spread over the rounds.
     """
     for rival in rivals:
         rival.run(0.0)

@@ -1,4 +1,4 @@
-"""Records of what was measured: made section by section, kept in git, and read again to write a page."""
+"""Records of measurements: written section by section, kept in git, and read again to write a page."""
 
 import argparse
 import json
@@ -11,15 +11,15 @@ from speed.targets import Record
 
 
 def add_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
-    """Let a command be asked for some of its sections, and for where records and tables go."""
+    """Add the options for sections, records and tables."""
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections), help="sections; default: all")
-    parser.add_argument("--json", type=Path, help="where the record goes")
-    parser.add_argument("--markdown", type=Path, help="a page whose marked blocks are filled with the tables")
-    parser.add_argument("--read", type=Path, nargs="+", help="records of earlier runs, rather than measuring")
+    parser.add_argument("--json", type=Path, help="file to write the record to")
+    parser.add_argument("--markdown", type=Path, help="page with marked blocks to fill with the tables")
+    parser.add_argument("--read", type=Path, nargs="+", help="read records of earlier runs instead of measuring")
 
 
 def command_line(script: str, arguments: Sequence[str]) -> str:
-    """The command that makes a record, which is kept in git: it does not tell where things are on this machine."""
+    """The command line for the record, without absolute paths, because records are kept in git."""
     shown = [Path(argument).name if Path(argument).is_absolute() else argument for argument in arguments]
     return " ".join(["python", f"benchmarks/{script}", *shown])
 
@@ -28,9 +28,9 @@ def complete(record: Record, sections: Mapping[str, Callable[[], Any]], file: Pa
     """Measure section by section.
 
     Args:
-        record: what is known before.
-        sections: name to what measures it.
-        file: where the record goes after every section, so that a run that is cut short leaves what it has.
+        record: the record before any section.
+        sections: name of each section to the function that measures it.
+        file: file that the record is written to after every section, so that an interrupted run keeps its results.
     """
     record["sections"] = {}
     for name, measure in sections.items():

@@ -1,6 +1,6 @@
-"""What twice the images cost: time and memory of an ingest and of an epoch of SimCLR, each in a process of its own.
+"""Scaling with the number of images: time and memory of ingestion and of an epoch of SimCLR, in separate processes.
 
-`python -m speed.scaling WORK FOLDER` is that process. It works in FOLDER and prints one JSON object.
+`python -m speed.scaling WORK FOLDER` is such a process. It works in FOLDER and prints one JSON object.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ from speed.spreads import rounded, spread
 
 BATCH, REPEATS = 256, 3
 TIMES = 4
-"""How many times over the images are taken, so that they weigh more than what memory differs by from run to run."""
+"""How often the images are repeated, so that they need more memory than it varies from run to run."""
 WIDTHS = (8, 16)
-"""Of the encoder: so small that the data are most of the work."""
+"""Widths of the encoder: so small that the data are most of the work."""
 WORKS = ("ingest", "simclr")
 
 
 def measure(settings: Settings, images: Images) -> dict[str, Any]:
-    """Both works for twice as many images as there are, each image twice, and for four times as many, in turns.
+    """Measure both tasks with the images repeated twice and four times, in alternating rounds.
 
     Returns:
-        `images`: the two numbers of images; `megabytes` of each; and for each work `seconds` and `beyond`, the peak of
-        the resident memory less what the process had before it touched data, less the images, in megabytes: for each
-        number a spread over the rounds. `times` is the spread of the ratio of the seconds.
+        `images`: the two numbers of images; `megabytes` of each; and for each task `seconds` and `beyond`, the peak
+        resident memory minus that of the process before it read data, minus the images, in megabytes: for each number a
+        spread over the rounds. `times` is the spread of the ratio of the seconds.
     """
     counts = (len(images) * TIMES // 2, len(images) * TIMES)
     sizes = [count * images.pixels[0].nbytes / 2**20 for count in counts]
@@ -66,7 +66,7 @@ def measure(settings: Settings, images: Images) -> dict[str, Any]:
 
 
 def _prepare(folder: Path, images: Images, count: int) -> None:
-    """Write the images as IDX files, and the split of the store that the ingest will make of them."""
+    """Write the images as IDX files, and the split of the store that will be made from them."""
     folder.mkdir()
     pixels = images.pixels.transpose(0, 2, 3, 1)
     turns = [pixels[: count - first] for first in range(0, count, len(images))]
@@ -93,24 +93,24 @@ def _run(work: str, folder: Path, settings: Settings) -> dict[str, float]:
 
 
 def main(work: str, folder: Path, threads: int, batch: int, size: int) -> None:
-    """Do one work and print what it took."""
+    """Run one task and print its time and memory."""
     act = {"ingest": _ingest, "simclr": _simclr}[work](folder, threads, batch, size)
     before, started = _memory("VmRSS"), time.perf_counter()
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which the imports raised
     act()
     print(json.dumps({"seconds": time.perf_counter() - started, "before": before, "peak": _memory("VmHWM")}))
 
 
 def _memory(kind: str) -> float:
-    """Resident memory in megabytes: now ("VmRSS") or at most so far ("VmHWM").
+    """Resident memory in megabytes: current ("VmRSS") or peak ("VmHWM").
 
-    Not getrusage's: a new process inherits from its parent what that says of the past.
+    Not from getrusage, whose peak a new process inherits from its parent.
     """
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise RuntimeError("memory is read from /proc/self/status, which only Linux has") from error
+        raise RuntimeError("memory is read from /proc/self/status, which exists only on Linux") from error
     return float(next(line.split()[1] for line in lines if line.startswith(f"{kind}:"))) / 2**10
 
 
@@ -122,7 +122,7 @@ def _ingest(folder: Path, threads: int, batch: int, size: int) -> Callable[[], N
 
 
 def _simclr(folder: Path, threads: int, batch: int, size: int) -> Callable[[], None]:
-    """One epoch, from the store as the stages open it to the trained encoder. Libraries and model are there before."""
+    """One epoch, from opening the store to the trained encoder. Imports and creating the model are not included."""
     from speed import ours
     from speed.race import Clock
 

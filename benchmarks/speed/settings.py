@@ -1,4 +1,4 @@
-"""What a run of the benchmark is asked for, the same for every section and every rival."""
+"""Settings of a benchmark run, the same for every section and every implementation."""
 
 import os
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from repflow.hardware.cpu import Instructions
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -17,17 +17,17 @@ class Settings:
     """What is measured, and for how long.
 
     Attributes:
-        repeats: rounds in which every rival runs once.
-        seconds: for which each of them runs in a round, about.
+        repeats: number of rounds; each implementation runs once a round.
+        seconds: approximate time per implementation and round.
         device: "cpu", or "cuda" with bf16 as in `conf/hardware/gpu.yaml`.
-        threads: of PyTorch in the process that trains; augmentation is measured on one.
-        instructions: of the CPU that PyTorch may use, as `hardware.instructions`; the same for every rival.
-        workers: processes that load data, for the rivals that need some.
-        batch: images in a batch; None for what each section takes.
-        images: how many images there are to learn from.
-        size: of an image's side in pixels.
-        data: a data set on the disk; None for pieces of scikit-learn's photographs.
-        encoders: that SimCLR is measured with, files of `conf/encoder/`.
+        threads: PyTorch threads of the training process; augmentation is measured with one.
+        instructions: CPU instructions that PyTorch may use, as `hardware.instructions`; the same for all.
+        workers: DataLoader workers of the implementations that have them.
+        batch: batch size; None for the default of each section.
+        images: number of training images.
+        size: width and height of an image in pixels.
+        data: a data set on disk; None for crops of scikit-learn's photographs.
+        encoders: the encoders of SimCLR, files of `conf/encoder/`.
     """
 
     repeats: int = 5

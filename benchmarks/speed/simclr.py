@@ -16,11 +16,11 @@ from speed.settings import Settings
 Module = TypeVar("Module", bound=nn.Module)
 
 BATCHES = {("small", "cpu"): 256, ("resnet18", "cpu"): 32, ("small", "cuda"): 512, ("resnet18", "cuda"): 512}
-"""Images in a batch: lightly's example has 256; ResNet-18 on a CPU would take half a minute for a step of them."""
+"""Batch sizes: lightly's example has 256, with which ResNet-18 on a CPU would take half a minute per step."""
 
 
 def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
-    """Every rival with every encoder."""
+    """Every implementation with every encoder."""
     return [
         race(
             name,
@@ -39,12 +39,12 @@ def measure(settings: Settings, images: Images) -> list[dict[str, Any]]:
 
 
 def batch_size(encoder: str, settings: Settings) -> int:
-    """Images in a batch."""
+    """The batch size."""
     return settings.batch or BATCHES[encoder, settings.device]
 
 
 def rivals(encoder: str, settings: Settings, images: Images) -> list[Rival]:
-    """Every rival, ours last."""
+    """Every implementation, repflow last."""
     makers = {
         "lightly's recipe": lightly,
         "bare loop": bare_loop,
@@ -88,7 +88,7 @@ def repflow(encoder: str, settings: Settings, images: Images, clock: Clock) -> N
 
 
 def loop(encoder: str, settings: Settings, images: Images, clock: Clock) -> None:
-    """What both bare loops do."""
+    """The training loop of both bare loops."""
     device = torch.device(settings.device)
     method = on_device(ours.new_simclr(encoder, images), settings)
     stream, size = Stream("unlabelled", images.rows(), device), batch_size(encoder, settings)
@@ -104,7 +104,7 @@ def loop(encoder: str, settings: Settings, images: Images, clock: Clock) -> None
 
 
 def on_device(module: Module, settings: Settings) -> Module:
-    """The module where it is to be trained, laid out as the device likes it best."""
+    """The module on its device, in the memory layout that is fastest there."""
     if settings.device == "cpu":
         return module.train()
     torch.backends.cudnn.benchmark = True
@@ -112,7 +112,7 @@ def on_device(module: Module, settings: Settings) -> Module:
 
 
 def plain_adamw(module: nn.Module) -> torch.optim.Optimizer:
-    """PyTorch's AdamW with the rate and decay of `conf/training/pretext.yaml`."""
+    """PyTorch's AdamW with the learning rate and weight decay of `conf/training/pretext.yaml`."""
     values = ours.read("training", "pretext")["optimizer"]
     rate, decay = values["learning_rate"], values["weight_decay"]
     fused = next(module.parameters()).is_cuda
@@ -125,7 +125,7 @@ def precision(settings: Settings) -> contextlib.AbstractContextManager[Any]:
 
 
 def torch_as_it_comes(settings: Settings) -> None:
-    """Undo what the trainer has set in this process: every rival runs with PyTorch's own settings."""
+    """Reset what the trainer has set in this process: the other implementations run with PyTorch's defaults."""
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.deterministic = torch.backends.cudnn.benchmark = False

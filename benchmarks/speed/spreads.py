@@ -1,11 +1,11 @@
-"""A few measurements of one thing in three figures."""
+"""Summary of repeated measurements: median, minimum and maximum."""
 
 import statistics
 from collections.abc import Sequence
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
+    """Median, minimum and maximum."""
     return {
         "median": rounded(statistics.median(values)),
         "low": rounded(min(values)),
@@ -14,5 +14,5 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def rounded(value: float) -> float:
-    """To four digits that count."""
+    """The value with four significant digits."""
     return float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""Records as Markdown, and the marked blocks of a page that hold it."""
+"""Markdown tables of records, and filling them into the marked blocks of a page."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ BLOCK = re.compile(r"(<!-- measured: (?P<name>[a-z ]+) -->\n).*?(<!-- /measured 
 
 
 def fill(page: Path, written: Mapping[str, str]) -> None:
-    """Write the blocks between the markers of a page, by their names; one that is not among them stays as it is."""
+    """Write blocks between the markers of a page, by name; blocks that are not given stay unchanged."""
 
     def filled(found: re.Match[str]) -> str:
         text = written.get(found["name"])
@@ -21,7 +21,7 @@ def fill(page: Path, written: Mapping[str, str]) -> None:
 
 
 def blocks(records: Sequence[Record]) -> dict[str, str]:
-    """Every block's name to its text. Of a record made on a GPU the names end in " cuda"."""
+    """The name of every block to its text. The names of blocks of GPU records end in " cuda"."""
     found = {"targets": reached(readings(records, TARGETS))}
     for record in records:
         ending = "" if record["machine"]["device"] == "cpu" else f" {record['machine']['device']}"
@@ -38,13 +38,13 @@ def _section(name: str, section: Any) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> str:
-    """A table whose columns from number `right` on stand to the right."""
+    """A table whose columns from number `right` on are right-aligned."""
     rule = ["---" if column < right else "---:" for column in range(len(head))]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 
 def reached(found: Sequence[tuple[Target, Reading | None]]) -> str:
-    """A table of targets and whether they are reached."""
+    """The table of targets, and whether they are reached."""
     rows = [
         [
             target.what,
@@ -53,7 +53,7 @@ def reached(found: Sequence[tuple[Target, Reading | None]]) -> str:
         ]
         for target, reading in found
     ]
-    return table(["what", "target", "measured: median (lowest to highest)", "reached"], rows, 4)
+    return table(["quantity", "target", "measured: median (minimum to maximum)", "reached"], rows, 4)
 
 
 def _machine(record: Record) -> str:
@@ -65,8 +65,8 @@ def _machine(record: Record) -> str:
         f"`{record['command']}`\n\n"
         f"{gpu}{machine['processor']}, {machine['cores']} cores, {instructions}, "
         f"{machine['memory_gigabytes']} GB; load average at the start {machine['load']}. "
-        f"Python {machine['python']}, {versions}. {record['repeats']} rounds of about {record['seconds']:g} s for each "
-        f"rival; {images['count']:,} images of {images['size']}x{images['size']}: {images['origin']}.\n"
+        f"Python {machine['python']}, {versions}. {record['repeats']} rounds of about {record['seconds']:g} s per "
+        f"implementation; {images['count']:,} images of {images['size']}x{images['size']}: {images['origin']}.\n"
     )
 
 
@@ -81,10 +81,10 @@ def _races(races: Sequence[dict[str, Any]]) -> str:
             ]
             for rival in race["rivals"]
         ]
-        head = [f"{race['name']} ({_settings(race['settings'])})", race["unit"], "repflow is faster, times"]
+        head = [f"{race['name']} ({_settings(race['settings'])})", race["unit"], "speed-up of repflow"]
         parts.append(table(head, rows, 1))
-    told = {rival["name"]: rival["about"] for race in races for rival in race["rivals"]}
-    parts.append("".join(f"- *{name}*: {text}\n" for name, text in told.items()))
+    descriptions = {rival["name"]: rival["about"] for race in races for rival in race["rivals"]}
+    parts.append("".join(f"- *{name}*: {text}\n" for name, text in descriptions.items()))
     return "\n".join(parts)
 
 
@@ -95,7 +95,7 @@ def _scaling(section: dict[str, Any]) -> str:
             section["images"], section["megabytes"], found["seconds"], found["beyond"], strict=True
         ):
             rows.append([work, f"{count:,}", f"{size:.0f}", ranged(seconds, ".3g"), ranged(beyond, ".3g")])
-    head = [f"work ({_settings(section['settings'])})", "images", "MB of images", "seconds", "MB beyond the images"]
+    head = [f"task ({_settings(section['settings'])})", "images", "MB of images", "seconds", "additional MB"]
     return table(head, rows, 1)
 
 
@@ -108,7 +108,7 @@ def _profile(profiles: Sequence[dict[str, Any]]) -> str:
 
 
 def ranged(spread: dict[str, float], form: str) -> str:
-    """A spread as the tables show it."""
+    """A spread as "median (minimum to maximum)"."""
     return f"{spread['median']:{form}} ({spread['low']:{form}} to {spread['high']:{form}})"
 
 

@@ -1,4 +1,4 @@
-"""What the engine has to reach, and whether a record says that it does."""
+"""Performance targets, and whether a record reaches them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a record says of one target.
+    """The measurement of one target.
 
     Attributes:
-        text: the figure, with its spread.
-        reached: whether the median is on the right side.
+        text: the value with its spread.
+        reached: whether the median reaches the target.
     """
 
     text: str
@@ -25,9 +25,9 @@ class Target:
     """One row of the table.
 
     Attributes:
-        what: is measured.
-        wanted: how much at least or at most.
-        read: finds the figure in a record; KeyError where it was not measured.
+        what: the measured quantity.
+        wanted: the minimum or maximum.
+        read: reads the quantity from a record; KeyError if it was not measured.
     """
 
     what: str
@@ -36,7 +36,7 @@ class Target:
 
 
 def readings(records: Sequence[Record], targets: Sequence[Target]) -> list[tuple[Target, Reading | None]]:
-    """Every target and the first reading of it in the records, None where there is none."""
+    """Every target with its first measurement in the records, None if there is none."""
     return [
         (target, next((found for record in records if (found := _try(target, record))), None)) for target in targets
     ]
@@ -50,7 +50,7 @@ def _try(target: Target, record: Record) -> Reading | None:
 
 
 def named(entries: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The entry of that name."""
+    """The entry with the given name."""
     for entry in entries:
         if entry["name"] == name:
             return entry
@@ -72,7 +72,7 @@ def times(
 
 
 def overhead(race: str, rival: str, most: float) -> Callable[[Record], Reading]:
-    """At most this share slower than `rival`."""
+    """At most `most` (a share) slower than `rival`."""
 
     def read(record: Record) -> Reading:
         spread = named(named(_on(record, "cpu")["sections"]["simclr"], race)["rivals"], rival)["times"]
@@ -83,7 +83,7 @@ def overhead(race: str, rival: str, most: float) -> Callable[[Record], Reading]:
 
 
 def rate(race: str, least: float) -> Callable[[Record], Reading]:
-    """At least this rate of repflow's on a GPU."""
+    """repflow's rate on a GPU is at least `least`."""
 
     def read(record: Record) -> Reading:
         mine = named(named(_on(record, "cuda")["sections"]["simclr"], race)["rivals"], "repflow")
@@ -96,20 +96,20 @@ def rate(race: str, least: float) -> Callable[[Record], Reading]:
 
 
 def memory(work: str, most: float) -> Callable[[Record], Reading]:
-    """Twice the images need no more than this share of them beyond the images themselves."""
+    """Twice the images need at most `most` (a share of the added images) more memory besides the images."""
 
     def read(record: Record) -> Reading:
         scaling = record["sections"]["scaling"]
         half, whole = (spread["median"] for spread in scaling["works"][work]["beyond"])
         fewer, more = scaling["megabytes"]
-        text = f"{half:.0f} MB and {whole:.0f} MB beyond {fewer:.0f} and {more:.0f} MB"
+        text = f"{half:.0f} MB and {whole:.0f} MB in addition to {fewer:.0f} and {more:.0f} MB"
         return Reading(text, whole - half <= most * (more - fewer))
 
     return read
 
 
 def time(work: str, most: float) -> Callable[[Record], Reading]:
-    """Twice the images take at most this many times as long."""
+    """Twice the images take at most `most` times as long."""
 
     def read(record: Record) -> Reading:
         spread = record["sections"]["scaling"]["works"][work]["times"]
@@ -127,21 +127,21 @@ def _on(record: Record, device: str) -> Record:
 
 KORNIA = ("kornia, slices", "kornia, resampling")
 NOISE = 0.1
-"""What scaling may be off: a tenth of the time, or of the added images' memory."""
+"""Tolerance of scaling: a tenth of the time, or of the memory of the added images."""
 
 TARGETS = (
     Target(
-        "SimCLR augmentation per core, against per-image torchvision on PIL",
+        "SimCLR augmentation per core, compared with per-image torchvision on PIL",
         "10x",
         times("augmentation", "simclr", ("torchvision on PIL",), 10),
     ),
     Target(
-        "the same, against the faster of kornia's two ways, same threads",
+        "the same, compared with the faster crop mode of kornia, same threads",
         "2x",
         times("augmentation", "simclr", KORNIA, 2),
     ),
     Target(
-        "SimCLR training, small encoder, CPU, against lightly's recipe",
+        "SimCLR training, small encoder, CPU, compared with lightly's recipe",
         "3x",
         times("simclr", "small", ("lightly's recipe",), 3),
     ),
@@ -150,11 +150,11 @@ TARGETS = (
     ),
     Target("SimCLR, ResNet-18, 32x32, bf16, one GPU", "30,000 views/s", rate("resnet18", 30_000)),
     Target(
-        "memory of training beyond the images, for some and twice as many",
+        "memory of training besides the images, for N and 2N images",
         "the same",
         memory("simclr", NOISE),
     ),
     Target("time of training for twice the images", "2 times", time("simclr", 2 + NOISE)),
-    Target("memory of an ingest beyond the images, for some and twice as many", "the same", memory("ingest", NOISE)),
-    Target("time of an ingest for twice the images", "2 times", time("ingest", 2 + NOISE)),
+    Target("memory of ingestion besides the images, for N and 2N images", "the same", memory("ingest", NOISE)),
+    Target("time of ingestion for twice the images", "2 times", time("ingest", 2 + NOISE)),
 )

@@ -1,7 +1,7 @@
-"""The leaderboard: every method on the same images, its frozen features read alike.
+"""The leaderboard: every pretraining method on the same images, compared by probes of its frozen features.
 
-`FLOOR` names an encoder with random weights, `CEILING` one that was trained with all labels. A method that brings an
-encoder of its own has a floor of its own.
+`FLOOR` is the baseline with random weights, `CEILING` the one that was trained with all labels. A method with its own
+encoder has its own baseline with random weights.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ FLOOR, CEILING = "random_weights", "all_labels"
 
 
 def floor_of(method: str) -> str:
-    """The name of the floor of a method with an encoder of its own."""
+    """The name of the random-weights baseline of a method with its own encoder."""
     return f"{FLOOR}_of_{method}"
 
 
 def is_floor(name: str) -> bool:
-    """Whether nothing is learned."""
+    """Whether an entry is a baseline with random weights."""
     return name.startswith(FLOOR)

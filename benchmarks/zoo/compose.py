@@ -1,7 +1,7 @@
-"""What the leaderboard measures, written to files that its DVC graph reads: `python -m zoo.compose`.
+"""Write the settings of all leaderboard entries to files for its DVC pipeline: `python -m zoo.compose`.
 
-Every choice of the group `pretrain` in conf/ is an entry for every data set and seed, by being there. Beside them stand
-the floors, encoders with random weights, and the ceiling, one that was trained with all labels.
+Every choice of the group `pretrain` in conf/ is an entry for every data set and random seed. The others are the
+baselines: encoders with random weights, and one that is trained with all labels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ CONF = HERE.parents[1] / "conf"
 
 SEEDS = (0, 1, 2)
 IMAGES = {"digits": 40_000, "mnist": 100_000, "cifar10": 100_000}
-"""Data set to what every method may see of it: images, each counted as often as it is drawn."""
+"""Data set to the training budget of every method: number of images, each counted as often as it is used."""
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         for name, section in sections(whole, images):
             write(HERE / "settings" / data / f"{name}.yaml", {"method": section, "probe": whole["probe"]})
             names.add(name)
-        # The folder stands two levels below the project's root, from which conf/ counts.
+        # The folder is two levels below the project's root, which paths in conf/ are relative to.
         whole["data"]["root"] = str(Path("../../..") / whole["data"]["root"])
         write(HERE / data / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
     for stale in [path for path in HERE.glob("settings/*/*.yaml") if path.stem not in names]:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def compose(data: str) -> dict[str, Any]:
-    """All parameters for one data set, and below `zoo` the section of everything that is measured."""
+    """All parameters for one data set, and below `zoo` the section of every entry."""
     choices = {path.stem: f"pretrain@zoo.{path.stem}={path.stem}" for path in (CONF / "pretrain").glob("*.yaml")}
     choices |= {FLOOR: f"pretrain@zoo.{FLOOR}=rotation", CEILING: f"finetune@zoo.{CEILING}=supervised"}
     added = [f"+{choices[name]}" for name in sorted(choices)]
@@ -48,7 +48,7 @@ def compose(data: str) -> dict[str, Any]:
 
 
 def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and section of everything that is measured, with the budget of its images and the encoder it starts from."""
+    """Name and section of every entry, with its training budget and its encoder."""
     for name, found in whole["zoo"].items():
         start = {"encoder": found.get("encoder") or whole["encoder"], "start": "random"}
         yield name, budgeted({**found, **start}, 0 if name == FLOOR else images)
@@ -58,14 +58,14 @@ def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[
 
 
 def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:
-    """The section with as many steps as `images` allow, and without what looks at validation rows on the way."""
+    """The section with as many steps as the budget of `images` allows, and without early stopping."""
     training = {key: value for key, value in found["training"].items() if key != "early_stopping"}
     training["steps"] = images // training["batch_size"]
     return {**found, "training": training}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Write YAML, whole or not at all."""
+    """Write YAML atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as fresh:
         fresh.write_text(yaml.safe_dump(values, sort_keys=False, width=120), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Accuracy against operations: a point for every method, its name beside it where there is room."""
+"""Scatter plot of accuracy by training compute, with a label for every method."""
 
 import itertools
 from pathlib import Path
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 Place = tuple[float, float]
 
 FAR = 16
-"""Points from which a name needs a line to its method."""
+"""Distance in points from which a label needs a line to its point."""
 
 
 def mean_and_error(values: pd.Series) -> tuple[float, float]:
-    """Mean and its standard error, 0 of a single value."""
+    """Mean and standard error of the mean, which is 0 for a single value."""
     numbers = values.to_numpy(np.float64)
     return float(numbers.mean()), float(numbers.std(ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else 0.0
 
 
 def draw(runs: pd.DataFrame, path: Path) -> None:
-    """Write the picture: accuracy of the linear probe with all labels, with its standard error, over training's
-    operations; the floors as lines."""
+    """Write the plot: accuracy of the linear probe with all labels, with its standard error, by floating-point
+    operations of training; the baselines with random weights as lines."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
@@ -54,7 +54,7 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
 
 
 def write_names(axes: "Axes", places: dict[str, Place]) -> "list[Annotation]":
-    """Write each name as near to its point as it covers neither a point nor another name, the crowded ones last."""
+    """Place each label as near to its point as possible without covering points or labels; crowded points come last."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(axes.figure)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def write_names(axes: "Axes", places: dict[str, Place]) -> "list[Annotation]":
 
 
 def _offsets() -> list[Place]:
-    """Where a name may stand, in points from its own: near places first, beside the point before above or below it."""
+    """Candidate offsets of a label from its point: near ones first, left and right before above and below."""
     angles = np.radians([0, 180, 25, -25, 155, -155, 90, -90, 50, -50, 130, -130])
     return [
         (round(distance * np.cos(angle), 1), round(max(distance, 8) * np.sin(angle), 1))
@@ -104,6 +104,6 @@ def _box(centre: np.ndarray, width: float, height: float) -> "Bbox":
 
 
 def _crowd(point: np.ndarray, points: dict[str, np.ndarray]) -> float:
-    """How near the other points are."""
+    """How crowded the surroundings of a point are."""
     away = np.array([np.abs((other - point) / (3, 1)).sum() for other in points.values()])
     return float(np.exp(-away / 15).sum())

@@ -1,4 +1,4 @@
-"""The methods and the leaderboard as tables and pictures: `python -m zoo.table` fills docs/methods.md and README.md."""
+"""Tables and plots of the methods and the leaderboard: `python -m zoo.table` fills docs/methods.md and README.md."""
 
 import json
 import math
@@ -27,11 +27,11 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 ENOUGH = 3.0
-"""Standard errors by which a method has to lie above the floor, in kNN and in the linear probe with all labels."""
+"""Standard errors by which a method must exceed random weights, in kNN and in the linear probe with all labels."""
 
 
 def main() -> None:
-    """Fill the pages between their markers, and draw a picture of accuracy against operations for each data set."""
+    """Fill the pages between their markers, and plot accuracy by compute for each data set."""
     found = read(HERE)
     for data, runs in found.groupby("data") if len(found) else ():
         draw(runs, DOCS / f"zoo-{data}.png")
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def filled(page: str, found: pd.DataFrame) -> str:
-    """The page with a list of methods, and a table of each data set of which there are runs, between its markers."""
+    """The page with the list of methods and the tables of all measured data sets between its markers."""
 
     def fill(block: re.Match[str]) -> str:
         body = contents(block, found)
@@ -50,7 +50,7 @@ def filled(page: str, found: pd.DataFrame) -> str:
 
 
 def contents(block: re.Match[str], found: pd.DataFrame) -> str:
-    """What belongs between two markers; nothing where it has not been measured."""
+    """The text between two markers; "" if it has not been measured."""
     if block["kind"] == "methods":
         return listing(ROOT / "src/repflow/methods")
     if block["kind"] == "sensitivity":
@@ -59,13 +59,14 @@ def contents(block: re.Match[str], found: pd.DataFrame) -> str:
     if runs.empty:
         return ""
     if block["short"]:
-        return f"{short(runs)}\n{told(runs)}\n"
+        return f"{short(runs)}\n{conditions(runs)}\n"
     picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
-    return "\n".join(part for part in (table(runs), f"{told(runs)}\n", f"{picture}\n", clusters(runs)) if part)
+    parts = (table(runs), f"{conditions(runs)}\n", f"{picture}\n", clusters(runs))
+    return "\n".join(part for part in parts if part)
 
 
-def told(runs: pd.DataFrame) -> str:
-    """What the figures depend on: seeds, images and machines."""
+def conditions(runs: pd.DataFrame) -> str:
+    """The conditions of the measurements: random seeds, images and machines."""
     seeds = sorted(set(runs["seed"]))
     numbers = ", ".join(map(str, seeds))
     error = f"Seeds {numbers}; ± is the standard error over seeds." if len(seeds) > 1 else f"Seed {numbers}."
@@ -81,7 +82,7 @@ def told(runs: pd.DataFrame) -> str:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """A row for every run whose metrics are there."""
+    """A row for every run that has metrics."""
     rows = []
     for path in sorted((folder / "metrics").glob("*/*.json")):
         name, _, seed = path.stem.rpartition("-")
@@ -93,7 +94,7 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def flat(values: Mapping[str, Any], head: str = "") -> dict[str, Any]:
-    """Nested values under names with points."""
+    """Nested values by name, with dots between levels."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= flat(value, f"{head}{name}.") if isinstance(value, Mapping) else {f"{head}{name}": value}
@@ -101,7 +102,7 @@ def flat(values: Mapping[str, Any], head: str = "") -> dict[str, Any]:
 
 
 def table(runs: pd.DataFrame) -> str:
-    """A line for every method, the best linear probe first: means over seeds, ± their standard error."""
+    """A row for every method, the best linear probe first: means over random seeds, ± their standard error."""
     order = ordered(runs)
     lines = [HEADS, ("---", *["---:"] * (len(HEADS) - 2), "---")]
     for name in order:
@@ -110,27 +111,27 @@ def table(runs: pd.DataFrame) -> str:
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
         cells += [f"{each['flops'].mean() / 1e12:.3g}", _seconds(each)]
         floor = runs[runs["method"] == (floor_of(name) if floor_of(name) in order else FLOOR)]
-        lines.append((f"`{name}`", *cells, "" if is_floor(name) or name == CEILING else verdict(each, floor)))
-    return _drawn(lines)
+        lines.append((f"`{name}`", *cells, "" if is_floor(name) or name == CEILING else above_floor(each, floor)))
+    return _rows(lines)
 
 
 def short(runs: pd.DataFrame) -> str:
-    """The same in a few columns."""
+    """The same with fewer columns."""
     lines = [SHORT_HEADS, ("---", *["---:"] * (len(SHORT_HEADS) - 1))]
     for name in ordered(runs):
         each = runs[runs["method"] == name]
         lines.append((f"`{name}`", _share(each["knn"]), _share(each["linear"]), _seconds(each)))
-    return _drawn(lines)
+    return _rows(lines)
 
 
 def ordered(runs: pd.DataFrame) -> list[str]:
-    """The methods, the best linear probe with all labels first."""
+    """The methods, sorted by the linear probe with all labels, best first."""
     return [str(name) for name in runs.groupby("method")["linear"].mean().sort_values(ascending=False).index]
 
 
 def clusters(runs: pd.DataFrame) -> str:
-    """A line for every method that finds clusters of its own, beside k-means with as many clusters as there are
-    classes on the same features; nothing where there is none."""
+    """A row for every method that assigns clusters, with k-means on the same features and as many clusters as classes
+    for comparison; "" if there is none."""
     if "clusters.own.acc" not in runs:
         return ""
     lines = [CLUSTER_HEADS, ("---", *["---:"] * (len(CLUSTER_HEADS) - 1))]
@@ -138,12 +139,12 @@ def clusters(runs: pd.DataFrame) -> str:
         found = ", ".join(f"{count:.0f}" for count in each.sort_values("seed")["clusters.own.clusters"])
         scores = [_share(each[f"clusters.{whose}.{score}"]) for whose in ("own", "k_means") for score in SCORES]
         lines.append((f"`{name}`", found, *scores))
-    return _drawn(lines)
+    return _rows(lines)
 
 
 def sensitivity(folder: Path) -> str:
-    """How many clusters DeepDPM found, and their accuracy: a line for each `evidence`, a column for each `components`;
-    nothing where none was looked for."""
+    """Number of clusters that DeepDPM found, and their accuracy: a row for each `evidence`, a column for each
+    `components`; "" if it was not measured."""
     found = {
         tuple(map(int, path.stem.split("-"))): json.loads(path.read_text(encoding="utf-8"))
         for path in folder.glob("*-*.json")
@@ -154,18 +155,18 @@ def sensitivity(folder: Path) -> str:
     lines = [("`evidence`", *(f"`components` {each}" for each in columns)), ("---:", *["---"] * len(columns))]
     for row in rows:
         cells = [found.get((row, column)) for column in columns]
-        said = [f"{each['clusters']} clusters, ACC {each['acc']:.3f}" if each else "" for each in cells]
-        lines.append((f"{row:,}", *said))
-    return _drawn(lines)
+        texts = [f"{each['clusters']} clusters, ACC {each['acc']:.3f}" if each else "" for each in cells]
+        lines.append((f"{row:,}", *texts))
+    return _rows(lines)
 
 
-def _drawn(lines: list[tuple[str, ...]]) -> str:
+def _rows(lines: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
-    """Where a method is above the floor by more than three standard errors of the difference, and by how many where it
-    is not; or that there are too few seeds to tell."""
+def above_floor(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
+    """Whether a method exceeds random weights by more than three standard errors of the difference, else by how many;
+    or that there are too few random seeds."""
     if min(len(runs), len(floor)) < 2:
         return "1 seed"
     above = {}
@@ -175,8 +176,8 @@ def verdict(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
     below = {name: errors for name, errors in above.items() if errors <= ENOUGH}
     if not below:
         return "yes"
-    said = ", ".join(f"{name} by {errors:.1f}" for name, errors in below.items())
-    return f"no ({said})" if len(below) == len(above) else f"{(above.keys() - below).pop()} only ({said})"
+    listed = ", ".join(f"{name} by {errors:.1f}" for name, errors in below.items())
+    return f"no ({listed})" if len(below) == len(above) else f"{(above.keys() - below).pop()} only ({listed})"
 
 
 def _seconds(runs: pd.DataFrame) -> str:

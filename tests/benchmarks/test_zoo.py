@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +17,12 @@ from repflow.data.read.rows import Domain, Side
 from repflow.data.store import Store
 from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.probes import ProbeConfig
+from repflow.fingerprints import closure, fingerprint
 from repflow.methods import registry
 from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import CEILING, FLOOR, HERE, compose, digests, floor_of, imports, is_floor, learn, picture, table
+from zoo import CEILING, FLOOR, HERE, code, compose, floor_of, is_floor, learn, picture, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +73,7 @@ def test_the_projects_own_graph_knows_nothing_of_the_leaderboard() -> None:
 def test_the_data_is_prepared_anew_where_its_code_changed() -> None:
     graph = yaml.safe_load((HERE / "dvc.yaml").read_text())
     commands = graph["stages"]["prepare"]["do"]["cmd"].split(" && ")
-    assert {f"repflow.stages.{command.split()[1]}" for command in commands} == digests.PREPARE
+    assert {f"repflow.stages.{command.split()[1]}" for command in commands} == code.PREPARE
 
 
 def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -> None:
@@ -83,15 +82,6 @@ def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -
             seen = section["training"]["steps"] * section["training"]["batch_size"]
             wanted = 0 if is_floor(name) else compose.IMAGES[data]
             assert wanted - section["training"]["batch_size"] < seen <= wanted
-
-
-def test_imports_are_found_without_importing() -> None:
-    program = "import sys, repflow.stages.split; print(*(vars(each).get('__file__') for each in sys.modules.values()))"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    loaded = {path for path in map(Path, said.split()) if path.is_relative_to(ROOT / "src")}
-    assert ROOT / "src/repflow/data/duplicates.py" in loaded
-    found = set(imports.closure(["repflow.stages.split"]).values())
-    assert {path for path in loaded if not imports.only_says_what_it_is(path)} <= found
 
 
 def test_an_entry_depends_on_each_method_that_it_makes(
@@ -104,7 +94,7 @@ def test_an_entry_depends_on_each_method_that_it_makes(
         return importlib.import_module(name)
 
     monkeypatch.setattr(registry, "importlib", SimpleNamespace(import_module=spy))
-    for name, modules in digests.roots(HERE / "settings").items():
+    for name, modules in code.roots(HERE / "settings").items():
         section = settings["digits"][name]
         if is_floor(name):
             continue
@@ -113,12 +103,12 @@ def test_an_entry_depends_on_each_method_that_it_makes(
             encoder: Any = build_encoder(read.encoder, 3, 32)
             kind(config, Classifier(encoder, nn.Linear(1, 1)) if name == CEILING else encoder)
         assert made
-        assert made <= set(imports.closure(modules)), name
+        assert made <= set(closure(modules, code.SOURCE)), name
         made.clear()
 
 
 def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
-    needs = {name: digests.digests(modules) for name, modules in digests.roots(HERE / "settings").items()}
+    needs = {name: fingerprint(modules, code.SOURCE) for name, modules in code.roots(HERE / "settings").items()}
 
     def affected(module: str) -> set[str]:
         return {name for name, modules in needs.items() if module in modules}
@@ -132,15 +122,6 @@ def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
     assert affected("repflow.methods.parts.mixtures.gaussians") == {"deep_dpm"}
     for everywhere in ("repflow.training.loop", "repflow.evaluation.knn", "repflow.randomness.draws", "zoo.learn"):
         assert affected(everywhere) == set(needs)
-
-
-def test_words_are_no_change(tmp_path: Path) -> None:
-    found = set()
-    for number, text in enumerate(('"""One."""\nx = 1\n', '"""Two."""\n\n# Why.\nx = (1)\n', '"""One."""\nx = 2\n')):
-        path = tmp_path / f"{number}.py"
-        path.write_text(text)
-        found.add(digests.digest(path))
-    assert len(found) == 2
 
 
 @pytest.fixture
@@ -232,7 +213,7 @@ def test_the_short_table_has_the_same_order_and_figures(tmp_path: Path) -> None:
 def test_a_method_may_be_above_the_floor_in_one_reading_alone() -> None:
     floor = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.3, 0.31]})
     runs = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.5, 0.51]})
-    assert table.verdict(runs, floor) == "linear only (kNN by 0.0)"
+    assert table.above_floor(runs, floor) == "linear only (kNN by 0.0)"
 
 
 def test_clusters_of_a_methods_own_stand_beside_those_of_k_means(tmp_path: Path) -> None:
@@ -255,7 +236,7 @@ def test_a_method_with_an_encoder_of_its_own_is_measured_by_its_own_floor(tmp_pa
     assert lines[floor_of("mine")].endswith("|  |")
 
 
-def test_one_seed_is_no_verdict(tmp_path: Path) -> None:
+def test_with_one_seed_nothing_is_claimed(tmp_path: Path) -> None:
     run(tmp_path, FLOOR, 0, 0.5)
     run(tmp_path, "good", 0, 0.8)
     assert table.table(table.read(tmp_path)).splitlines()[2].endswith("| 1 seed |")
@@ -275,9 +256,9 @@ def test_the_number_of_clusters_stands_by_the_settings_that_it_hangs_on(tmp_path
 def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None:
     for seed in (0, 1):
         run(tmp_path, "good", seed, 0.8)
-    told = table.told(table.read(tmp_path))
+    conditions = table.conditions(table.read(tmp_path))
     seeds = "Seeds 0, 1; ± is the standard error over seeds."
-    assert told == f"{seeds} Images seen by each method: 40,000. Seconds on a CPU, 2 threads."
+    assert conditions == f"{seeds} Images seen by each method: 40,000. Seconds on a CPU, 2 threads."
 
 
 def test_the_pages_are_what_the_command_makes() -> None:
