@@ -1,8 +1,12 @@
 """Why stages run: what `dvc status` lists as changed, in words."""
 
 import json
+import subprocess
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from repflow.fingerprints import differences
 
 _SHOWN = 6
 """Reasons that are listed; a stage that never ran has dozens."""
@@ -36,6 +40,23 @@ def _reasons(changes: Iterable[str | Mapping[str, Any]]) -> Iterable[str]:
             else:
                 yield f"{'code' if path.endswith('.py') else 'dependency'} {path} {how}"
         yield from (f"output {path} {how}" for path, how in change.get("changed outs", {}).items())
+
+
+def changed_modules(project: Path, fingerprints: Iterable[str]) -> list[str]:
+    """The modules whose digest is another one than in the last commit, in order, without the name of their package.
+
+    Args:
+        project: the folder with dvc.yaml.
+        fingerprints: files that `repflow code` writes, relative to the project.
+    """
+    found: set[str] = set()
+    for path in fingerprints:
+        command = ["git", "show", f"HEAD:./{path}"]
+        committed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        if committed.returncode == 0 and (project / path).exists():
+            now = json.loads((project / path).read_text(encoding="utf-8"))
+            found.update(differences(json.loads(committed.stdout), now))
+    return sorted(name.removeprefix("repflow.") for name in found)
 
 
 def in_words(reasons: Iterable[str], upstream: Iterable[str] = ()) -> str:

@@ -23,6 +23,7 @@ class Stage:
         metrics: the outputs that are DVC metrics.
         slot: the concurrency limit of which it occupies a slot: "gpu" where it depends on the parameters `hardware` and
             these name a GPU, else "cpu".
+        fingerprints: files in code/ that it depends on, relative to the project.
     """
 
     address: str
@@ -31,6 +32,7 @@ class Stage:
     outputs: tuple[str, ...]
     metrics: tuple[str, ...]
     slot: str
+    fingerprints: tuple[str, ...] = ()
 
 
 def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
@@ -59,6 +61,7 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
                 tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs)),
                 tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs if out.metric)),
                 _slot(nodes[address], accelerator),
+                tuple(dep.def_path for dep in nodes[address].deps if dep.def_path.startswith("code/")),
             )
             for level, generation in enumerate(networkx.topological_generations(graph))
             for address in sorted(generation)

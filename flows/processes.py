@@ -27,7 +27,7 @@ class Processes:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None):
-        self._folder, self._environment = folder, {**own_environment(), **(environment or {})}
+        self.folder, self._environment = folder, {**own_environment(), **(environment or {})}
         self._lock, self._turn = threading.Lock(), threading.Lock()
         self._launcher: Launcher | None = None
         self._running: set[Command] = set()
@@ -112,7 +112,7 @@ class Processes:
             if self.stopped.is_set():
                 raise Stopped
             if self._launcher is None:
-                self._launcher = Launcher(self._folder, self._environment)
+                self._launcher = Launcher(self.folder, self._environment)
             return self._launcher
 
 

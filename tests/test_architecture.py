@@ -1,20 +1,15 @@
-"""The rooms: what the library may need, and what each stage of dvc.yaml says that it depends on."""
+"""The rooms: what the library may import, how large its parts may be, and what fingerprints find of it."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from dvc.repo import Repo
 
-from zoo.imports import closure, only_says_what_it_is
+from repflow.fingerprints import Files, closure
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-FAMILIES = ("pretext", "clustering", "semisup", "adaptation")
-SHARED = (*FAMILIES, "parts")
-"""Folders of what a stage runs by the name of a method."""
 PIPELINE_TOOLS = ("dvc", "prefect", "great_expectations", "optuna", "hydra", "matplotlib", "jinja2")
 
 IMPORT_ALL = """
@@ -47,7 +42,7 @@ def import_all(names: list[str], blocked: tuple[str, ...]) -> None:
 
 
 def test_the_library_imports_without_the_tools_of_the_pipeline() -> None:
-    above = ("repflow.stages", "repflow.review", "repflow.cli.app")
+    above = ("repflow.stages", "repflow.review", "repflow.cli")
     library = [name for name in modules() if not name.startswith(above)]
     assert "repflow.training.loop" in library
     import_all(library, PIPELINE_TOOLS)
@@ -63,63 +58,19 @@ def test_the_review_imports_no_torch() -> None:
     import_all(review, ("torch", "torchvision", "lightning_fabric"))
 
 
-def stage_dependencies() -> dict[str, tuple[set[str], tuple[Path, ...]]]:
-    """Address of each stage to its modules and the source files and folders among its dependencies."""
-    with Repo(str(ROOT)) as repo:
-        return {
-            stage.addressing: (
-                {f"repflow.stages.{command.split()[1]}" for command in stage.cmd.split(" && ")},
-                tuple(path for dep in stage.deps if (path := Path(dep.fs_path)).is_relative_to(SOURCE)),
-            )
-            for stage in repo.index.stages
-            if stage.cmd and stage.cmd.startswith("repflow ")
-        }
+def test_few_files_lie_loose_at_the_root() -> None:
+    assert len(list((SOURCE / "repflow").glob("*.py"))) <= 5
 
 
-def files_in(path: Path) -> set[Path]:
-    files = path.rglob("*.py") if path.is_dir() else [path]
-    return {file for file in files if not only_says_what_it_is(file)}
+def test_modules_stay_short() -> None:
+    long = {path.name: lines for path in SOURCE.rglob("*.py") if (lines := len(path.read_text().splitlines())) > 300}
+    assert not long
 
 
-def shown(paths: set[Path]) -> list[str]:
-    return sorted(str(path.relative_to(ROOT)) for path in paths)
+def test_the_graph_fits_on_a_screen() -> None:
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 180
 
 
-STAGES = stage_dependencies() if (ROOT / "dvc.yaml").exists() else {}
-
-
-@pytest.mark.parametrize("address", STAGES)
-def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_other(address: str) -> None:
-    run, listed = STAGES[address]
-    files = set().union(*map(files_in, listed))
-    missing_files = {path for path in listed if not path.exists()}
-    assert not missing_files, f"{address} lists what is not there: {shown(missing_files)}"
-    methods = {module_name(path) for path in files if path.relative_to(SOURCE / "repflow").parts[0] in SHARED}
-    needed = set(closure(run | methods).values())
-    assert not needed - files, f"{address} does not list: {shown(needed - files)}"
-    assert not files - needed, f"{address} lists what it does not run: {shown(files - needed)}"
-
-
-@pytest.mark.parametrize("address", [address for address in STAGES if address.split("@")[0] in ("pretrain", "adapt")])
-def test_a_stage_with_a_method_depends_on_the_methods_module(address: str) -> None:
-    _, listed = STAGES[address]
-    assert [path for path in listed if path.relative_to(SOURCE / "repflow").parts[0] in FAMILIES]
-
-
-CHOICES = sorted((ROOT / "conf/pretrain").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("choice", CHOICES, ids=lambda path: path.stem)
-def test_pretraining_depends_on_all_that_a_method_runs_whichever_is_chosen(choice: Path) -> None:
-    common = yaml.safe_load((ROOT / "conf/config.yaml").read_text())["pretrain"]
-    chosen = {**common, **yaml.safe_load(choice.read_text())}
-    listed = []
-    for line in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["pretrain"]["deps"]:
-        for key in ("family", "name", "builds_on"):
-            line = line.replace(f"${{pretrain.{key}}}", chosen[key])
-        listed.append(ROOT / line)
-    files = set().union(*(files_in(path) for path in listed if path.is_relative_to(SOURCE)))
-    roots = {"repflow.stages.pretrain", f"repflow.{chosen['family']}.{chosen['name']}"}
-    roots |= {f"repflow.methods.pretext.{task['name']}" for task in chosen["settings"].get("tasks", ())}
-    needed = set(closure(roots).values())
-    assert not needed - files, f"dvc.yaml does not list: {shown(needed - files)}"
+def test_fingerprints_need_nothing_of_the_rest() -> None:
+    found = closure({"repflow.fingerprints"}, Files(SOURCE))
+    assert {name.split(".")[1] for name in found if "." in name} == {"fingerprints"}

@@ -9,7 +9,8 @@ import typer
 
 from repflow import methods
 from repflow.hardware.launch import hand_over
-from repflow.methods.registry import FAMILIES, read_family
+from repflow.methods.descriptions import read_family
+from repflow.methods.registry import FAMILIES
 
 if TYPE_CHECKING:
     from repflow.hardware.cpu import Instructions

@@ -1,5 +1,6 @@
 """Where source files are read from: a tree of files, on this machine or anywhere else."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -43,24 +44,24 @@ class Source:
 
 
 class Files(Source):
-    """Source files below a folder of this machine.
+    """Source files below folders of this machine.
 
     Args:
-        top: the folder.
+        tops: the folders that hold packages, searched in this order.
     """
 
-    def __init__(self, top: Path):
+    def __init__(self, *tops: Path):
         super().__init__()
-        self._top = top
+        self._tops = tops
 
     def load(self, path: str) -> bytes | None:
         """See `Source.load`."""
-        try:
-            return (self._top / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+        for top in self._tops:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return (top / path).read_bytes()
+        return None
 
     def names(self, folder: str) -> Iterator[tuple[str, bool]]:
         """See `Source.names`."""
-        place = self._top / folder
-        return ((entry.name, entry.is_dir()) for entry in (place.iterdir() if place.is_dir() else ()))
+        place = next((top / folder for top in self._tops if (top / folder).is_dir()), None)
+        return ((entry.name, entry.is_dir()) for entry in (place.iterdir() if place else ()))

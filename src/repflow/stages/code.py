@@ -14,7 +14,8 @@ from typing import Any
 from repflow.errors import CodeChanged
 from repflow.files import writing
 from repflow.fingerprints import Files, Source, code_digest, differences, fingerprint
-from repflow.methods.registry import introduction_in, modules_in
+from repflow.methods.descriptions import description_in
+from repflow.methods.registry import modules_in
 from repflow.stages import paths
 from repflow.stages.parameters import read_all, select
 
@@ -71,18 +72,18 @@ def _fingerprint(name: str, parameters: Mapping[str, Any], source: Source) -> di
         chosen = modules_in(select(parameters, f"{section}.{entry}" if entry else section))
     found = fingerprint({f"repflow.stages.{stage}", *chosen}, source)
     if stage == "report":
-        found |= _introductions(parameters, source)
+        found |= _descriptions(parameters, source)
     return found
 
 
-def _introductions(parameters: Mapping[str, Any], source: Source) -> dict[str, str]:
+def _descriptions(parameters: Mapping[str, Any], source: Source) -> dict[str, str]:
     """The docstrings of the methods of a run: the report shows them, so a new one makes a new report."""
     chosen = [select(parameters, "pretrain"), select(parameters, "finetune"), *(parameters.get("adapt") or {}).values()]
     found = {}
     for name in sorted({module for section in chosen for module in modules_in(section)}):
         content = source.read(f"{name.replace('.', '/')}.py")
         if content is not None:
-            opening = repr(introduction_in(content, name))
+            opening = repr(description_in(content, name))
             found[f"{name} (docstring)"] = code_digest(opening.encode())
     return found
 

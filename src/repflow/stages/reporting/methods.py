@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from repflow.encoders.model_files import read_description
-from repflow.methods.registry import read_introduction
+from repflow.encoders import model_files
+from repflow.methods.descriptions import read_description
 from repflow.stages import paths
 
 _ORDINARY = re.compile(r"[A-Z][a-z -]+")
@@ -45,15 +45,15 @@ class MethodCard:
 
 def read_card(folder: Path) -> MethodCard:
     """The method that trained the model in `folder`."""
-    provenance: Mapping[str, Any] = read_description(folder).provenance
+    provenance: Mapping[str, Any] = model_files.read_description(folder).provenance
     method = str(provenance.get("method", "unknown method"))
     module = paths.SOURCE.joinpath("repflow", "methods", *method.split(".")).with_suffix(".py")
-    introduced = read_introduction(module) if module.is_file() else {"name": method.rpartition(".")[2]}
+    described = read_description(module) if module.is_file() else {"name": method.rpartition(".")[2]}
     return MethodCard(
         method=method,
-        name=introduced["name"],
-        about=introduced.get("about", ""),
-        paper=introduced.get("paper", ""),
+        name=described["name"],
+        about=described.get("about", ""),
+        paper=described.get("paper", ""),
         start=str(provenance.get("start", "pretrained")),
     )
 
