@@ -4,11 +4,15 @@ Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Di
 """
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from repflow.schema import Count, Positive, parameters
+
+_SAME_DISTANCE = 2e-6
+"""Squared distances of unit vectors that differ by less are the same: features of copies differ by rounding errors."""
+_SAME_WEIGHT = 1e-4
+"""Classes whose weights differ by a smaller share have the same weight."""
 
 
 @parameters
@@ -24,22 +28,59 @@ class KNNConfig:
     temperature: Positive = 0.07
 
 
-def fit_knn(config: KNNConfig, features: np.ndarray, labels: np.ndarray) -> Pipeline:
-    """A fitted classifier, which brings features to unit length itself.
+def fit_knn(config: KNNConfig, features: np.ndarray, labels: np.ndarray) -> "KNN":
+    """The fitted classifier; it normalises features to unit length itself.
 
     Args:
-        config: the vote.
+        config: number of neighbours and temperature.
         features: float [N, width].
         labels: int64 [N].
     """
+    return KNN(config, normalize(features), labels)
 
-    def votes(distances: np.ndarray) -> np.ndarray:
-        # Between unit vectors the squared distance is 2 - 2 s. A common factor does not change who wins; this one keeps
-        # the nearest neighbour's vote from vanishing at low temperatures.
+
+class KNN:
+    """A fitted kNN classifier, whose predictions depend neither on the order of the images nor on rounding.
+
+    All neighbours that are as far as the last one vote, too. Of classes with the same weight, the first is predicted.
+
+    Args:
+        config: number of neighbours and temperature.
+        features: float [N, width], of unit length.
+        labels: int64 [N].
+    """
+
+    def __init__(self, config: KNNConfig, features: np.ndarray, labels: np.ndarray):
+        self._count, self._temperature = min(config.neighbours, len(labels)), config.temperature
+        self._features = features
+        self._classes, self._labels = np.unique(labels, return_inverse=True)
+        self._nearest = NearestNeighbors(algorithm="brute", metric="euclidean").fit(features)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Labels of features [M, width]: int64 [M]."""
+        features = normalize(features)
+        distances, neighbours = self._nearest.kneighbors(features, min(self._count + 1, len(self._labels)))
         squared = distances**2
-        weights: np.ndarray = np.exp((squared.min(axis=1, keepdims=True) - squared) / (2 * config.temperature))
+        weights = self._class_weights(squared[:, : self._count], neighbours[:, : self._count])
+        last, next_one = squared[:, self._count - 1], squared[:, self._count :]  # [M], [M, 1]
+        for row in np.flatnonzero((next_one - last[:, None] < _SAME_DISTANCE).any(axis=1)):
+            weights[row] = self._class_weights_with_ties(features[row], last[row])
+        best = weights >= weights.max(axis=1, keepdims=True) * (1 - _SAME_WEIGHT)
+        predicted: np.ndarray = self._classes[best.argmax(axis=1)]
+        return predicted
+
+    def _class_weights(self, squared: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+        """Weights [M, classes] of neighbours, int [M, k], at these squared distances [M, k]."""
+        # Between unit vectors the squared distance is 2 - 2 s. A common factor does not change which class wins; this
+        # one prevents the nearest neighbour's weight from underflowing at low temperatures.
+        each = np.exp((squared.min(axis=1, keepdims=True) - squared) / (2 * self._temperature))
+        weights = np.zeros((len(squared), len(self._classes)))
+        np.add.at(weights, (np.arange(len(squared))[:, None], self._labels[neighbours]), each)
         return weights
 
-    neighbours = min(config.neighbours, len(labels))
-    vote = KNeighborsClassifier(neighbours, metric="euclidean", algorithm="brute", weights=votes)
-    return make_pipeline(Normalizer(), vote).fit(features, labels)
+    def _class_weights_with_ties(self, feature: np.ndarray, last: float) -> np.ndarray:
+        """Weights [classes] of all neighbours of a feature [width] up to the squared distance of the last."""
+        squared = np.square(self._features.astype(np.float64) - feature).sum(axis=1)
+        neighbours = np.flatnonzero(squared < last + _SAME_DISTANCE)
+        weights: np.ndarray = self._class_weights(squared[None, neighbours], neighbours[None])[0]
+        return weights
