@@ -1,4 +1,4 @@
-"""A small project as the stages up to `pretrain` leave it: real handwriting, 8x8 grey, and a random encoder."""
+"""A small project with the outputs of the stages up to `pretrain`: digits, 8x8 grey, and an untrained encoder."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def _project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project for one test, which is the working directory."""
+    """A copy of the project for one test; the copy is the working directory."""
     folder = tmp_path / "project"
     shutil.copytree(_project, folder)
     monkeypatch.chdir(folder)

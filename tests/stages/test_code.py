@@ -219,7 +219,7 @@ def test_code_that_is_edited_while_a_stage_runs_is_not_recorded(checkout: Path) 
     status, printed = train(checkout, lambda: edit(loop, lambda text: text + FUNCTION))
     assert status != 0
     assert "exited with 8" in printed
-    assert "pretrain: code that it runs changed while it ran (training.loop)" in printed
+    assert "pretrain: its code changed while it ran (training.loop)" in printed
     assert (checkout / "dvc.lock").read_text() == lock
 
 
@@ -232,7 +232,7 @@ def test_a_comment_that_is_written_while_a_stage_runs_does_no_harm(checkout: Pat
 def test_a_stage_refuses_to_run_code_that_its_record_would_not_name(checkout: Path) -> None:
     edit(checkout / "src/repflow/training/loop.py", lambda text: text + FUNCTION)
     printed = run(checkout, "repflow", "pretrain", code=8)
-    assert "code/pretrain.json is of other code than pretrain would run now (training.loop); run `dvc repro`" in printed
+    assert "code/pretrain.json: the code of pretrain has changed since (training.loop); run `dvc repro`" in printed
     with contextlib.chdir(checkout):
         assert "pretrain" in code.STAGES
         assert read_all()["pretrain"]["name"] == "simclr"

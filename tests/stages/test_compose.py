@@ -1,4 +1,4 @@
-"""conf/ composes to params.yaml: the committed file, DVC's own composition, and messages for what does not fit."""
+"""Composing params.yaml from conf/: the committed file, DVC's own composition, and messages for invalid values."""
 
 import shutil
 import subprocess
@@ -21,9 +21,9 @@ GIVEN = {
     "data=folder": ["data.source.path=a", "data.target.path=b"],
     "data=one_folder": ["data.source.path=a"],
 }
-"""What a choice leaves to the user to say."""
+"""Values that some choices require from the user."""
 PARTS = {"adaptation", "training"}
-"""Groups that other groups are made of."""
+"""Groups that are used by other groups."""
 
 
 def choices() -> list[str]:
@@ -39,7 +39,7 @@ def choices() -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with this one's conf/ and what it composes to; the working directory."""
+    """A project with the real conf/ and its composed params.yaml; the working directory."""
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "params.yaml").write_text(composed(CONF, []))
     monkeypatch.chdir(tmp_path)
@@ -50,12 +50,12 @@ def compose(*overrides: str):
     return CliRunner().invoke(app, ["compose", *overrides])
 
 
-def test_the_committed_parameters_are_what_conf_composes_to() -> None:
+def test_the_committed_parameters_are_composed_from_conf() -> None:
     assert (ROOT / "params.yaml").read_text() == composed(CONF, []), "run `repflow compose` and commit params.yaml"
 
 
 @pytest.mark.parametrize("choice", choices())
-def test_every_choice_fits_the_schema(choice: str) -> None:
+def test_every_choice_matches_the_schema(choice: str) -> None:
     check(yaml.safe_load(composed(CONF, [choice, *GIVEN.get(choice, [])])))
 
 
@@ -81,7 +81,7 @@ def test_dvc_exp_run_takes_groups_and_keys(project: Path) -> None:
     assert Path("seen.yaml").read_text() == composed(Path("conf"), overrides)
 
 
-def test_compose_writes_the_choice_and_says_what_changed(project: Path) -> None:
+def test_compose_writes_the_choice_and_logs_the_changes(project: Path) -> None:
     result = compose("pretrain=rotation", "seed=3")
     assert result.exit_code == 0
     assert "seed: 0 -> 3" in result.stderr
@@ -89,20 +89,23 @@ def test_compose_writes_the_choice_and_says_what_changed(project: Path) -> None:
     assert Path("params.yaml").read_text() == composed(Path("conf"), ["pretrain=rotation", "seed=3"])
 
 
-def test_composing_again_says_that_nothing_changed(project: Path) -> None:
+def test_composing_again_changes_nothing(project: Path) -> None:
     assert compose().stderr == "params.yaml: unchanged\n"
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("pretrain=rotatoin", "pretrain=rotatoin: no such choice in conf/pretrain/; did you mean 'rotation'? (allowed: "),
+        (
+            "pretrain=rotatoin",
+            "pretrain=rotatoin: no such choice in conf/pretrain/; did you mean 'rotation'? (allowed: ",
+        ),
         ("pretrian=rotation", "pretrian: no such key in conf/; did you mean 'pretrain'? (allowed: "),
         ("split.labels_per_clas=3", "split.labels_per_clas: no such key in conf/; did you mean 'labels_per_class'?"),
         ("+split.labels_per_clas=3", "split.labels_per_clas: unknown parameter; did you mean 'labels_per_class'?"),
         ("split.test=1.5", "split.test: 1.5 is not allowed"),
         ("seed=three", 'seed: "three" is not allowed'),
-        ("seed=1,2", "seed=1,2: names several values"),
+        ("seed=1,2", "seed=1,2: has several values"),
         ("seed", "Error parsing override 'seed'"),
         ("seed=${nothing}", "Interpolation key 'nothing' not found"),
         ("pretrain.settings.temprature=1", "pretrain.settings.temprature: no such key in conf/"),
@@ -112,7 +115,7 @@ def test_composing_again_says_that_nothing_changed(project: Path) -> None:
         ("~seed", "seed: missing"),
     ],
 )
-def test_a_mistake_is_one_message_and_changes_nothing(project: Path, override: str, message: str) -> None:
+def test_an_invalid_override_is_one_message_and_changes_nothing(project: Path, override: str, message: str) -> None:
     before = Path("params.yaml").read_bytes()
     result = compose(override)
     assert message in result.stderr
@@ -122,7 +125,7 @@ def test_a_mistake_is_one_message_and_changes_nothing(project: Path, override: s
     assert Path("params.yaml").read_bytes() == before
 
 
-def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_project_there_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = compose()
     assert (result.exit_code, result.stderr) == (
@@ -136,15 +139,15 @@ def test_no_section_goes_unchecked() -> None:
     assert {key.split(".")[0] for key, _ in section_checks(whole)} == set(SECTIONS)
 
 
-def test_all_problems_are_named_at_once() -> None:
+def test_all_invalid_values_are_listed_at_once() -> None:
     whole = yaml.safe_load(composed(CONF, ["split.test=2", "evaluate.bins=-1"]))
     with pytest.raises(ParameterError, match=r"split\.test: 2[^\n]*\n[^\n]*evaluate\.bins: -1"):
         check(whole)
 
 
-def test_differences_tell_new_gone_and_changed() -> None:
+def test_differences_list_new_removed_and_changed_values() -> None:
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": []}) == [
         "a.b: 1 -> 3",
         "d: [] (new)",
-        "a.c: gone (was 2)",
+        "a.c: removed (was 2)",
     ]

@@ -1,4 +1,4 @@
-"""What stages record of their cost: all of it, outside the outputs, offline, and as the command shows it."""
+"""The cost records of stages: complete, separate from the outputs, offline, and printed by `repflow cost`."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ OUTPUTS = ("models", "metrics", "plots")
 
 @pytest.fixture
 def trainable(project: Path) -> Path:
-    """The project with sections for a pretraining and an adaptation."""
+    """The project with sections for pretraining and adaptation."""
     parameters = yaml.safe_load(Path("params.yaml").read_text())
     parameters |= {"pretrain": PRETRAIN, "adapt": {"source_only": ADAPT}}
     Path("params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
@@ -77,7 +77,7 @@ def test_a_stage_records_its_cost_and_no_output_depends_on_it(trainable: Path) -
     assert record("pretrain") != cost
 
 
-def test_an_adaptation_has_a_record_of_its_own_and_none_where_it_was_skipped(trainable: Path) -> None:
+def test_an_adaptation_has_its_own_record_unless_it_was_skipped(trainable: Path) -> None:
     adapt.run("source_only")
     assert record("adapt/source_only")["steps"] == 3
     target = yaml.safe_load(Path("params.yaml").read_text())
@@ -87,7 +87,7 @@ def test_an_adaptation_has_a_record_of_its_own_and_none_where_it_was_skipped(tra
     assert not Path(".repflow/cost/adapt/source_only.json").exists()
 
 
-def test_a_stage_that_fails_leaves_the_record_of_the_last_run(project: Path) -> None:
+def test_a_failed_stage_keeps_the_record_of_the_last_run(project: Path) -> None:
     def train(images: int) -> None:
         with recorded("stage") as meter:
             meter.count_step(images)
@@ -101,7 +101,7 @@ def test_a_stage_that_fails_leaves_the_record_of_the_last_run(project: Path) -> 
 
 
 def in_a_process(code: str, **environment: str) -> str:
-    """What a fresh Python prints, to both its outputs."""
+    """The output of a new Python process, from stdout and stderr."""
     run = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -132,8 +132,8 @@ print(energy.used())
 """
 
 
-def test_energy_is_known_without_network_files_or_words_whatever_the_user_configured(tmp_path: Path) -> None:
-    """Audit hooks see connections and files that are opened to write; subprocesses talk through pipes."""
+def test_energy_is_measured_without_network_files_or_output_despite_the_users_configuration(tmp_path: Path) -> None:
+    """Audit hooks detect connections and files opened for writing; subprocesses communicate through pipes."""
     (tmp_path / ".codecarbon.config").write_text(
         "[codecarbon]\nsave_to_api = true\noutput_methods = csv,api\nemissions_endpoint = http://127.0.0.1:9/\n"
         "electricitymaps_api_token = token\nlog_level = debug\nsave_to_file = true\n"
@@ -145,12 +145,12 @@ def test_energy_is_known_without_network_files_or_words_whatever_the_user_config
     assert [path.name for path in tmp_path.iterdir()] == [".codecarbon.config"]
 
 
-def test_without_codecarbon_energy_is_unknown(tmp_path: Path) -> None:
+def test_without_codecarbon_the_energy_is_null(tmp_path: Path) -> None:
     code = "import sys; sys.modules['codecarbon'] = None\n" + MEASURE
     assert in_a_process(code).splitlines() == ["codecarbon is not installed", "None"]
 
 
-def test_a_machine_that_codecarbon_cannot_read_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_method_says_if_codecarbon_cannot_measure_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     import codecarbon.core.resource_tracker
 
     def refuse(self: object) -> None:
@@ -160,7 +160,7 @@ def test_a_machine_that_codecarbon_cannot_read_is_said_so(monkeypatch: pytest.Mo
     with EnergyMeter() as energy:
         pass
     assert energy.used() is None
-    assert energy.method.endswith("could not read this machine")
+    assert energy.method.endswith("could not measure this machine")
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def shown(*options: str) -> str:
     return result.stdout
 
 
-def test_the_command_shows_costs_beside_accuracies(spent: None) -> None:
+def test_the_command_shows_costs_with_accuracies(spent: None) -> None:
     lines = [" ".join(line.split()) for line in shown().splitlines()]
     assert lines[0] == "stage source target seconds images/s waiting memory TFLOP Wh"
     assert lines[1] == "pretrain 20.0 500 2.5% 1,024 MiB 1.500 0.500"
@@ -206,7 +206,7 @@ def test_the_command_shows_costs_beside_accuracies(spent: None) -> None:
     assert lines[-1] == "Energy: codecarbon: memory estimated; codecarbon is not installed."
 
 
-def test_programs_get_the_same_figures(spent: None) -> None:
+def test_csv_and_json_have_the_same_numbers(spent: None) -> None:
     rows = json.loads(shown("--format", "json"))
     table = list(csv.DictReader(io.StringIO(shown("--format", "csv"))))
     assert [row["stage"] for row in rows] == [row["stage"] for row in table] == ["pretrain", "finetune", "adapt/dann"]
@@ -216,11 +216,11 @@ def test_programs_get_the_same_figures(spent: None) -> None:
     assert rows[0]["flops"] == 1_500_000_000_000
 
 
-def test_where_nothing_was_trained_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_training_there_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["cost"])
     assert result.exit_code == 3
-    assert "nothing was trained here yet" in result.stderr
+    assert "nothing has been trained in this checkout" in result.stderr
 
 
 def test_the_command_needs_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""`repflow export`: an ONNX file that says what the model says, alone."""
+"""The command `repflow export`: a self-contained ONNX file with the same predictions as the model."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_the_file_says_what_the_model_says(model: Path, tmp_path: Path) -> None:
+def test_the_file_predicts_what_the_model_predicts(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "classifier.onnx"
     result = CliRunner().invoke(app, ["export", str(output), "--model", str(model)])
     assert result.exit_code == 0, result.output
@@ -48,9 +48,11 @@ def test_the_file_says_what_the_model_says(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["small"], indirect=True)
-def test_what_does_not_agree_is_not_written(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_other_predictions_is_not_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     result = CliRunner().invoke(app, ["export", str(tmp_path / "classifier.onnx"), "--model", str(model)])
     assert result.exit_code == 3
-    assert "ONNX Runtime differs from PyTorch" in result.output
+    assert "ONNX Runtime differ from PyTorch" in result.output
     assert not (tmp_path / "classifier.onnx").exists()

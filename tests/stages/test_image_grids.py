@@ -1,4 +1,4 @@
-"""Sheets of pictures: where each pixel comes to, and what their files say."""
+"""Image grids: the position of every pixel, and the metadata of the files."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def marked(*values: int, channels: int = 3, size: int = 8) -> np.ndarray:
     return images
 
 
-def test_pixels_are_enlarged_and_gaps_stay_clear() -> None:
+def test_pixels_are_enlarged_and_gaps_are_transparent() -> None:
     sheet = tile_images([marked(0, 200), marked(0)], columns=2)
     assert sheet.shape == (2 * 64 + 4, 2 * 64 + 4, 4)
     assert (sheet[:64, 68:, :3] == [200, 0, 0]).all()
@@ -32,14 +32,14 @@ def test_a_grey_image_is_grey_and_a_large_one_is_not_enlarged() -> None:
     assert (sheet[..., :3] == 90).all()
 
 
-def test_groups_stand_apart() -> None:
+def test_groups_have_wider_gaps() -> None:
     sheet = tile_images([marked(10, 20, 30, 40)], columns=4, cell=8, group=2)
     assert sheet.shape == (8, 4 * 8 + 4 + 16 + 4, 4)
     assert sheet[0, [0, 12, 36, 48], 0].tolist() == [10, 20, 30, 40]
     assert np.flatnonzero(sheet[0, :, 3] == 0).tolist() == [*range(8, 12), *range(20, 36), *range(44, 48)]
 
 
-def test_a_file_says_what_it_shows_and_nothing_of_when_or_by_what_it_was_made(tmp_path: Path) -> None:
+def test_a_file_has_a_title_and_a_caption_and_no_other_metadata(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     lines = [marked(1, 2, channels=1), marked(3, channels=1)]
     made = [

@@ -1,4 +1,4 @@
-"""Target labels are read by the oracle and by `evaluate` alone: scramble them, and nothing else changes."""
+"""Only the baseline `train_on_target` and `evaluate` use target labels: scrambling them changes nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ ADAPTATIONS = ("source_only", "subspace_alignment", "dann", "train_on_target")
 
 @pytest.fixture(autouse=True)
 def sections(project: Path) -> None:
-    """Every training stage, short."""
+    """Sections for every training stage, with few steps."""
     path = project / "params.yaml"
     parameters: dict[str, Any] = yaml.safe_load(path.read_text())
     common = {"family": "adaptation", "training": TRAINING}
@@ -30,7 +30,7 @@ def sections(project: Path) -> None:
 
 
 def scramble(project: Path, domain: str) -> None:
-    """Give every image of the domain the class of another."""
+    """Permute the classes of all images of the domain."""
     path = project / "data/stores" / domain / "manifest.parquet"
     manifest = pd.read_parquet(path)
     order = np.random.default_rng(0).permutation(len(manifest))
@@ -40,7 +40,7 @@ def scramble(project: Path, domain: str) -> None:
 
 
 def made(project: Path) -> dict[str, bytes]:
-    """What every training stage made, by file."""
+    """The outputs of every training stage, by path."""
     pretrain.run()
     finetune.run()
     for name in ADAPTATIONS:
@@ -55,7 +55,7 @@ def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def test_only_the_oracle_reads_target_labels(project: Path) -> None:
+def test_only_the_upper_baseline_uses_target_labels(project: Path) -> None:
     before = made(project)
     scramble(project, "target")
     differing = changed(before, made(project))
@@ -63,7 +63,7 @@ def test_only_the_oracle_reads_target_labels(project: Path) -> None:
     assert {name for name in differing if "train_on_target" not in name} == set()
 
 
-def test_source_labels_matter_to_all_that_classifies_but_not_to_pretraining(project: Path) -> None:
+def test_source_labels_influence_all_classifiers_but_not_pretraining(project: Path) -> None:
     before = made(project)
     scramble(project, "source")
     differing = changed(before, made(project))
@@ -73,7 +73,7 @@ def test_source_labels_matter_to_all_that_classifies_but_not_to_pretraining(proj
     assert not any("train_on_target" in name for name in differing)
 
 
-def test_an_adaptation_without_a_target_says_so_and_the_graph_goes_on(project: Path) -> None:
+def test_an_adaptation_without_a_target_is_skipped_without_an_error(project: Path) -> None:
     from repflow.encoders.model_files import was_skipped
 
     store = project / "data/stores/target"

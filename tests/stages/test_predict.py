@@ -1,4 +1,4 @@
-"""`repflow predict`: labels for images and folders, as a person would ask for them."""
+"""The command `repflow predict`: predicted classes of images and folders."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ CLASSES = ("dark", "light", "never")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier that tells dark images from light ones: its head sees one feature, the brightness."""
+    """A classifier of dark and light images, whose head uses one feature, the brightness."""
     folder = tmp_path_factory.mktemp("model") / "finetune"
     preprocessing = {"size": 16, "channels": 3, "resize": "pad"}
     description = Description(SmallConfig(), preprocessing, HeadConfig(), CLASSES)
@@ -77,7 +77,7 @@ def test_a_folder_is_searched(model: Path, photos: Path) -> None:
     assert found["light.jpg"]["probability"] > 0.9
 
 
-def test_images_are_brought_to_the_models_own_form(model: Path, tmp_path: Path) -> None:
+def test_images_are_converted_to_the_image_format_of_the_model(model: Path, tmp_path: Path) -> None:
     Image.new("L", (90, 20), 118).save(tmp_path / "wide.png")  # grey; dark where it is padded
     (row,) = json.loads(predict(model, tmp_path / "wide.png", "--format", "json").stdout)
     content = (tmp_path / "wide.png").read_bytes()
@@ -97,17 +97,17 @@ def test_an_unreadable_file_is_listed_with_its_reason_and_ends_with_3(model: Pat
     assert rows["none.png"]["reason"] == "no such file"
     assert rows["cut.jpg"]["label"] == ""
     assert result.exit_code == 3
-    assert result.stderr == "error: 2 of 4 files cannot be read; they are listed with the reason\n"
+    assert result.stderr == "error: 2 of 4 files cannot be decoded; the column `reason` says why for each\n"
 
 
-def test_files_keep_the_order_in_which_they_were_named(model: Path, photos: Path) -> None:
+def test_files_keep_the_order_of_the_arguments(model: Path, photos: Path) -> None:
     named = [photos / "sub" / "light.jpg", photos / "dark [b].png"]
     result = predict(model, *named, "--format", "json")
     assert [row["path"] for row in json.loads(result.stdout)] == [str(path) for path in named]
     assert result.exit_code == 0
 
 
-def test_top_gives_several_classes_the_likeliest_first(model: Path, photos: Path) -> None:
+def test_top_gives_several_classes_the_most_probable_first(model: Path, photos: Path) -> None:
     result = predict(model, photos / "sub", "--top", "5", "--format", "json")
     rows = json.loads(result.stdout)
     assert [row["label"] for row in rows] == ["light", "dark", "never"]
@@ -128,7 +128,7 @@ def test_output_goes_to_a_file(model: Path, photos: Path, tmp_path: Path) -> Non
     assert row.startswith(f"{photos}/sub/light.jpg,light,0.9")
 
 
-def test_a_name_that_is_no_text_is_escaped(model: Path, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_escaped(model: Path, tmp_path: Path) -> None:
     name = os.fsdecode(bytes(tmp_path) + b"/\xff.png")
     try:
         Image.new("L", (8, 8)).save(name, format="png")

@@ -1,4 +1,4 @@
-"""What `pretrain` says and shows of a method: of one that makes images, of one that does not, in any precision."""
+"""The stage `pretrain`: metrics and image grids of generative and other methods, in any precision."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def pretrain_by(project: Path, section: dict[str, Any]) -> None:
     ],
     ids=["gan", "rotation"],
 )
-def test_the_distance_of_made_images_stands_in_the_metrics(
+def test_the_distance_of_generated_images_is_in_the_metrics(
     project: Path, section: dict[str, Any], generates: bool
 ) -> None:
     pretrain_by(project, section)
@@ -42,7 +42,7 @@ def test_the_distance_of_made_images_stands_in_the_metrics(
         assert metrics["frechet"] > 2 * metrics["frechet_real"] > 0
 
 
-def drawn(project: Path) -> dict[str, bytes]:
+def written_grids(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((project / "plots/pretrain").iterdir())}
 
 
@@ -50,34 +50,34 @@ AUTOENCODER = {"name": "autoencoder", "settings": {"codes": 4, "decoder": [8]}}
 GAN = {"name": "gan", "settings": {"codes": 4, "generator": [8, 8]}}
 
 
-def test_pictures_are_those_of_validation_images_and_say_what_they_show(project: Path) -> None:
+def test_image_grids_show_validation_images_with_captions(project: Path) -> None:
     pretrain_by(project, AUTOENCODER)
-    before = drawn(project)
+    before = written_grids(project)
     assert set(before) == {"filters.png", "pictures.png"}
     with Image.open(project / "plots/pretrain/pictures.png") as image:
         assert "From left to right: image, reconstruction." in image.info["Description"]
-        sheet = np.asarray(image)
-    assert sheet.shape == (8 * 68 - 4, 6 * 68 - 4 + 2 * 12, 4)
-    shown = [sheet[top : top + 64 : 8, left : left + 64 : 8, 0] for top in range(0, 544, 68) for left in (0, 148, 296)]
+        grid = np.asarray(image)
+    assert grid.shape == (8 * 68 - 4, 6 * 68 - 4 + 2 * 12, 4)
+    shown = [grid[top : top + 64 : 8, left : left + 64 : 8, 0] for top in range(0, 544, 68) for left in (0, 148, 296)]
     domains = [open_domain(name, project / "data/stores", project / "data/splits") for name in ("source", "target")]
     held_out = [each.tobytes() for domain in domains for each in domain.rows(Side.VALIDATION).images]
     assert len({each.tobytes() for each in shown}) == 24
     assert {each.tobytes() for each in shown} <= set(held_out)
     (project / "plots/pretrain/old.png").write_bytes(b"")
     pretrain.run()
-    assert drawn(project) == before, "the same bytes, and what another method drew goes"
+    assert written_grids(project) == before, "the same bytes, and outdated grids are deleted"
 
 
 @pytest.mark.parametrize("section", [AUTOENCODER, GAN], ids=["autoencoder", "gan"])
-def test_any_precision_can_be_drawn(project: Path, section: dict[str, Any]) -> None:
+def test_grids_can_be_made_with_any_precision(project: Path, section: dict[str, Any]) -> None:
     path = project / "params.yaml"
     parameters = yaml.safe_load(path.read_text())
     parameters["hardware"]["precision"] = "64-true"
     path.write_text(yaml.safe_dump(parameters))
     pretrain_by(project, section)
-    assert set(drawn(project)) == {"filters.png", "pictures.png" if section is AUTOENCODER else "samples.png"}
+    assert set(written_grids(project)) == {"filters.png", "pictures.png" if section is AUTOENCODER else "samples.png"}
 
 
-def test_a_method_without_pictures_shows_its_filters_alone(project: Path) -> None:
+def test_a_method_without_figures_has_only_the_filters(project: Path) -> None:
     pretrain_by(project, {"name": "rotation", "settings": {}})
-    assert set(drawn(project)) == {"filters.png"}
+    assert set(written_grids(project)) == {"filters.png"}

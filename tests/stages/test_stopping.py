@@ -1,4 +1,4 @@
-"""Training stages as processes: killed at any moment, asked to stop, or spread over two devices."""
+"""Training stages as processes: killed at any moment, terminated, or distributed over two devices."""
 
 import json
 import os
@@ -51,7 +51,7 @@ STAGES = {
 
 @pytest.fixture(autouse=True)
 def ready(project: Path) -> Path:
-    """The project with sections for all training stages, saved at every step."""
+    """The project with sections for all training stages, with a checkpoint at every step."""
     write(SECTIONS | {"runtime": {"memory": 1.0, "checkpoints": {"every_steps": 1, "every_seconds": None}}})
     Path("models/tune").mkdir()
     Path("models/tune/best.yaml").write_text("{}\n")
@@ -88,7 +88,7 @@ def outputs(stage: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_three_kills_change_nothing(stage: str) -> None:
+def test_a_stage_that_was_killed_three_times_gives_the_same_outputs(stage: str) -> None:
     done = start(stage)
     assert done.communicate()[1] is not None
     assert done.returncode == 0
@@ -104,36 +104,38 @@ def test_three_kills_change_nothing(stage: str) -> None:
         assert not Path(STAGES[stage][3]).exists()
         assert 0 < saved(stage) < STEPS
     last = start(stage)
-    said = last.communicate()[1]
-    assert last.returncode == 0, said
-    assert f"{STAGES[stage][1]}: resumed after step " in said
+    output = last.communicate()[1]
+    assert last.returncode == 0, output
+    assert f"{STAGES[stage][1]}: resumed after step " in output
     assert outputs(stage) == undisturbed
     assert not Path(".repflow/checkpoints", STAGES[stage][1]).exists()
 
 
-def test_asked_to_stop_a_stage_saves_and_says_so() -> None:
+def test_a_terminated_stage_saves_a_checkpoint() -> None:
     process = start("pretrain")
     wait_for("pretrain", 20, process)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate()[1]
-    assert process.returncode == 75, said
-    assert f"pretrain: stopped after step {saved('pretrain')} of {STEPS} and saved; run the same command again" in said
-    assert "Traceback" not in said
+    output = process.communicate()[1]
+    assert process.returncode == 75, output
+    assert (
+        f"pretrain: stopped after step {saved('pretrain')} of {STEPS} and saved; run the same command again" in output
+    )
+    assert "Traceback" not in output
 
 
-def test_other_parameters_start_anew() -> None:
+def test_with_other_parameters_training_starts_from_scratch() -> None:
     process = start("pretrain")
     wait_for("pretrain", 20, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     write({"seed": 1})
     again = start("pretrain")
-    said = again.communicate()[1]
+    output = again.communicate()[1]
     assert again.returncode == 0
-    assert "resumed" not in said
+    assert "resumed" not in output
 
 
-# A stand-in for SLURM's srun on one machine: it starts as many tasks as were asked for, each told which one it is.
+# A replacement for SLURM's srun on one machine: it starts the requested number of tasks, each with its rank.
 SRUN = """#!/bin/sh
 for rank in 0 1; do
   SLURM_JOB_ID=4711 SLURM_JOB_NAME=test SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_NODELIST=127.0.0.1 \\
@@ -168,20 +170,20 @@ def test_two_devices_train_one_model(launcher: str, tmp_path: Path) -> None:
         hardware = {"accelerator": "cpu", "threads": 1, "devices": devices}
         write({"pretrain": short, "hardware": hardware, "runtime": {"memory": 1.0, "checkpoints": {}}})
         process = start("pretrain", **(launching if devices == 2 else {}))
-        said = process.communicate()[1]
-        assert process.returncode == 0, said
-        assert said.count("pretrain: step 20/20") == 1, "one process tells how it comes along"
+        output = process.communicate()[1]
+        assert process.returncode == 0, output
+        assert output.count("pretrain: step 20/20") == 1, "only one process logs progress"
         metrics[devices] = json.loads(Path("metrics/pretrain.json").read_text())
     assert metrics[2]["loss"] == pytest.approx(metrics[1]["loss"], abs=2e-3)
     assert metrics[2]["steps"] == 20
 
 
-def test_data_beyond_the_memory_gives_the_same_bytes() -> None:
+def test_memory_mapped_data_gives_the_same_bytes() -> None:
     found = []
     for memory in (1.0, 1e-9):
         write({"runtime": {"memory": memory, "checkpoints": {}}})
         process = start("adapt")
-        said = process.communicate()[1]
-        assert process.returncode == 0, said
+        output = process.communicate()[1]
+        assert process.returncode == 0, output
         found.append(outputs("adapt"))
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""The stage `tune`: what it writes depends on its inputs alone, and it never makes the fine-tuning worse unseen."""
+"""The stage `tune`: its output depends on its inputs alone, and the current parameters are always among the trials."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ SEARCH: dict[str, Any] = {
     "threads": 1,
     "space": {
         "training": {
-            # With the highest rate the loss soon is no number.
+            # With the highest rate the loss soon is NaN.
             "optimizer": {"learning_rate": {"type": "categorical", "choices": [1.0e-4, 0.01, 1.0e30]}},
             "batch_size": {"type": "int", "low": 8, "high": 32},
         },
@@ -60,29 +60,29 @@ def journals() -> list[Path]:
     return list(Path(".repflow/tune").rglob("journal.log"))
 
 
-def told() -> int:
+def journaled_trials() -> int:
     """Trials in the journal, whose first line is the study's."""
     return sum(path.read_bytes().count(b"\n") - 1 for path in journals())
 
 
 @pytest.fixture
 def killed_search(project: Path) -> None:
-    """A search with one process that was killed in the middle of its first batch."""
+    """A search with one process that was killed during its first batch."""
     write_tune(workers=1)
     stage = subprocess.Popen([sys.executable, "-c", "from repflow.stages import tune; tune.run()"])
-    while stage.poll() is None and told() < 2:
+    while stage.poll() is None and journaled_trials() < 2:
         time.sleep(0.02)
     os.kill(stage.pid, signal.SIGKILL)
     assert stage.wait() == -9
 
 
 def test_a_killed_search_ends_with_the_bytes_of_an_undisturbed_one(killed_search: None, caplog: Any) -> None:
-    assert 2 <= told() < 8
+    assert 2 <= journaled_trials() < 8
     assert not Path("models/tune").exists()
     write_tune(workers=2)
     with caplog.at_level(logging.INFO, "repflow"):
         tune.run()
-    assert "of 8 trials are there already" in caplog.text
+    assert "of 8 trials are already finished" in caplog.text
     assert journals() == []
     resumed = outputs()
     tune.run()
@@ -98,14 +98,14 @@ def test_a_killed_search_ends_with_the_bytes_of_an_undisturbed_one(killed_search
     assert metrics["trials"] == 8
     cost = json.loads(Path(".repflow/cost/tune.json").read_text())
     assert (cost["images"], cost["flops"]) == (metrics["images_seen"], metrics["flops"])
-    # One that diverged trained for some steps after its last look.
+    # A diverged trial trained for some steps after its last validation.
     assert cost["steps"] > sum(int(row["steps"]) for row in trials) > 0
     best = trials[metrics["best_trial"]]
     assert {key: json.loads(best[key]) for key in found_by_search()} == found_by_search()
     assert read_recipe("finetune", found_by_search()).section.training.steps == 40
 
 
-def test_no_search_leaves_the_fine_tuning_as_it_is(project: Path) -> None:
+def test_without_trials_the_fine_tuning_is_unchanged(project: Path) -> None:
     write_tune(trials=0)
     tune.run()
     assert found_by_search() == {}
@@ -114,7 +114,7 @@ def test_no_search_leaves_the_fine_tuning_as_it_is(project: Path) -> None:
     assert len(outputs()) == 5
 
 
-def test_a_space_that_does_not_fit_the_method_ends_before_any_trial(project: Path) -> None:
+def test_a_space_that_does_not_match_the_method_ends_before_any_trial(project: Path) -> None:
     write_tune(space={"settings": {"threshold": {"type": "float", "low": 0.5, "high": 0.99}}})
     with pytest.raises(ParameterError, match=r"params.yaml: tune.search.space.settings.threshold: .*tune=default"):
         tune.run()
@@ -131,7 +131,7 @@ def test_a_search_without_validation_rows_says_so(project: Path) -> None:
         tune.run()
 
 
-def test_a_search_is_taken_up_only_where_nothing_has_changed(project: Path) -> None:
+def test_a_search_resumes_only_if_nothing_has_changed(project: Path) -> None:
     write_tune(workers=1)
     before = tune.fingerprint(config())
     write_tune(workers=2)
@@ -144,7 +144,7 @@ def test_a_search_is_taken_up_only_where_nothing_has_changed(project: Path) -> N
     assert tune.fingerprint(config()) != before
 
 
-def test_a_trial_trains_as_the_fine_tuning_does_but_for_its_length(project: Path) -> None:
+def test_a_trial_trains_like_the_fine_tuning_except_for_its_length(project: Path) -> None:
     write_tune()
     whole, short = recipe(), shortened(recipe(), config())
     assert (short.section.training.steps, short.section.training.early_stopping.every) == (30, 5)

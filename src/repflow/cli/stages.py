@@ -65,7 +65,7 @@ def _instructions(stage: str) -> "Instructions":
 def code() -> None:
     """Fingerprint the code of every stage, so that only stages with changed code run again.
 
-    Reads src/repflow/ and the methods selected in params.yaml; makes code/. A stage ends with exit code 8 if its code
+    Reads src/repflow/ and the methods selected in params.yaml; writes code/. A stage ends with exit code 8 if its code
     differs from code/, or changes while it runs. Example: `repflow code`
     """
     from repflow.stages import code as stage
@@ -77,7 +77,7 @@ def code() -> None:
 def ingest(domain: Annotated[Domain, typer.Argument(help="Domain to ingest.", show_default=False)]) -> None:
     """Decode all images of a domain into an image store.
 
-    Reads the images of `data.source` or `data.target` in params.yaml; makes data/stores/DOMAIN/. Example:
+    Reads the images of `data.source` or `data.target` in params.yaml; writes data/stores/DOMAIN/. Example:
     `repflow ingest source`
     """
     run_stage("ingest", domain.value)
@@ -87,7 +87,7 @@ def ingest(domain: Annotated[Domain, typer.Argument(help="Domain to ingest.", sh
 def validate(domain: Annotated[Domain, typer.Argument(help="Domain to validate.", show_default=False)]) -> None:
     """Validate the images of a domain with Great Expectations.
 
-    Reads data/stores/DOMAIN/; makes metrics/validate/DOMAIN.json and reports/data_docs/DOMAIN/. Exit code 4 if a
+    Reads data/stores/DOMAIN/; writes metrics/validate/DOMAIN.json and reports/data_docs/DOMAIN/. Exit code 4 if a
     critical rule is violated. Example: `repflow validate target`
     """
     run_stage("validate", domain.value)
@@ -97,7 +97,7 @@ def validate(domain: Annotated[Domain, typer.Argument(help="Domain to validate."
 def split() -> None:
     """Split the images into labelled, unlabelled, validation and test rows.
 
-    Reads the manifests in data/stores/; makes data/splits/ and metrics/split.json. Example: `repflow split`
+    Reads the manifests in data/stores/; writes data/splits/ and metrics/split.json. Example: `repflow split`
     """
     run_stage("split")
 
@@ -106,7 +106,7 @@ def split() -> None:
 def pretrain() -> None:
     """Pretrain an encoder on images without labels.
 
-    Reads data/stores/ and data/splits/; makes models/pretrain/, training curves, image grids and metrics. Example:
+    Reads data/stores/ and data/splits/; writes models/pretrain/, training curves, image grids and metrics. Example:
     `repflow pretrain`
     """
     run_stage("pretrain", trains=True)
@@ -116,7 +116,7 @@ def pretrain() -> None:
 def probe() -> None:
     """Evaluate the frozen encoder with a linear probe, kNN and clustering.
 
-    Reads models/pretrain/ and the data; makes metrics/probe.json. Example: `repflow probe`
+    Reads models/pretrain/ and the data; writes metrics/probe.json. Example: `repflow probe`
     """
     run_stage("probe")
 
@@ -125,7 +125,7 @@ def probe() -> None:
 def tune() -> None:
     """Search hyperparameters of the fine-tuning with Optuna.
 
-    Reads models/pretrain/, labelled and validation rows; makes models/tune/, metrics/tune.json and plots/tune/. An
+    Reads models/pretrain/, labelled and validation rows; writes models/tune/, metrics/tune.json and plots/tune/. An
     interrupted search resumes. Example: `repflow tune`
     """
     run_stage("tune")
@@ -135,7 +135,7 @@ def tune() -> None:
 def finetune() -> None:
     """Fine-tune the encoder to a classifier with few labels.
 
-    Reads models/pretrain/, models/tune/best.yaml and the data; makes models/finetune/, training curves and metrics.
+    Reads models/pretrain/, models/tune/best.yaml and the data; writes models/finetune/, training curves and metrics.
     Example: `repflow finetune`
     """
     run_stage("finetune", trains=True)
@@ -147,7 +147,7 @@ def adapt(
 ) -> None:
     """Train a classifier for the unlabelled target domain (domain adaptation).
 
-    Reads models/pretrain/ and the data of both domains; makes models/adapt/METHOD/, training curves and metrics.
+    Reads models/pretrain/ and the data of both domains; writes models/adapt/METHOD/, training curves and metrics.
     Example: `repflow adapt dann`
     """
     run_stage("adapt", method, trains=True)
@@ -157,7 +157,7 @@ def adapt(
 def evaluate() -> None:
     """Test every classifier on the test set of each domain.
 
-    Reads the models and the data; makes metrics/evaluate.json, and confusion matrices, recall and calibration in
+    Reads the models and the data; writes metrics/evaluate.json, and confusion matrices, recall and calibration in
     plots/. Example: `repflow evaluate`
     """
     run_stage("evaluate")
@@ -167,7 +167,7 @@ def evaluate() -> None:
 def report() -> None:
     """Write a report with metrics, training curves and figures.
 
-    Reads metrics/, plots/, models/ and the data; makes reports/report.md, report.html and figures/. Example:
+    Reads metrics/, plots/, models/ and the data; writes reports/report.md, report.html and figures/. Example:
     `repflow report`
     """
     run_stage("report")

@@ -1,4 +1,4 @@
-"""The code of a revision: the fingerprints that its record holds, and those of its source files."""
+"""The code of a revision: the fingerprints in `code/`, and those of its source files."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 
 
 def recorded(repo: Any) -> dict[str, dict[str, str]]:
-    """The fingerprints in `code/`, by their paths; none where the revision has no such folder."""
+    """The fingerprints in `code/`, by path; empty if the revision has no such folder."""
     folder = repo.fs.join(repo.root_dir, str(paths.CODE))
     if not repo.fs.isdir(folder):
         return {}
@@ -30,9 +30,9 @@ def recorded(repo: Any) -> dict[str, dict[str, str]]:
 
 
 def outdated(repo: Any) -> dict[str, list[str]] | None:
-    """Path of each file in `code/` to the modules of which it does not say what the source files do.
+    """Path of each file in `code/` to the modules whose fingerprint differs from the source files.
 
-    None where the revision has no fingerprints, or its source files or parameters cannot be read.
+    None if the revision has no fingerprints, or its source files or parameters cannot be read.
 
     Args:
         repo: dvc.repo.Repo, switched to the revision in question.

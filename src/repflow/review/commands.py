@@ -33,7 +33,8 @@ def compare(
         ),
     ],
     head: Annotated[
-        str | None, typer.Argument(help="The same; by default the working tree.", show_default=False)
+        str | None,
+        typer.Argument(help="Revision(s) to compare with it; default: the working tree.", show_default=False),
     ] = None,
     format: Annotated[Page, typer.Option(help="Output format.")] = Page.md,
     output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,
@@ -45,7 +46,7 @@ def compare(
     """Compare two revisions: metrics with their significance, stages, parameters, curves.
 
     Writes changed metrics with confidence intervals, changed stages and why they changed, changed parameters, training
-    curves and confusion matrices. Reads only git, no data. Examples: `repflow compare main`,
+    curves and confusion matrices. Reads only git, no data. To compare several seeds:
     `repflow compare 'run/base-*' 'run/simclr-*'`. Example: `repflow compare main HEAD --fail-on worse`
     """
     from repflow.review.compare import run_compare

@@ -1,7 +1,7 @@
-"""code: what each stage runs, as fingerprints, so that a stage depends on what its code does and on nothing else.
+"""The stage `code`: fingerprints of the code of each stage, so that a stage depends only on what its code does.
 
 `code/STAGE.json` maps every module that the stage runs to a digest (`repflow.fingerprints`). Comments, docstrings and
-layout do not count. For a stage that trains, the modules of the methods that params.yaml chooses are among them.
+layout do not count. For a training stage, the modules of the methods selected in params.yaml are included.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ STAGES: Mapping[str, str | None] = {
     "evaluate": None,
     "report": None,
 }
-"""Stage to the section of params.yaml that chooses the method it trains, if any; `adapt` has one for each entry."""
+"""Stage to the section of params.yaml that selects its method, if any; `adapt` has one section per method."""
 
 
 def run() -> None:
-    """Write `code/` anew, and log for each stage which of its modules changed."""
+    """Rewrite `code/`, and log the changed modules of each stage."""
     found = fingerprints(read_all(), Files(paths.SOURCE))
     before = {path.relative_to(paths.CODE).with_suffix(""): read(path) for path in paths.CODE.rglob("*.json")}
     with writing(paths.CODE, folder=True) as fresh:
@@ -52,7 +52,7 @@ def run() -> None:
 
 
 def fingerprints(parameters: Mapping[str, Any], source: Source) -> dict[str, dict[str, str]]:
-    """Stage, as "pretrain" or "adapt/dann", to the fingerprint of all that it runs."""
+    """Stage, as "pretrain" or "adapt/dann", to the fingerprint of all code that it runs."""
     return {name: _fingerprint(name, parameters, source) for name in _names(parameters)}
 
 
@@ -94,38 +94,38 @@ def own_fingerprint(name: str) -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, str]:
-    """A fingerprint as `run` wrote it."""
+    """Read a fingerprint that was written by `run`."""
     found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
 @contextlib.contextmanager
 def same_code(name: str) -> Iterator[None]:
-    """Around all that a stage does: fail where its code is not what `code/` says, or changes meanwhile.
+    """Run a stage in this block: fails if its code differs from `code/`, or changes while it runs.
 
-    DVC hashes what a stage depends on after the stage has ended. Without this, a module that is edited while a stage
-    runs would be recorded as what made its outputs.
+    DVC hashes the dependencies of a stage after the stage has ended. Without this check, a module that is edited while
+    a stage runs would be recorded as the code that made its outputs.
 
     Args:
-        name: of the stage, as "pretrain" or "adapt/dann".
+        name: name of the stage, as "pretrain" or "adapt/dann".
 
     Raises:
-        CodeChanged: names the modules.
+        CodeChanged: the code differs; the message lists the modules.
     """
     source = Files(paths.SOURCE)
     started = _fingerprint(name, read_all(), source)
     path = paths.CODE / f"{name}.json"
     if path.exists() and (changed := differences(read(path), started)):
-        raise CodeChanged(f"{path} is of other code than {name} would run now ({listed(changed)}); run `dvc repro`")
+        raise CodeChanged(f"{path}: the code of {name} has changed since ({listed(changed)}); run `dvc repro`")
     yield
     if not source.unchanged() and (changed := differences(started, own_fingerprint(name))):
         raise CodeChanged(
-            f"{name}: code that it runs changed while it ran ({listed(changed)}), so its outputs are not recorded; "
-            "run `dvc repro` again"
+            f"{name}: its code changed while it ran ({listed(changed)}), so its outputs are not recorded; run"
+            " `dvc repro` again"
         )
 
 
 def listed(modules: Sequence[str], most: int = 6) -> str:
-    """Names of modules in one line, without the package's own."""
+    """Names of modules in one line, without the package name."""
     names = [module.removeprefix("repflow.") for module in modules[:most]]
     return ", ".join(names) + (f" and {len(modules) - most} more" if len(modules) > most else "")

@@ -1,4 +1,4 @@
-"""Sheets of pictures as PNG files, each of which says what it shows. The same bytes for the same pictures."""
+"""Image grids as PNG files with title and caption in their metadata; byte-identical for the same images."""
 
 import io
 from collections.abc import Sequence
@@ -11,71 +11,71 @@ import numpy as np
 from repflow.files import writing
 
 if TYPE_CHECKING:
-    from repflow.evaluation.image_grids import Sheet
+    from repflow.evaluation.image_grids import ImageGrid
 
 _GAP = 4
 _WIDE_GAP = 16
-"""Pixels between pictures, and between groups of them."""
+"""Pixels between images, and between groups of images."""
 
 
-def side_by_side(lines: Sequence[np.ndarray], columns: int, *, cell: int = 64, group: int = 1) -> np.ndarray:
-    """Pictures in lines, enlarged pixel by pixel, on a transparent ground.
+def tile_images(rows: Sequence[np.ndarray], columns: int, *, cell: int = 64, group: int = 1) -> np.ndarray:
+    """Arrange images in a grid with a transparent background, enlarged without smoothing.
 
     Args:
-        lines: uint8 [n, 1 or 3, height, width] each, all of one height and width.
-        columns: places in a line; a line may fill fewer.
-        cell: about how many pixels wide each picture becomes; none is made smaller.
-        group: between so many pictures and the next ones the gap is wider; with 1 all gaps are alike.
+        rows: rows of images, uint8 [n, 1 or 3, height, width] each, all of one height and width.
+        columns: columns of the grid; a row may have fewer images.
+        cell: approximate width of each image in pixels; images are never made smaller.
+        group: images per group; the gap between groups is wider. 1 for equal gaps.
 
     Returns:
-        uint8 [height, width, 4], red, green, blue and opacity.
+        RGBA, uint8 [height, width, 4].
     """
-    height, width = lines[0].shape[2:]
+    height, width = rows[0].shape[2:]
     factor = max(1, round(cell / width))
     high, wide = height * factor + _GAP, width * factor + _GAP
     wider = (_WIDE_GAP - _GAP) * (group > 1)
-    sheet = np.zeros((len(lines) * high - _GAP, columns * wide - _GAP + (columns - 1) // group * wider, 4), np.uint8)
-    for number, line in enumerate(lines):
-        for column, image in enumerate(line):
+    grid = np.zeros((len(rows) * high - _GAP, columns * wide - _GAP + (columns - 1) // group * wider, 4), np.uint8)
+    for number, row in enumerate(rows):
+        for column, image in enumerate(row):
             top, left = number * high, column * wide + column // group * wider
             pixels = np.broadcast_to(image.transpose(1, 2, 0), (height, width, 3))
-            place = sheet[top : top + high - _GAP, left : left + wide - _GAP]
+            place = grid[top : top + high - _GAP, left : left + wide - _GAP]
             place[..., :3] = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
             place[..., 3] = 255
-    return sheet
+    return grid
 
 
-def as_png(sheet: np.ndarray, title: str = "", caption: str = "") -> bytes:
-    """What `side_by_side` gives as a PNG file, with what it says of itself."""
+def as_png(grid: np.ndarray, title: str = "", caption: str = "") -> bytes:
+    """The output of `tile_images` as a PNG file, with title and caption in its metadata."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    said = PngInfo()
+    info = PngInfo()
     for keyword, text in (("Title", title), ("Description", caption)):
         if text:
-            said.add_itxt(keyword, text)
+            info.add_itxt(keyword, text)
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, format="png", optimize=True, pnginfo=said)
+    Image.fromarray(grid).save(file, format="png", optimize=True, pnginfo=info)
     return file.getvalue()
 
 
-def write_sheets(folder: Path, sheets: "Sequence[Sheet]") -> None:
-    """Write `folder`/NAME.png for every sheet; what was in the folder goes."""
+def write_image_grids(folder: Path, grids: "Sequence[ImageGrid]") -> None:
+    """Write `folder`/NAME.png for every image grid; other files in the folder are deleted."""
     with writing(folder, folder=True) as fresh:
-        for sheet in sheets:
-            columns = max(map(len, sheet.lines))
-            drawn = side_by_side(sheet.lines, columns, cell=sheet.cell, group=sheet.group)
-            (fresh / f"{sheet.name}.png").write_bytes(as_png(drawn, sheet.title, sheet.caption))
+        for grid in grids:
+            columns = max(map(len, grid.rows))
+            pixels = tile_images(grid.rows, columns, cell=grid.cell, group=grid.group)
+            (fresh / f"{grid.name}.png").write_bytes(as_png(pixels, grid.title, grid.caption))
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A sheet as its file has it.
+class SavedGrid:
+    """An image grid read from its file.
 
     Attributes:
         name: of the file, without its suffix.
-        title: what it is, in a few words.
-        caption: what is seen where.
+        title: a short title.
+        caption: description of the content.
         png: the file's bytes.
         width: in pixels.
     """
@@ -87,14 +87,16 @@ class Drawn:
     width: int
 
 
-def read_sheets(folder: Path) -> list[Drawn]:
-    """The sheets in `folder`, by their names, filters last; none where there is no such folder."""
+def read_image_grids(folder: Path) -> list[SavedGrid]:
+    """The image grids in `folder`, sorted by name, filters last; empty if there is no such folder."""
     from PIL import Image
 
     found = []
     for path in sorted(folder.glob("*.png"), key=lambda path: (path.stem == "filters", path.name)):
         with Image.open(path) as image:
-            said = image.info
-            drawn = Drawn(path.stem, said.get("Title", ""), said.get("Description", ""), path.read_bytes(), image.width)
+            info = image.info
+            drawn = SavedGrid(
+                path.stem, info.get("Title", ""), info.get("Description", ""), path.read_bytes(), image.width
+            )
         found.append(drawn)
     return found

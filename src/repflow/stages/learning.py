@@ -1,4 +1,4 @@
-"""What every training stage does: read a method's section, build the method, train it, write what came of it."""
+"""Functions of all training stages: read a method's section, build the method, train it, write the results."""
 
 import dataclasses
 import json
@@ -36,16 +36,16 @@ from repflow.training.curves import write_curve
 
 @parameters
 class MethodSection:
-    """A section of `params.yaml` that names a method.
+    """A section of `params.yaml` that configures a method.
 
     Attributes:
         family: the folder of the method's module.
-        name: the module.
+        name: the name of the method's module.
         settings: the method's own parameters, checked against its `Config`.
-        training: how it is trained.
-        head: of a classifier.
-        start: begin with the pretrained encoder, or with random weights.
-        encoder: another encoder than the run's, for a start with random weights; None for the run's.
+        training: settings of the training loop.
+        head: the classification head.
+        start: initial weights, "pretrained" for the pretrained encoder, or "random".
+        encoder: an encoder that replaces that of the run if `start` is "random"; None for the run's encoder.
     """
 
     family: str
@@ -59,11 +59,11 @@ class MethodSection:
 
 @parameters
 class RuntimeConfig:
-    """What may differ between machines without changing a result.
+    """Settings that may differ between machines without changing a result.
 
     Attributes:
-        memory: GiB of a domain's images that are held in memory.
-        checkpoints: how often a training is saved.
+        memory: maximum size of a domain's images in memory, in GiB; larger ones are memory-mapped.
+        checkpoints: how often checkpoints are saved.
     """
 
     memory: Positive
@@ -72,7 +72,7 @@ class RuntimeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A method's section, read and checked, with all else that its training depends on."""
+    """A method's section, read and checked, with everything else that its training depends on."""
 
     method: type[Any]
     settings: Any
@@ -86,7 +86,7 @@ def read_recipe(section: str, overrides: Mapping[str, Any] | None = None) -> Rec
 
     Args:
         section: as "pretrain" or "adapt.dann".
-        overrides: values for keys below the section, points between levels, as a search finds them.
+        overrides: values for keys below the section, with dots between levels, as from a hyperparameter search.
 
     Raises:
         ParameterError: a key or value is not allowed.
@@ -103,7 +103,7 @@ def read_recipe(section: str, overrides: Mapping[str, Any] | None = None) -> Rec
 
 
 def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any, MethodSection]:
-    """The method that a section names, its settings, and the section, all checked.
+    """The method of a section, its settings, and the section, all checked.
 
     Raises:
         ParameterError: a key or value is not allowed.
@@ -111,14 +111,14 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
     section = build(MethodSection, values, where)
     if section.encoder is not None and section.start == "pretrained":
         raise ParameterError(
-            f"{where}.encoder: the pretrained encoder is as it is; set start: random, or encoder: null"
+            f"{where}.encoder: the pretrained encoder cannot be replaced; set start: random, or encoder: null"
         )
     method, config = find_method(section.family, section.name)
     return method, build(config, section.settings, f"{where}.settings"), section
 
 
 def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:
-    """The description of the model that `recipe` makes for images as in `domain`."""
+    """The description of the model that `recipe` trains on images of `domain`."""
     channels, size = domain.store.images.shape[1:3]
     section = recipe.section
     return Description(
@@ -138,7 +138,7 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
 
 
 def new_encoder(recipe: Recipe, description: Description, images: Images) -> Encoder:
-    """An encoder with random weights that depend on the seed alone, normalising by the statistics of `images`."""
+    """An encoder with random weights that depend only on the seed; it normalises by the statistics of `images`."""
     with seeded(recipe.seed, "weights/encoder"):
         encoder = description.new_encoder()
     normalise_by(encoder, images)
@@ -146,7 +146,7 @@ def new_encoder(recipe: Recipe, description: Description, images: Images) -> Enc
 
 
 def starting_classifier(recipe: Recipe, description: Description, images: Images) -> tuple[Classifier, Description]:
-    """The classifier that training starts from, and the description that fits it."""
+    """The initial classifier, and its description."""
     if recipe.section.start == "pretrained":
         folder = paths.MODELS / "pretrain"
         encoder = load_encoder(folder)
@@ -168,19 +168,19 @@ def fit(
     observe: Observe | None = None,
     save: bool = True,
 ) -> tuple[Method, TrainingResult]:
-    """Train the recipe's method from `start` on `rows`; early stopping looks at `validation`.
+    """Train the recipe's method from `start` on `rows`, with early stopping on `validation`.
 
-    Where several processes share the training, only the first one comes back from here.
+    In a distributed training, only the process of rank 0 returns; the others exit.
 
     Args:
-        recipe: what to train, and how.
-        start: what it starts from.
+        recipe: the method and its settings.
+        start: the initial encoder or classifier.
         rows: the rows of each stream.
         title: the stage, as "pretrain" or "adapt@dann".
-        meter: of what it costs.
-        validation: rows that early stopping looks at.
-        observe: told of every validation.
-        save: checkpoints, so that a training that is stopped goes on.
+        meter: measures the cost.
+        validation: the validation rows.
+        observe: called after every validation.
+        save: save checkpoints, so that an interrupted training can resume.
     """
     with seeded(recipe.seed, "weights/method"):
         method = recipe.method(recipe.settings, start)
@@ -214,7 +214,7 @@ def fit(
 
 
 def training_key(recipe: Recipe, method: Method, rows: Mapping[str, Rows]) -> str:
-    """A hash of all that a training depends on: parameters, starting weights, images, labels, and the code."""
+    """A hash of everything that a training depends on: parameters, initial weights, images, labels and code."""
     section = {"family": recipe.section.family, "name": recipe.section.name, "settings": recipe.section.settings}
     code = fingerprints.fingerprint({"repflow.stages.learning", *modules_in(section)}, Files(paths.SOURCE))
     return fingerprint(
@@ -226,7 +226,7 @@ def training_key(recipe: Recipe, method: Method, rows: Mapping[str, Rows]) -> st
 
 
 def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = "cpu") -> float:
-    """The share of `rows` that `classifier`, in evaluation mode, gets right."""
+    """The accuracy of `classifier`, which is in evaluation mode, on `rows`."""
     right = 0
     with torch.no_grad():
         for first in range(0, len(rows), 512):
@@ -237,7 +237,7 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
 
 
 def write_training(name: str, trained: TrainingResult, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the curve and the metrics of the training stage `name`, as "finetune" or "adapt/dann"."""
+    """Write the training curve and the metrics of the stage `name`, as "finetune" or "adapt/dann"."""
     write_curve(paths.PLOTS / "curves" / f"{name}.tsv", trained.curve)
     last = {key: value for key, value in trained.curve[-1].items() if key != "step"} if trained.curve else {}
     metrics: dict[str, Any] = {"steps": trained.steps, "kept_step": trained.best_step, **last}
