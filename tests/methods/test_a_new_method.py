@@ -1,4 +1,4 @@
-"""A new method is one module and one YAML file, and from these two it is everywhere that methods are."""
+"""A new method needs one module and one YAML file: help, form, docs, leaderboard and tests then include it."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("a new method")  # one worker makes the cop
 
 ROOT = Path(__file__).parents[2]
 
-MODULE = '''"""Toy: tell how bright an image is.
+MODULE = '''"""Toy: predict how bright an image is.
 
 Nobody. Nothing Much. NEVER 2026.
 """
@@ -42,7 +42,7 @@ class Config:
 
 
 class Toy(EncoderMethod):
-    """The encoder below a linear layer that tells the brightness."""
+    """The encoder with a linear layer that predicts the brightness."""
 
     streams = ("unlabelled",)
 
@@ -124,7 +124,7 @@ def checkout(untouched: Path) -> Path:
 
 
 def test_the_help_says_what_it_does(checkout: Path) -> None:
-    assert "• toy: tell how bright an image is." in run(checkout, "repflow", "pretrain", "--help")
+    assert "• toy: predict how bright an image is." in run(checkout, "repflow", "pretrain", "--help")
 
 
 def test_the_form_offers_it(checkout: Path) -> None:
@@ -137,10 +137,10 @@ def test_the_form_offers_it(checkout: Path) -> None:
 def test_the_docs_list_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "ROOT", checkout)
     page = table.filled((ROOT / "docs/methods.md").read_text(), pd.DataFrame())
-    assert "| `toy` | Toy | Tell how bright an image is. | Nobody. Nothing Much. NEVER 2026. |\n" in page
+    assert "| `toy` | Toy | Predict how bright an image is. | Nobody. Nothing Much. NEVER 2026. |\n" in page
 
 
-def test_every_test_of_methods_is_made_of_it_and_passes(checkout: Path) -> None:
+def test_all_tests_of_methods_include_it_and_pass(checkout: Path) -> None:
     pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     said = run(checkout, *pytest_here, "tests/test_method.py", "-k", "pretrain/toy")
     passed = re.search(r"(\d+) passed", said)

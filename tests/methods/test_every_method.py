@@ -1,4 +1,4 @@
-"""What every method keeps, whatever it does: a method is tested by having a YAML file in conf/."""
+"""Tests of all methods: every YAML file of a method in conf/ is tested."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from torch import nn
 
+from numerics.square_roots import Watch
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, EncoderConfig, build_encoder
@@ -105,8 +106,8 @@ def batch(method: Method, rows: Mapping[str, Rows], progress: float = 0.0) -> Ba
     return Batches(parts, progress)
 
 
-def losses(method: Method, batches: Batches, turn: int = 0) -> Losses:
-    found: Losses = method(batches, Draw(0, "step"), turn)
+def losses(method: Method, batches: Batches, update: int = 0) -> Losses:
+    found: Losses = method(batches, Draw(0, "step"), update)
     return found
 
 
@@ -127,8 +128,8 @@ def learning(modules: Iterable[nn.Module]) -> dict[str, nn.Parameter]:
     return found
 
 
-def test_every_turn_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -> None:
-    for number in range(len(recipe.new().turns)):
+def test_every_update_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    for number in range(len(recipe.new().updates)):
         method = begun(recipe, rows)
         fixed = batch(method, rows)
         before = losses(method, fixed, number)
@@ -143,7 +144,7 @@ def test_every_turn_lowers_its_own_loss(recipe: Recipe, rows: dict[str, Rows]) -
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
-def test_gradients_reach_everything_that_learns(recipe: Recipe, rows: dict[str, Rows], progress: float) -> None:
+def test_gradients_reach_all_trainable_parameters(recipe: Recipe, rows: dict[str, Rows], progress: float) -> None:
     method = begun(recipe, rows)
     with torch.no_grad():
         # As long as all scores lie within a hinge's margin, real and made images pull its bias by the same amount.
@@ -162,20 +163,20 @@ def test_gradients_reach_everything_that_learns(recipe: Recipe, rows: dict[str, 
     assert any(weight.requires_grad for weight in method.learned.parameters())
 
 
-def test_numbers_for_the_curves_are_numbers(recipe: Recipe, rows: dict[str, Rows]) -> None:
+def test_metrics_are_finite_scalars(recipe: Recipe, rows: dict[str, Rows]) -> None:
     method = begun(recipe, rows)
     for name, value in losses(method, batch(method, rows, progress=0.5)).metrics.items():
         assert value.shape == (), name
         assert torch.isfinite(value), name
 
 
-def test_hidden_labels_make_no_difference(recipe: Recipe, rows: dict[str, Rows], shown: dict[str, Rows]) -> None:
+def test_hidden_labels_are_not_used(recipe: Recipe, rows: dict[str, Rows], shown: dict[str, Rows]) -> None:
     method = begun(recipe, rows)
     hidden, leaked = (losses(method, batch(method, each, progress=0.9)).total for each in (rows, shown))
     assert torch.equal(hidden, leaked)
 
 
-def test_batches_stay_as_they_are(recipe: Recipe, rows: dict[str, Rows]) -> None:
+def test_batches_are_not_modified(recipe: Recipe, rows: dict[str, Rows]) -> None:
     method = begun(recipe, rows)
     fixed = batch(method, rows)
     before = {name: each.images.clone() for name, each in fixed.streams.items()}
@@ -184,7 +185,7 @@ def test_batches_stay_as_they_are(recipe: Recipe, rows: dict[str, Rows]) -> None
         assert torch.equal(each.images, before[name]), name
 
 
-def test_state_survives_a_file(recipe: Recipe, rows: dict[str, Rows], tmp_path: Path) -> None:
+def test_the_state_dict_can_be_saved_and_loaded(recipe: Recipe, rows: dict[str, Rows], tmp_path: Path) -> None:
     method = begun(recipe, rows)
     fixed = batch(method, rows, progress=0.5)
     losses(method, fixed)
@@ -226,6 +227,12 @@ def test_it_trains_in_mixed_precision(recipe: Recipe, rows: dict[str, Rows]) -> 
     assert curve[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.05, abs=0.02)
 
 
-def test_a_method_that_is_not_there_is_named() -> None:
+def test_no_digit_of_a_step_depends_on_the_maker_of_the_cpu(recipe: Recipe, rows: dict[str, Rows]) -> None:
+    with Watch() as watch:
+        trained(recipe, rows, seed=0, steps=1)
+    assert watch.found == []  # see repflow.hardware.portable_math
+
+
+def test_an_unknown_method_is_named() -> None:
     with pytest.raises(ParameterError, match=r"pretext.simcrl: there is no method of this name"):
         find_method("pretext", "simcrl")

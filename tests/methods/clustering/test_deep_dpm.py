@@ -1,4 +1,4 @@
-"""DeepDPM: its losses against naive ones, and clusters that come and go until they are those of the data."""
+"""DeepDPM: losses against naive loops, and splits and merges until the clusters are those of the data."""
 
 import itertools
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_the_number_of_clusters_is_found() -> None:
         assert clustering_accuracy(LABELS, found.numpy()) > 0.97
 
 
-def test_the_loss_is_that_of_single_codes() -> None:
+def test_the_losses_equal_a_loop_over_codes() -> None:
     made, codes = clustered(LABELS // 2)
     found = made.cluster(Draw(0, "step")).item()
     rows = Draw(0, "step").stream("codes").integers(256, high=600)
@@ -92,7 +92,7 @@ def test_the_loss_is_that_of_single_codes() -> None:
     assert found == pytest.approx(divergence / 256 + apart / 256 / 2, rel=1e-4)
 
 
-def test_two_clusters_of_one_heap_merge_and_two_heaps_do_not() -> None:
+def test_overlapping_clusters_are_merged_and_separate_ones_are_not() -> None:
     halves = np.where(LABELS == 4, 4 + (np.arange(600) % 2), LABELS)
     made, codes = clustered(halves)
     logits = torch.full((600, 6), -9.0).scatter(1, torch.from_numpy(halves)[:, None], 9.0)
@@ -104,7 +104,7 @@ def test_two_clusters_of_one_heap_merge_and_two_heaps_do_not() -> None:
     assert centres == pytest.approx(np.full(5, 121 / 600))
 
 
-def test_the_embedding_sees_some_of_the_pixels_and_gives_back_all() -> None:
+def test_the_autoencoder_reconstructs_masked_pixels() -> None:
     made = method(embedding=0.5, lost=0.5)
     made.encoder = build_encoder(SmallConfig(widths=(8, 2)), 1, 8)
     seen: list[Tensor] = []
@@ -120,7 +120,7 @@ def test_the_embedding_sees_some_of_the_pixels_and_gives_back_all() -> None:
     assert loss.item() == pytest.approx(naive, rel=1e-5)
 
 
-def test_the_encoder_learns_first_and_then_stands_still() -> None:
+def test_the_encoder_is_trained_first_and_then_frozen() -> None:
     made = method(embedding=0.5, every=2)
     with seeded(0, "weights"):
         made.encoder = build_encoder(SmallConfig(widths=(4, 2)), 1, 8)
@@ -147,7 +147,7 @@ class Stopping(DeepDPM):
         super().refresh(step, streams, draw)
 
 
-def test_a_training_goes_on_from_its_checkpoint_with_the_clusters_it_had(tmp_path: Path) -> None:
+def test_a_resumed_training_has_the_clusters_of_its_checkpoint(tmp_path: Path) -> None:
     settings = {"every": 5, "moves": 1}
     undisturbed, stopped, again = (method(Stopping, **settings) for _ in range(3))
     expected = run(undisturbed, steps=40)
@@ -165,12 +165,12 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_clusters_it_had(tmp_pat
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in undisturbed.state_dict().items())
 
 
-def test_without_clusters_there_is_nothing_to_assign_to() -> None:
+def test_assignment_without_clusters_is_an_error() -> None:
     with pytest.raises(ParameterError, match="the whole training was spent on the embedding"):
         method().assign(IMAGES)
 
 
-def test_the_codes_of_a_stream_are_those_of_its_images() -> None:
+def test_codes_of_a_stream_equal_those_of_its_images() -> None:
     made = method()
     with torch.no_grad():
         made.refresh(0, {"unlabelled": Stream("unlabelled", ROWS)}, Draw(0, "refresh"))

@@ -1,4 +1,4 @@
-"""DeepCluster: whose labels are told, with which weights, by which head."""
+"""DeepCluster: pseudo-labels, cluster weights and resets of the head."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_the_loss_is_each_image_s_cross_entropy_over_the_size_of_its_cluster() -
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_all_clusters_weigh_the_same_whatever_their_size() -> None:
+def test_clusters_have_equal_total_weight() -> None:
     labels = torch.tensor([0] * 7 + [2] * 2 + [3])
     weights = balance(labels, 5)
     per_cluster = [weights[labels[labels == cluster]].sum().item() for cluster in (0, 2, 3)]
@@ -80,7 +80,7 @@ def test_features_that_are_all_the_same_are_one_cluster() -> None:
     assert clusters_of(3 * noise, 5, 8, seed=0).tolist() == [0] * 50
 
 
-def test_the_head_is_new_after_each_reassignment_and_only_then() -> None:
+def test_the_head_is_reset_at_every_reassignment_only() -> None:
     method = started()
     head, labels = method.head, method.labels.clone()
     torch.manual_seed(5)
@@ -99,7 +99,7 @@ def test_the_head_is_new_after_each_reassignment_and_only_then() -> None:
     assert method.encoder.training
 
 
-def test_images_go_to_the_cluster_that_the_head_tells() -> None:
+def test_images_are_assigned_to_the_head_s_prediction() -> None:
     method = started().eval()
     images = STREAM.take(torch.arange(10)).images
     found = method.assign(images)

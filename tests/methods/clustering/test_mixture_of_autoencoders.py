@@ -1,4 +1,4 @@
-"""The mixture of autoencoders: its three losses, and what two processes make of them."""
+"""The mixture of autoencoders: losses, assignments and gradients on two processes."""
 
 import math
 
@@ -26,7 +26,7 @@ def batches(images: Tensor) -> Batches:
     return Batches({"unlabelled": Batch(images, torch.full((len(images),), -1), torch.arange(len(images)))}, 0.0)
 
 
-def test_the_loss_is_that_of_single_images_and_single_autoencoders() -> None:
+def test_the_loss_equals_a_loop_over_images_and_autoencoders() -> None:
     mixture = method()
     found = mixture.losses(batches(IMAGES), Draw(0, "step"))
     error, sample, mean = 0.0, 0.0, [0.0] * 3
@@ -63,14 +63,14 @@ def test_two_processes_have_the_gradients_of_one(monkeypatch: pytest.MonkeyPatch
     assert torch.allclose(shared, alone, atol=1e-7)
 
 
-def test_images_go_to_the_autoencoder_with_the_largest_share() -> None:
+def test_images_are_assigned_to_the_most_probable_autoencoder() -> None:
     mixture = method()
     with torch.no_grad():
         mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
     assert torch.equal(mixture.assign(IMAGES), torch.ones(6, dtype=torch.int64))
 
 
-def test_pictures_come_from_the_autoencoder_of_the_image_s_cluster() -> None:
+def test_figures_are_from_the_autoencoder_of_the_image_s_cluster() -> None:
     mixture = method().eval()
     with torch.no_grad():
         mixture.assignment[-1].bias.copy_(torch.tensor([0.0, 50.0, 0.0]))

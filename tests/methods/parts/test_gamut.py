@@ -1,4 +1,4 @@
-"""Colours as classes, beside loops over single colours; CIELAB beside its defining numbers."""
+"""Colour classes against naive loops over colours, and CIELAB against reference values."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_lab_of_known_colours(colour: tuple[float, ...], lab: tuple[float, ...])
     assert found.tolist() == pytest.approx(lab, abs=0.05)
 
 
-def test_lab_comes_back_and_is_as_exact_in_mixed_precision() -> None:
+def test_lab_round_trip_also_in_mixed_precision() -> None:
     images = Draw(0, "images").uniform(4, 3, 8, 8)
     assert torch.allclose(lab_to_rgb(rgb_to_lab(images)), images, atol=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
@@ -36,14 +36,14 @@ def test_without_colour_keeps_the_lightness_alone() -> None:
     assert (grey.amax(1) - grey.amin(1)).max() < 1e-3
 
 
-def test_every_bin_can_be_shown_on_a_screen_and_every_colour_is_near_one() -> None:
+def test_bins_are_in_gamut_and_cover_it() -> None:
     assert len(GAMUT) == len({tuple(each) for each in GAMUT.centres.tolist()}) == 261
     colours = rgb_to_lab(Draw(0, "colours").uniform(5000, 3, 1, 1))[:, 1:, 0, 0]
     away = (colours[:, None] - GAMUT.centres).abs().amax(dim=2).amin(dim=1)
     assert away.max() <= 5.5
 
 
-def test_a_colour_is_shared_among_its_five_nearest_bins_by_a_gaussian() -> None:
+def test_soft_encoding_has_gaussian_weights_on_the_five_nearest_bins() -> None:
     colours = rgb_to_lab(Draw(0, "colours").uniform(3, 3, 2, 2))[:, 1:]
     shares = GAMUT.shares(colours)
     centres = GAMUT.centres.tolist()
@@ -69,7 +69,7 @@ def test_the_annealed_mean_goes_from_the_mean_to_the_mode() -> None:
     assert torch.allclose(GAMUT.annealed_mean(logits, 1e-4), mode, atol=0.5)
 
 
-def test_rare_colours_weigh_more_and_the_mean_weight_is_1() -> None:
+def test_rebalancing_weights_favour_rare_colours_with_mean_1() -> None:
     shares = torch.zeros(len(GAMUT))
     shares[100], shares[200] = 0.9, 0.1
     centres, total = GAMUT.centres.double(), 0.0

@@ -58,7 +58,7 @@ def test_moments_are_weighted_sums() -> None:
         np.testing.assert_allclose(found.scatter[cluster], scatter)
 
 
-def test_the_evidence_is_that_of_one_code_after_the_other() -> None:
+def test_the_evidence_equals_the_product_of_predictive_densities() -> None:
     members = torch.arange(12)[:, None] < torch.tensor([12, 5, 1])
     found = log_evidence(PRIOR, moments(CODES, members))
     expected = [evidence(CODES[:count].numpy()) for count in (12, 5, 1)]
@@ -100,7 +100,7 @@ def test_a_weight_of_two_counts_every_code_twice() -> None:
     assert log_split_ratio(PRIOR, 4.0, CODES, second, weight=2) == pytest.approx(twice, rel=1e-9)
 
 
-def test_far_clusters_want_to_part_and_one_wants_to_stay() -> None:
+def test_distant_clusters_are_split_and_a_single_one_is_not() -> None:
     codes = Draw(0, "far").normal(400, WIDTH)
     half = torch.arange(400) < 200
     assert log_split_ratio(PRIOR, 1.0, codes, half) < 0

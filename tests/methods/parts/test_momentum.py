@@ -11,7 +11,7 @@ from repflow.methods.parts.momentum import MomentumNetwork, cosine_momentum
 from repflow.methods.parts.queue import FeatureQueue
 
 
-def test_a_momentum_network_moves_by_its_share_alone() -> None:
+def test_a_momentum_network_is_updated_by_its_momentum_only() -> None:
     torch.manual_seed(0)
     first, second = nn.Linear(3, 4), nn.Linear(4, 2)
     slow = MomentumNetwork(first, second)

@@ -1,4 +1,4 @@
-"""Tiles: where they are cut, and that nothing is lost on the way back."""
+"""Tiles: positions, standardisation, permutation and assembly."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from repflow.randomness.draws import Draw
 IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
 
 
-def test_windows_lie_where_they_are_asked_for() -> None:
+def test_windows_are_at_the_given_positions() -> None:
     places = Draw(0, "places").integers(4, 5, 2, high=23)
     windows = crop_windows(IMAGES, places, 8)
     assert windows.shape == (4, 5, 3, 8, 8)
@@ -18,14 +18,14 @@ def test_windows_lie_where_they_are_asked_for() -> None:
             assert torch.equal(window, image[:, row : row + 8, column : column + 8])
 
 
-def test_tiles_that_fill_their_cells_make_the_image_again() -> None:
+def test_tiles_without_gaps_assemble_to_the_image() -> None:
     tiles = cut_tiles(IMAGES, 1.0, 1.0, 10, Draw(0, "tiles"))
     assert torch.allclose(assemble(tiles, (30, 30)), IMAGES, atol=1e-6)
     assert torch.allclose(tiles[:, 5], IMAGES[:, :, 10:20, 20:30], atol=1e-6)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
-def test_a_tile_stays_in_its_cell_and_goes_where_jitter_lets_it(jitter: float) -> None:
+def test_tiles_are_within_their_cells_and_jitter(jitter: float) -> None:
     rows = torch.arange(32.0).view(1, 1, 32, 1).expand(2000, 1, 32, 32)  # the value of a pixel is its row
     tops = cut_tiles(rows, 0.6, jitter, 6, Draw(0, "tiles"))[:, :, 0, 0, 0]  # cells of 10 pixels begin at row 1
     slack = round(jitter * 4)
@@ -41,7 +41,7 @@ def test_a_standardised_tile_has_mean_0_and_contrast_1_and_a_flat_one_stays_flat
     assert tiles[:, 1].abs().max() < 1e-4
 
 
-def test_a_rearrangement_is_undone_by_its_inverse() -> None:
+def test_a_permutation_is_undone_by_its_inverse() -> None:
     tiles = cut_tiles(IMAGES, 0.8, 1.0, 8, Draw(0, "tiles"))
     order = Draw(0, "order").uniform(4, 9).argsort(dim=1)
     shuffled = permuted(tiles, order)

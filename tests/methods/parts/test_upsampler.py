@@ -1,4 +1,4 @@
-"""The way back from feature maps, and who looks at what it makes."""
+"""The upsampling decoder and the patch discriminator."""
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ from repflow.randomness.draws import Draw
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])
 @pytest.mark.parametrize("skip", [0, 1])
-def test_it_makes_maps_of_any_size(size: tuple[int, int], skip: int) -> None:
+def test_outputs_of_any_size(size: tuple[int, int], skip: int) -> None:
     upsampler = Upsampler(16, (8, 4), channels=2, skip=skip)
     image = torch.zeros(3, skip, *size) if skip else None
     assert upsampler(torch.zeros(3, 16, 4, 4), size, image).shape == (3, 2, *size)
 
 
-def test_what_stands_beside_is_seen_where_it_stands() -> None:
+def test_the_skip_connection_keeps_positions() -> None:
     torch.manual_seed(0)
     upsampler = Upsampler(16, (8, 4), channels=2, skip=1)
     maps, image = torch.zeros(1, 16, 4, 4), torch.zeros(1, 1, 16, 16)
@@ -28,7 +28,7 @@ def test_what_stands_beside_is_seen_where_it_stands() -> None:
     assert changed.max() <= 9
 
 
-def test_a_score_looks_at_a_patch_and_at_no_other_image() -> None:
+def test_a_patch_score_depends_on_its_patch_and_image_only() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(3, (8, 8))
     images = Draw(0, "images").uniform(2, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""Adversarial colorization: both players' losses beside binary cross-entropies, and who learns what."""
+"""Adversarial colorization: both players' losses against binary cross-entropies, and their gradients."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def scored(method: AdversarialColorization, colour: Tensor) -> Tensor:
     return torch.cat([method.discriminator(torch.cat(pair)[None]) for pair in zip(lightness, colour, strict=True)])
 
 
-def test_the_generator_wants_to_look_real_and_to_be_near(method: AdversarialColorization) -> None:
+def test_the_generator_s_loss(method: AdversarialColorization) -> None:
     found = method(BATCH, Draw(0, "step"), 1)
     made = method.colours(IMAGES)
     error = (made - rgb_to_lab(IMAGES)[:, 1:] / 110).abs().mean()
@@ -42,7 +42,7 @@ def test_the_generator_wants_to_look_real_and_to_be_near(method: AdversarialColo
     assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_discriminator_tells_pairs_apart_and_learns_alone(method: AdversarialColorization) -> None:
+def test_the_discriminator_s_loss_and_gradients(method: AdversarialColorization) -> None:
     found = method(BATCH, Draw(0, "step"), 0)
     real = scored(method, rgb_to_lab(IMAGES)[:, 1:] / 110)
     made = scored(method, method.colours(IMAGES))
@@ -59,7 +59,7 @@ def test_the_discriminator_sees_the_lightness(method: AdversarialColorization) -
     assert not torch.allclose(dark, bright)
 
 
-def test_neither_encoder_nor_decoder_sees_colour(method: AdversarialColorization) -> None:
+def test_encoder_and_decoder_get_no_colour(method: AdversarialColorization) -> None:
     turned = IMAGES.roll(1, dims=1)
     assert isinstance(method.encoder.body, Pooled)
     seen: list[Tensor] = []
@@ -68,7 +68,7 @@ def test_neither_encoder_nor_decoder_sees_colour(method: AdversarialColorization
     assert (seen[0].amax(1) - seen[0].amin(1)).max() < 1e-2
 
 
-def test_noise_changes_the_colours_in_training_alone() -> None:
+def test_dropout_noise_is_active_in_training_only() -> None:
     torch.manual_seed(0)
     encoder = build_encoder(SmallConfig(widths=(8, 16)), 3, 16)
     method = AdversarialColorization(Config(noise=0.5, decoder=(8, 8)), encoder)

@@ -1,4 +1,4 @@
-"""The autoencoder: what its loss is, and that all goes through the code."""
+"""The autoencoder: loss and latent code."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from repflow.randomness.draws import Draw
 IMAGES = Draw(0, "images").uniform(4, 3, 16, 16)
 
 
-def test_the_loss_is_the_mean_squared_error_of_what_is_made_of_a_short_code() -> None:
+def test_the_loss_is_the_mean_squared_error_of_the_reconstruction() -> None:
     torch.manual_seed(0)
     method = Autoencoder(Config(codes=5, decoder=(8, 4)), build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
     codes: list[Tensor] = []

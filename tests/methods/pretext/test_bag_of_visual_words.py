@@ -1,4 +1,4 @@
-"""The bag of visual words: its two phases, its histogram and its loss, beside loops over places and words."""
+"""The bag of visual words: phases, histogram and loss against naive loops over local features and words."""
 
 import math
 
@@ -50,7 +50,7 @@ def learning(method: BagOfVisualWords) -> set[str]:
     return {name.split(".")[0] for name, each in method.named_parameters() if each.requires_grad}
 
 
-def test_rotations_come_first_and_words_when_their_time_has_come() -> None:
+def test_the_second_phase_starts_after_the_bootstrap_fraction() -> None:
     method = made()
     method.losses(batch(0.4), Draw(0, "step"))
     method.refresh(1, STREAMS, Draw(0, "refresh", 1))
@@ -101,7 +101,7 @@ def test_words_are_centres_of_the_places_that_are_nearest_to_them() -> None:
     assert method.spread.item() == pytest.approx(far.min(1).values.square().mean().item(), rel=1e-3)
 
 
-def test_gradients_reach_what_learns_from_words_and_nothing_else() -> None:
+def test_gradients_reach_only_the_modules_of_the_second_phase() -> None:
     method = grown()
     loss = method.losses(batch(0.6), Draw(0, "step")).total
     loss.backward()
@@ -109,7 +109,7 @@ def test_gradients_reach_what_learns_from_words_and_nothing_else() -> None:
         assert (weight.grad is not None and bool(weight.grad.abs().sum() > 0)) == weight.requires_grad, name
 
 
-def test_the_state_brings_its_phase() -> None:
+def test_a_loaded_state_restores_the_phase() -> None:
     method, other = grown(), made()
     other.load_state_dict(method.state_dict())
     assert learning(other) == learning(method)
@@ -126,7 +126,7 @@ def test_the_loop_goes_through_both_phases() -> None:
     assert [math.isfinite(point["accuracy"]) for point in curve] == [True, True]
 
 
-def test_more_words_than_places_are_refused() -> None:
+def test_more_words_than_local_features_are_refused() -> None:
     method = made(words=1000)
     method.losses(batch(0.5), Draw(0, "step"))
     with pytest.raises(ParameterError, match=r"1000 .* there are 640 different local features"), torch.no_grad():
@@ -148,6 +148,7 @@ def test_the_spread_is_far_above_rounding_where_every_place_is_a_word() -> None:
         method.refresh(1, STREAMS, Draw(0, "refresh", 1))
     variance = (method.vocabulary - method.vocabulary.mean(dim=0)).square().sum(dim=1).mean()
     assert method.spread.item() == pytest.approx(0.01 * variance.item(), rel=1e-4)
+
 
 def test_any_of_the_most_frequent_words_is_right() -> None:
     method = grown()

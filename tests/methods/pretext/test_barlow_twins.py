@@ -1,4 +1,4 @@
-"""The loss of Barlow Twins, beside one correlation after the other."""
+"""The loss of Barlow Twins against a naive loop over correlations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""BiGAN's losses, beside a loop over pairs, and which pair teaches whom."""
+"""BiGAN's losses against a naive loop over pairs, and their gradients."""
 
 import math
 
@@ -44,15 +44,15 @@ def test_the_losses_are_the_paper_s(method: BiGAN) -> None:
     assert method.generate_and_encode(BATCH, Draw(0, "step")).total.item() == pytest.approx(-exchanged, rel=1e-4)
 
 
-def test_a_code_belongs_to_its_own_image(method: BiGAN) -> None:
-    """The discriminator sees pairs: another order of the codes is another score."""
+def test_the_discriminator_depends_on_the_pairing_of_images_and_codes(method: BiGAN) -> None:
+    """Permuted codes give other logits."""
     with torch.no_grad():
         codes = method.to_codes(method.encoder(IMAGES))
         right, wrong = (method.discriminator(IMAGES, each) for each in (codes, codes.roll(1, 0)))
     assert (right - wrong).abs().min() > 0
 
 
-def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BiGAN) -> None:
+def test_encoder_and_generator_are_updated_together(method: BiGAN) -> None:
     first, second = (set(update.modules) for update in method.updates)
     assert first == {method.discriminator}
     assert second == {method.encoder, method.to_codes, method.generator}

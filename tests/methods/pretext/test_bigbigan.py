@@ -1,4 +1,4 @@
-"""BigBiGAN's losses, beside a loop over pairs and scores."""
+"""BigBiGAN's losses against a naive loop over pairs and logits."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_the_losses_are_the_paper_s(method: BigBiGAN) -> None:
     assert method.generate_and_encode(BATCH, Draw(0, "step")).total.item() == pytest.approx(joint, rel=1e-4, abs=1e-5)
 
 
-def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method: BigBiGAN) -> None:
+def test_the_encoder_samples_codes_with_gradients_for_mean_and_deviation(method: BigBiGAN) -> None:
     with torch.no_grad():
         many = torch.cat([method.encode(IMAGES, Draw(0, "step", step)) for step in range(400)]).view(400, 6, 5)
         mean, spread = method.to_codes(method.encoder(IMAGES)).chunk(2, dim=1)
@@ -60,7 +60,7 @@ def test_the_encoder_gives_chances_that_its_mean_and_deviation_learn_from(method
     assert (method.to_codes.weight.grad.abs().sum(1) > 0).all()
 
 
-def test_encoder_and_generator_learn_in_one_turn_against_the_discriminator(method: BigBiGAN) -> None:
+def test_encoder_and_generator_are_updated_together(method: BigBiGAN) -> None:
     first, second = (set(update.modules) for update in method.updates)
     assert first == {method.discriminator}
     assert second == {method.encoder, method.to_codes, method.generator}

@@ -1,4 +1,4 @@
-"""BYOL's loss, beside a loop over images that follows the paper's equation 2."""
+"""BYOL's loss against a naive loop over the paper's equation 2."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_the_loss_is_the_paper_s(method: BYOL) -> None:
     assert loss == pytest.approx(distance(first, of_second) + distance(second, of_first), rel=1e-5)
 
 
-def test_only_the_average_moves_the_target(method: BYOL) -> None:
+def test_the_target_changes_by_the_moving_average_only(method: BYOL) -> None:
     before = [weight.clone() for weight in method.target.parameters()]
     method.losses(BATCHES, Draw(0, "step")).total.backward()
     assert all(weight.grad is None for weight in method.target.parameters())

@@ -1,4 +1,4 @@
-"""Colorization: its loss beside a loop over places, its weights beside a count, and that no colour is seen."""
+"""Colorization: loss against a naive loop over positions, rebalancing weights, and grey inputs."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def method() -> Colorization:
     return found
 
 
-def test_the_loss_is_the_weighted_cross_entropy_of_every_place(method: Colorization) -> None:
+def test_the_loss_is_the_weighted_cross_entropy_of_every_position(method: Colorization) -> None:
     found = method.losses(BATCH, Draw(0, "step"))
     wanted = method.target_distribution(IMAGES).double()
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_the_loss_is_the_weighted_cross_entropy_of_every_place(method: Colorizat
     assert found.total.item() == pytest.approx(total / 80, rel=1e-4)
 
 
-def test_the_encoder_sees_no_colour(method: Colorization) -> None:
+def test_the_encoder_gets_no_colour(method: Colorization) -> None:
     seen: list[Tensor] = []
     assert isinstance(method.encoder.body, Pooled)
     method.encoder.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
@@ -52,13 +52,13 @@ def test_the_encoder_sees_no_colour(method: Colorization) -> None:
     assert (seen[0].amax(1) - seen[0].amin(1)).max() < 1e-3
 
 
-def test_the_weights_are_those_of_the_colours_that_are_there(method: Colorization) -> None:
+def test_rebalancing_weights_are_those_of_the_training_colours(method: Colorization) -> None:
     shares = method.target_distribution(IMAGES).mean((0, 2, 3))
     assert torch.allclose(method.weights, method.gamut.rebalancing(shares, 0.5), rtol=1e-3)
     assert method.weights.min() < 1 < method.weights.max()
 
 
-def test_pictures_keep_the_lightness(method: Colorization) -> None:
+def test_figures_keep_the_lightness(method: Colorization) -> None:
     pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (5, 3, 3, 16, 16)
     assert torch.equal(pictures[:, 0], IMAGES)

@@ -1,4 +1,4 @@
-"""Context prediction, beside a loop over single pairs of patches."""
+"""Context prediction against a naive loop over pairs of patches."""
 
 import pytest
 import torch
@@ -43,12 +43,12 @@ def test_places_are_numbered_row_by_row() -> None:
     assert means.argsort().tolist() == list(range(9))
 
 
-def test_a_patch_s_brightness_and_contrast_are_not_seen(method: ContextPrediction) -> None:
+def test_brightness_and_contrast_of_patches_are_removed(method: ContextPrediction) -> None:
     bright = method.patches(0.5 + 0.5 * IMAGES, Draw(0, "step"))
     assert torch.allclose(bright, method.patches(IMAGES, Draw(0, "step")), atol=0.05)
 
 
-def test_dropping_colours_leaves_one_channel_of_every_patch() -> None:
+def test_drop_colours_keeps_one_channel_of_every_patch() -> None:
     patches = Draw(0, "patches").normal(50, 9, 3, 8, 8)
     dropped = one_colour(patches, Draw(0, "colours"))
     kept = (dropped == patches).all(dim=(3, 4))  # [50, 9, 3]

@@ -1,4 +1,4 @@
-"""Contrastive predictive coding: its loss beside a loop, its context, its patches."""
+"""Contrastive predictive coding: loss against a naive loop, context network and patches."""
 
 import math
 
@@ -25,7 +25,7 @@ def made(**settings: int) -> ContrastivePredictiveCoding:
     return ContrastivePredictiveCoding(Config(**settings), build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
 
 
-def test_the_loss_finds_each_later_patch_among_all_of_its_row() -> None:
+def test_the_loss_is_info_nce_over_all_patches_of_a_row() -> None:
     method = made(grid=5, skip=1, steps=2)
     batch = Batches({"unlabelled": Batch(IMAGES, torch.full((3,), -1), torch.arange(3))}, 0.0)
     found = method.losses(batch, Draw(0, "step")).total.item()
@@ -51,7 +51,7 @@ def test_the_loss_finds_each_later_patch_among_all_of_its_row() -> None:
     assert found == pytest.approx(sum(means) / 2, rel=1e-5)
 
 
-def test_the_context_sees_nothing_below_its_row() -> None:
+def test_the_context_network_is_causal_in_rows() -> None:
     torch.manual_seed(0)
     context = Context(4, layers=3)
     features = Draw(0, "z").normal(1, 4, 6, 6)
@@ -62,7 +62,7 @@ def test_the_context_sees_nothing_below_its_row() -> None:
     assert not torch.equal(before[:, :, 3:], after[:, :, 3:])
 
 
-def test_patches_are_evenly_spread_squares() -> None:
+def test_patches_are_squares_on_a_regular_grid() -> None:
     images = Draw(0, "images").uniform(2, 3, 32, 32)
     patches = patches_of(images, 7, 0.25)
     assert patches.shape == (7, 7, 2, 3, 8, 8)
@@ -72,6 +72,6 @@ def test_patches_are_evenly_spread_squares() -> None:
             assert torch.equal(patches[row, column], square)
 
 
-def test_a_grid_without_rows_to_foretell_is_refused() -> None:
+def test_a_grid_without_rows_to_predict_is_refused() -> None:
     with pytest.raises(ParameterError, match="a grid of 4 rows has no row 4 below its first"):
         made(grid=4, skip=1, steps=3)

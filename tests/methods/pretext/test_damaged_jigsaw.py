@@ -1,4 +1,4 @@
-"""The damaged jigsaw: each of its three losses beside a loop over puzzles, and what the encoder is not shown."""
+"""The damaged jigsaw: its three losses against a naive loop over puzzles, and the encoder's input."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def method() -> DamagedJigsaw:
     return DamagedJigsaw(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
 
 
-def test_the_encoder_sees_grey_tiles_and_noise(method: DamagedJigsaw) -> None:
+def test_the_encoder_gets_grey_tiles_and_noise(method: DamagedJigsaw) -> None:
     draw = Draw(0, "step")
     tiles, _ = method.puzzle(IMAGES, draw)
     missing = method.missing(tiles, draw)
@@ -73,7 +73,7 @@ def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> Non
     assert found.total.item() == pytest.approx(0.5 * solving + 3 * painting + 0.7 * colouring, rel=1e-4)
 
 
-def test_pictures_show_the_image_the_damage_and_the_completion(method: DamagedJigsaw) -> None:
+def test_figures_show_image_damage_and_completion(method: DamagedJigsaw) -> None:
     pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (4, 3, 3, 32, 32)
     assert torch.equal(pictures[:, 0], IMAGES)

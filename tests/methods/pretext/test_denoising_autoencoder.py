@@ -1,4 +1,4 @@
-"""The denoising autoencoder: what is corrupted, and what it is measured against."""
+"""The denoising autoencoder: corruptions, loss and figures."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from repflow.randomness.draws import Draw
 IMAGES = Draw(0, "images").uniform(8, 3, 32, 32, low=0.2, high=0.8)
 
 
-def test_masking_loses_a_share_of_each_image_s_pixels_in_all_channels() -> None:
+def test_masking_removes_a_fraction_of_pixels_in_all_channels() -> None:
     corrupted = corrupt(IMAGES, "masking", 0.3, Draw(0, "noise"))
     lost = corrupted == 0
     assert torch.equal(lost.all(1), lost.any(1))
@@ -25,7 +25,7 @@ def test_masking_loses_a_share_of_each_image_s_pixels_in_all_channels() -> None:
     assert not torch.equal(lost[0], lost[1])
 
 
-def test_salt_and_pepper_makes_half_of_the_lost_pixels_white() -> None:
+def test_salt_and_pepper_sets_half_of_the_corrupted_pixels_to_white() -> None:
     corrupted = corrupt(IMAGES, "salt_and_pepper", 0.4, Draw(0, "noise"))
     black, white = (corrupted == 0).all(1), (corrupted == 1).all(1)
     assert black.float().mean() == pytest.approx(0.2, abs=0.02)
@@ -34,7 +34,7 @@ def test_salt_and_pepper_makes_half_of_the_lost_pixels_white() -> None:
     assert torch.equal(corrupted[stayed], IMAGES[stayed])
 
 
-def test_gaussian_noise_has_the_asked_strength() -> None:
+def test_gaussian_noise_has_the_configured_deviation() -> None:
     noise = corrupt(IMAGES, "gaussian", 0.2, Draw(0, "noise")) - IMAGES
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
     assert noise.std().item() == pytest.approx(0.2, abs=0.01)
@@ -62,7 +62,7 @@ def test_the_decoder_makes_images_of_any_size(size: tuple[int, int]) -> None:
     assert Decoder(16, (8, 4), channels=1)(torch.zeros(2, 16), size).shape == (2, 1, *size)
 
 
-def test_pictures_show_the_image_its_corruption_and_what_is_made_of_it() -> None:
+def test_figures_show_image_corruption_and_reconstruction() -> None:
     torch.manual_seed(0)
     config = Config(strength=0.3, decoder=(8,))
     method = DenoisingAutoencoder(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32)).eval()

@@ -1,4 +1,4 @@
-"""DINO's loss, beside a loop over pairs of views and images; its head, beside lightly's."""
+"""DINO's loss against a naive loop over views and images, and its head against lightly's."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def method() -> DINO:
     return method
 
 
-def test_the_loss_is_the_paper_s_and_the_centre_moves_after_the_step(method: DINO) -> None:
+def test_the_loss_is_the_paper_s_and_the_centre_is_updated_after_the_step(method: DINO) -> None:
     draw = Draw(0, "step")
     views = [method.augment(IMAGES, draw.stream(f"view-{number}")) for number in (1, 2)]
     for number in range(2):
@@ -55,7 +55,7 @@ def test_the_loss_is_the_paper_s_and_the_centre_moves_after_the_step(method: DIN
     assert torch.allclose(method.centred.center.double().flatten(), 0.75 * centre + 0.25 * mean, atol=1e-6)
 
 
-def test_only_the_average_moves_the_teacher(method: DINO) -> None:
+def test_the_teacher_changes_by_the_moving_average_only(method: DINO) -> None:
     before = [weight.clone() for weight in method.teacher.parameters()]
     method.losses(BATCHES, Draw(0, "step")).total.backward()
     assert all(weight.grad is None for weight in method.teacher.parameters())

@@ -1,4 +1,4 @@
-"""Exemplar: seed images as classes, beside a loop over images."""
+"""Exemplar: seed images as classes, against a naive loop over images."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_loss_is_cross_entropy_over_the_seed_images(seeds: int | None) -> No
     assert found.item() == pytest.approx(total / 8, rel=1e-5)
 
 
-def test_seeds_are_different_images_and_an_epoch_shows_each_as_often() -> None:
+def test_seeds_are_distinct_and_used_equally_often() -> None:
     method = begun(5)
     assert len(set(method.seeds.tolist())) == 5
     shown = np.bincount(STREAM.at(0, 23, seed=0).rows.numpy() % 5)

@@ -1,4 +1,4 @@
-"""The GAN's two losses, beside a loop over images, and who learns from which."""
+"""The GAN's two losses against a naive loop over images, and their gradients."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_the_losses_are_the_papers(loss: str) -> None:
     assert method.generate(BATCH, Draw(0, "step")).total.item() == pytest.approx(generator, rel=1e-4)
 
 
-def test_the_discriminator_s_turn_teaches_the_generator_nothing_and_the_generator_s_turn_does() -> None:
+def test_the_generator_has_gradients_in_its_own_update_only() -> None:
     method = new("non_saturating")
     weights = list(method.generator.parameters())
     method.discriminate(BATCH, Draw(0, "step")).total.backward()

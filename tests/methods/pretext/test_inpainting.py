@@ -1,4 +1,4 @@
-"""The context encoder: what is missing, and what it is measured against."""
+"""The context encoder: masks, losses and figures."""
 
 from typing import get_args
 
@@ -23,7 +23,7 @@ def method(missing: Missing = "blocks", adversarial: float = 0.0) -> ContextEnco
     return ContextEncoder(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
 
 
-def test_a_quarter_is_missing_and_each_image_lacks_its_own() -> None:
+def test_a_quarter_is_masked_differently_for_each_image() -> None:
     central, blocks, region = (holes(IMAGES, missing, Draw(0, "m")) for missing in get_args(Missing))
     square = torch.zeros(32, 32)
     square[8:24, 8:24] = 1
@@ -47,7 +47,7 @@ def test_blocks_are_four_squares() -> None:
 
 
 @pytest.mark.parametrize("missing", get_args(Missing))
-def test_the_loss_is_the_mean_squared_error_of_what_was_missing(missing: Missing) -> None:
+def test_the_loss_is_the_mean_squared_error_of_masked_regions(missing: Missing) -> None:
     painter = method(missing)
     seen: list[Tensor] = []
     painter.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
@@ -64,7 +64,7 @@ def test_the_loss_is_the_mean_squared_error_of_what_was_missing(missing: Missing
     assert loss.item() == pytest.approx(total / 6, rel=1e-5)
 
 
-def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> None:
+def test_the_adversarial_loss_is_weighted() -> None:
     game = method(adversarial=0.1)
     discriminate, paint = game.updates
     assert discriminate.modules == (game.discriminator,)
@@ -87,7 +87,7 @@ def test_the_painter_is_held_to_look_real_by_the_weight_that_is_asked_for() -> N
     assert all(weight.grad is None for weight in game.encoder.parameters()), "the discriminator learns alone"
 
 
-def test_pictures_show_the_image_the_hole_and_what_was_painted_into_it() -> None:
+def test_figures_show_image_mask_and_inpainting() -> None:
     whole, lacking, painted = method("central").eval().figures(IMAGES).unbind(1)
     assert torch.equal(whole, IMAGES)
     assert (lacking[:, :, 8:24, 8:24] == 0.5).all()

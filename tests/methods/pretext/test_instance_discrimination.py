@@ -1,4 +1,4 @@
-"""Instance discrimination, beside loops over images and their memories."""
+"""Instance discrimination against naive loops over images and memory bank entries."""
 
 import math
 
@@ -52,7 +52,7 @@ def probability(feature: Tensor, memory: Tensor, normaliser: float) -> float:
 
 
 @pytest.mark.parametrize("proximal", [0.0, 3.0])
-def test_the_loss_is_the_softmax_over_all_memories(proximal: float) -> None:
+def test_the_loss_is_a_softmax_over_the_memory_bank(proximal: float) -> None:
     method = new(proximal=proximal)
     total = 0.0
     for feature, row in zip(features(method), CHOSEN.tolist(), strict=True):
@@ -62,7 +62,7 @@ def test_the_loss_is_the_softmax_over_all_memories(proximal: float) -> None:
     assert method.losses(batch(), Draw(0, "step")).total.item() == pytest.approx(total / 4, rel=1e-5)
 
 
-def test_noise_contrastive_estimation_tells_an_image_from_noise() -> None:
+def test_noise_contrastive_estimation() -> None:
     """Equations 4 to 8: h(i, v) = P(i | v) / (P(i | v) + m / n), with Z from the first batch and constant after it."""
     method = new(negatives=5)
     others = Draw(0, "step").stream("negatives").integers(4, 5, high=COUNT).tolist()
@@ -86,7 +86,7 @@ def test_noise_contrastive_estimation_tells_an_image_from_noise() -> None:
     assert method.partition.item() == first
 
 
-def test_the_memory_of_the_images_seen_moves_and_no_other() -> None:
+def test_only_memory_bank_rows_of_the_batch_are_updated() -> None:
     method = new()
     before = method.memory.bank.clone()
     method.losses(batch(), Draw(0, "step"))
@@ -101,7 +101,7 @@ def test_the_memory_of_the_images_seen_moves_and_no_other() -> None:
     assert not method.memory.bank.requires_grad
 
 
-def test_the_memory_begins_with_what_the_encoder_sees_and_is_not_filled_again() -> None:
+def test_the_memory_bank_is_filled_once_with_current_features() -> None:
     method = new()
     images = torch.from_numpy(PIXELS).float() / 255
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_the_memory_begins_with_what_the_encoder_sees_and_is_not_filled_again() 
     assert torch.allclose(method.memory.bank, wanted, atol=1e-6)
 
 
-def test_the_nearer_its_own_memory_the_smaller_the_loss() -> None:
+def test_the_loss_decreases_towards_the_own_memory_bank_entry() -> None:
     method = new(negatives=5)
     method.memory.bank[CHOSEN] = -features(method).float()
     unknown = method.losses(batch(), Draw(0, "step")).total

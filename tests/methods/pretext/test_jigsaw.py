@@ -1,4 +1,4 @@
-"""The jigsaw: its permutations beside a plain search, its loss beside a loop over images."""
+"""The jigsaw: permutations against a naive search, loss against a naive loop over images."""
 
 import itertools
 
@@ -63,7 +63,7 @@ def test_the_loss_is_the_cross_entropy_of_each_image_s_permutation(method: Jigsa
     assert found.total.item() == pytest.approx(total / 4, rel=1e-5)
 
 
-def test_the_answer_puts_the_tiles_back(method: Jigsaw) -> None:
+def test_the_solution_restores_the_tiles(method: Jigsaw) -> None:
     marks = (
         torch.arange(9.0).repeat_interleave(10).view(3, 30).repeat_interleave(10, dim=0)
     )  # a tile's value: its place
@@ -73,7 +73,7 @@ def test_the_answer_puts_the_tiles_back(method: Jigsaw) -> None:
     assert not torch.equal(found[0], torch.arange(9))
 
 
-def test_pictures_show_the_image_the_puzzle_and_the_solution(method: Jigsaw) -> None:
+def test_figures_show_image_puzzle_and_solution(method: Jigsaw) -> None:
     pictures = method.eval().figures(IMAGES)
     assert pictures.shape == (4, 3, 3, 32, 32)
     assert torch.equal(pictures[:, 0], IMAGES)

@@ -1,4 +1,4 @@
-"""The masked autoencoder: what its encoder sees, where its decoder puts it, and what the loss is measured on."""
+"""The masked autoencoder: visible patches, order of decoder tokens, and loss."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def restored(method: MaskedAutoencoder, images: Tensor) -> tuple[Tensor, float]:
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_the_loss_is_the_squared_error_of_the_patches_that_were_taken_away(normalise: bool) -> None:
+def test_the_loss_is_the_squared_error_of_masked_patches(normalise: bool) -> None:
     method = new(normalise)
     found, loss = restored(method, IMAGES)
     errors = []
@@ -54,7 +54,7 @@ def test_the_loss_is_the_squared_error_of_the_patches_that_were_taken_away(norma
 
 
 def painted(places: Tensor) -> Tensor:
-    """The images with these patches of each, [B, n], made black."""
+    """The images with the patches `chosen` [B, n] set to black."""
     images = IMAGES.clone()
     for image, chosen in zip(images, places.tolist(), strict=True):
         for row, column in (divmod(place, 4) for place in chosen):
@@ -62,7 +62,7 @@ def painted(places: Tensor) -> Tensor:
     return images
 
 
-def test_nothing_of_the_removed_patches_is_seen() -> None:
+def test_masked_patches_are_not_seen() -> None:
     method = new()
     (found, loss), (other, changed) = (restored(method, images) for images in (IMAGES, painted(ORDER[:, 4:])))
     assert torch.equal(found, other)
@@ -70,7 +70,7 @@ def test_nothing_of_the_removed_patches_is_seen() -> None:
     assert not torch.equal(found, restored(method, painted(ORDER[:, :1]))[0])
 
 
-def test_patches_come_to_their_places_and_blanks_between_them() -> None:
+def test_the_decoder_input_restores_the_order_with_mask_tokens() -> None:
     method = new()
     method.decoder_input = nn.Linear(192, 12, bias=False)
     method.decoder, method.decoder_output = nn.Identity(), nn.Identity()
@@ -84,26 +84,26 @@ def test_patches_come_to_their_places_and_blanks_between_them() -> None:
             assert torch.allclose(found[number, place], wanted, atol=1e-6)
 
 
-def test_all_patches_together_are_torchvision_s_transformer() -> None:
+def test_with_all_patches_the_encoder_equals_torchvision_s() -> None:
     encoder = build_encoder(ViTConfig(patch=4, layers=2), 3, 16).eval()
     with torch.no_grad():
         normal = encoder.normalise(IMAGES)
         assert torch.allclose(encoder(IMAGES), encoder.body.transformer(normal), atol=1e-5)
 
 
-def test_patches_hold_their_pixels_row_by_row() -> None:
+def test_patches_contain_their_pixels_row_by_row() -> None:
     patches = patches_of(IMAGES, 4)
     assert patches.shape == (4, 16, 48)
     assert torch.equal(patches[1, 6].view(3, 4, 4), IMAGES[1, :, 4:8, 8:12])
 
 
-def test_an_encoder_without_patches_is_refused() -> None:
+def test_an_encoder_other_than_a_transformer_is_refused() -> None:
     with pytest.raises(ParameterError, match="masked_autoencoder needs a vision transformer"):
         MaskedAutoencoder(Config(), build_encoder(SmallConfig(), 3, 16))
 
 
 @pytest.mark.parametrize("normalise", [True, False])
-def test_pictures_show_what_was_seen_and_a_perfect_guess_is_the_image(
+def test_figures_show_visible_patches_and_a_perfect_prediction_is_the_image(
     normalise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = new(normalise).eval()

@@ -1,4 +1,4 @@
-"""The mixture of pretext tasks: its weights, its one encoder, and what cannot be mixed."""
+"""The mixture of pretext tasks: weights, shared encoder, and unsuitable tasks."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ def alone(method: MixtureOfPretextTasks) -> list[torch.Tensor]:
     return [3 * found[0], *found[1:]]
 
 
-def test_fixed_weights_add_up() -> None:
+def test_fixed_weights_are_summed() -> None:
     method = made("fixed")
     assert method.losses(BATCH, Draw(0, "step")).total.item() == pytest.approx(sum(alone(method)).item(), rel=1e-5)
 
@@ -55,7 +55,7 @@ def test_weights_by_uncertainty_are_kendall_s() -> None:
     assert method.losses(BATCH, Draw(0, "step")).total.item() == pytest.approx(right, rel=1e-5)
 
 
-def test_weights_by_gradients_let_all_tasks_pull_alike() -> None:
+def test_gradient_weights_equalise_gradient_norms() -> None:
     method = made("gradients")
     losses = method.losses(BATCH, Draw(0, "step"))
     last = method.encoder.body.maps[-1][0].weight
@@ -70,7 +70,7 @@ def test_weights_by_gradients_let_all_tasks_pull_alike() -> None:
     assert losses.total.item() == pytest.approx(right, rel=1e-5)
 
 
-def test_there_is_one_encoder_and_it_learns_from_every_task() -> None:
+def test_the_encoder_is_shared_and_gets_gradients_from_every_task() -> None:
     method = made("fixed")
     kept = method.state_dict()
     assert not [name for name in kept if name.startswith("tasks.") and "encoder" in name.split(".")]
@@ -80,7 +80,7 @@ def test_there_is_one_encoder_and_it_learns_from_every_task() -> None:
         assert all(bool(each.abs().sum() > 0) for each in grads)
 
 
-def test_a_task_with_phases_keeps_them() -> None:
+def test_a_task_with_phases_changes_phase() -> None:
     method, other = (made("fixed", (TASKS[0], WORDS)) for _ in range(2))
     method.losses(BATCH, Draw(0, "step"))
     with torch.no_grad():
@@ -99,6 +99,6 @@ def test_a_task_with_phases_keeps_them() -> None:
         (({"name": "rotation", "settings": {"agument": []}},), "rotation.agument: unknown parameter"),
     ],
 )
-def test_what_cannot_be_mixed_is_refused(tasks: tuple[dict[str, Any], ...], message: str) -> None:
+def test_unsuitable_tasks_are_refused(tasks: tuple[dict[str, Any], ...], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         made("fixed", tasks)

@@ -1,4 +1,4 @@
-"""MoCo's loss, beside lightly's with a memory bank; and what it remembers."""
+"""MoCo's loss against lightly's with a memory bank, and its queue."""
 
 import pytest
 import torch

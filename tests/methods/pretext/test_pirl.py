@@ -1,4 +1,4 @@
-"""PIRL's loss, beside the paper's equations one image at a time, and its memory."""
+"""PIRL's loss against the paper's equations for single images, and its memory bank."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_a_puzzle_is_its_tiles_in_a_random_order() -> None:
     assert torch.allclose(first, first[:1].expand_as(first), atol=1e-4)
 
 
-def test_the_memory_follows_the_images_that_were_seen(method: PIRL) -> None:
+def test_the_memory_bank_is_updated_with_the_image_features(method: PIRL) -> None:
     before = method.memory.bank.clone()
     method.losses(Batches({"unlabelled": BATCH}, 0.0), Draw(0, "step"))
     with torch.no_grad():

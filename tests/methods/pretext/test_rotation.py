@@ -1,4 +1,4 @@
-"""Rotation prediction, beside a loop over images and turns."""
+"""Rotation prediction against a naive loop over images and rotations."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from repflow.methods.pretext.rotation import Config, Rotation
 from repflow.randomness.draws import Draw
 
 
-def test_the_loss_is_cross_entropy_over_four_turns_of_each_image() -> None:
+def test_the_loss_is_cross_entropy_over_four_rotations_of_each_image() -> None:
     torch.manual_seed(0)
     images = Draw(0, "images").uniform(5, 3, 16, 16)
     method = Rotation(Config(), build_encoder(SmallConfig(widths=(8, 16)), 3, 16))

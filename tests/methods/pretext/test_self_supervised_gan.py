@@ -1,4 +1,4 @@
-"""The rotations that a self-supervised GAN's players tell, beside a loop over images and turns."""
+"""The rotation loss of the self-supervised GAN against a naive loop over images and rotations."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def cross_entropy_of_turns(method: SelfSupervisedGAN, images: torch.Tensor) -> f
     return total / (4 * len(images))
 
 
-def test_each_player_adds_the_rotations_of_its_own_images(method: SelfSupervisedGAN) -> None:
+def test_each_player_adds_the_rotation_loss_of_its_own_images(method: SelfSupervisedGAN) -> None:
     with torch.no_grad():
         made = method.sample(8, (16, 16), Draw(0, "step"))
     real, fake = (cross_entropy_of_turns(method, images[:2]) for images in (IMAGES, made))
@@ -45,7 +45,7 @@ def test_each_player_adds_the_rotations_of_its_own_images(method: SelfSupervised
     assert found.total.item() == pytest.approx(generator.total.item() + 0.2 * fake, rel=1e-4)
 
 
-def test_rotations_teach_the_generator_in_its_turn_alone(method: SelfSupervisedGAN) -> None:
+def test_rotation_gradients_reach_the_generator_in_its_own_update_only(method: SelfSupervisedGAN) -> None:
     method.head.weight.data.zero_()  # nothing to gain from the game
     weights = list(method.generator.parameters())
     method.discriminate(BATCH, Draw(0, "step")).total.backward()

@@ -1,4 +1,4 @@
-"""SimCLR's loss, beside a loop that follows the paper's equation."""
+"""SimCLR's loss against a naive loop over the paper's equation."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_the_loss_is_the_paper_s(method: SimCLR) -> None:
     assert loss == pytest.approx(nt_xent(*projections.chunk(2), temperature=0.3), rel=1e-5)
 
 
-def test_alike_views_of_different_images_are_the_best(method: SimCLR) -> None:
+def test_the_loss_is_smallest_for_equal_views_of_different_images(method: SimCLR) -> None:
     apart = torch.eye(6, 8)
     assert method.nt_xent(apart, apart) < method.nt_xent(apart, apart.roll(1, 0))
     collapsed = torch.ones(6, 8)

@@ -1,4 +1,4 @@
-"""SimSiam's loss, beside a loop over images, and who learns from it."""
+"""SimSiam's loss against a naive loop over images, and the stop-gradient."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_loss_is_minus_the_cosine_of_each_prediction_and_the_other_projectio
     assert method.losses(BATCH, Draw(0, "step")).total.item() == pytest.approx(total / 12, rel=1e-5)
 
 
-def test_the_target_does_not_learn(method: SimSiam) -> None:
+def test_the_target_has_a_stop_gradient(method: SimSiam) -> None:
     weights = list(method.encoder.parameters())
     found = torch.autograd.grad(method.losses(BATCH, Draw(0, "step")).total, weights)
     z, p = halves(method)

@@ -1,4 +1,4 @@
-"""The split-brain autoencoder: what each half sees, and what it foretells, beside a loop over cells."""
+"""The split-brain autoencoder: inputs and predictions of each half, against a naive loop over cells."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def recoloured() -> Tensor:
     return lab_to_rgb(lab * torch.tensor([1, -0.2, 0.2]).view(3, 1, 1))
 
 
-def test_no_half_sees_what_it_has_to_foretell(method: SplitBrain) -> None:
+def test_a_half_encoder_does_not_see_its_targets(method: SplitBrain) -> None:
     encoder = method.encoder
     with torch.no_grad():
         plain, other, dark = (encoder(each) for each in (IMAGES, recoloured(), 0.5 * IMAGES))
@@ -71,13 +71,13 @@ def test_no_half_sees_what_it_has_to_foretell(method: SplitBrain) -> None:
     assert torch.allclose(features[:1, half:].expand(4, -1), features[:, half:], atol=1e-3)
 
 
-def test_values_beyond_the_ends_come_to_the_last_bins() -> None:
+def test_values_out_of_range_are_in_the_end_bins() -> None:
     values = torch.tensor([-1.5, -1.0, -0.01, 0.01, 1.0, 1.5]).view(1, 1, 1, 6)
     assert binned(values, 4).flatten().tolist() == [0, 0, 1, 2, 3, 3]
     assert binned(torch.cat([values, -values], dim=1), 4).flatten().tolist() == [3, 3, 6, 9, 12, 12]
 
 
-def test_an_encoder_without_halves_and_images_without_colours_are_refused() -> None:
+def test_other_encoders_and_grey_images_are_refused() -> None:
     with pytest.raises(ParameterError, match="split_brain needs one of two halves"):
         SplitBrain(Config(), build_encoder(SmallConfig(), 3, 16))
     with pytest.raises(ParameterError, match="takes images with colours"):
@@ -85,7 +85,7 @@ def test_an_encoder_without_halves_and_images_without_colours_are_refused() -> N
 
 
 @pytest.mark.parametrize("axes", [1, 2])
-def test_what_is_foretold_for_sure_is_the_middle_of_its_bin(method: SplitBrain, axes: int) -> None:
+def test_a_certain_prediction_is_the_centre_of_its_bin(method: SplitBrain, axes: int) -> None:
     values = Draw(0, "values").uniform(4, axes, 8, 8, low=-1.0, high=1.0)
     sure = 1000 * F.one_hot(binned(values, 6), 6**axes).movedim(-1, 1).float()  # [4, 6 ** axes, 8, 8]
     found = method.mean(F.pixel_unshuffle(sure, 2), 6, axes)
@@ -94,7 +94,7 @@ def test_what_is_foretold_for_sure_is_the_middle_of_its_bin(method: SplitBrain, 
     assert torch.equal(binned(found, 6), binned(values, 6))
 
 
-def test_pictures_keep_what_each_half_sees(method: SplitBrain) -> None:
+def test_figures_keep_the_input_channels_of_each_half(method: SplitBrain) -> None:
     image, coloured, lit = method.eval().figures(IMAGES).unbind(1)
     assert torch.equal(image, IMAGES)
     lab, given, guessed = (rgb_to_lab(each) for each in (image, coloured, lit))

@@ -1,4 +1,4 @@
-"""SwAV's loss, beside Sinkhorn and Knopp's iteration in NumPy."""
+"""SwAV's loss against Sinkhorn-Knopp iterations in NumPy."""
 
 from typing import Any
 
@@ -77,13 +77,13 @@ def test_the_loss_is_the_paper_s(method: SwAV, progress: float, with_queue: bool
     assert loss(method, progress, not with_queue) != pytest.approx(found, rel=1e-3)
 
 
-def test_random_features_are_not_assigned_along_with_the_batch(method: SwAV) -> None:
+def test_the_initial_random_queue_is_not_used(method: SwAV) -> None:
     with torch.no_grad():
         found = method.losses(batches(0.6), Draw(0, "step")).total.item()
     assert found == pytest.approx(loss(method, 0.6, with_queue=False), rel=1e-5)
 
 
-def test_a_step_leaves_prototypes_at_unit_length(method: SwAV) -> None:
+def test_prototypes_are_normalised_after_every_step(method: SwAV) -> None:
     method.losses(batches(0.0), Draw(0, "step"))
     with torch.no_grad():
         method.prototypes.weight.mul_(3)

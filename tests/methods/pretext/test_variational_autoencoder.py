@@ -1,4 +1,4 @@
-"""The variational autoencoder's bound, beside SciPy's and PyTorch's distributions."""
+"""The variational autoencoder's bound against SciPy's and PyTorch's distributions."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_the_likelihood_is_the_mass_of_a_logistic_distribution_on_each_level() -
     assert every.double().exp().sum().item() == pytest.approx(1, rel=1e-5), "a distribution of 256 levels"
 
 
-def test_the_divergence_is_pytorch_s() -> None:
+def test_the_divergence_equals_pytorch_s() -> None:
     mean, log_variance = Draw(0, "codes").normal(2, 4, 5)
     right = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(torch.zeros(4, 5), torch.ones(4, 5)))
     assert torch.allclose(divergence(mean, log_variance), right, atol=1e-6)
@@ -73,7 +73,7 @@ def test_samples_are_images() -> None:
     assert not torch.equal(images[0], images[1])
 
 
-def test_pictures_show_images_beside_what_their_mean_codes_give() -> None:
+def test_figures_show_images_and_reconstructions_from_mean_codes() -> None:
     method = made(1.0)
     pictures = method.figures(IMAGES)
     assert torch.equal(pictures[:, 0], IMAGES)

@@ -1,4 +1,4 @@
-"""VICReg's loss, beside NumPy's variances and covariances."""
+"""VICReg's loss against NumPy's variances and covariances."""
 
 import numpy as np
 import pytest

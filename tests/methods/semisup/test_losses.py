@@ -1,4 +1,4 @@
-"""The losses of the semi-supervised methods, each beside a loop over single images."""
+"""The losses of the semi-supervised methods against naive loops over images."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_supervised_is_cross_entropy(classifier: Classifier, batches: Batches) -
     assert found.total.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_label_smoothing_asks_for_a_little_of_every_class(classifier: Classifier, batches: Batches) -> None:
+def test_label_smoothing_adds_uniform_targets(classifier: Classifier, batches: Batches) -> None:
     labelled = batches["labelled"]
     config = supervised.Config(label_smoothing=0.2)
     found = supervised.Supervised(config, classifier).losses(batches, Draw(0, "step"))
@@ -51,9 +51,7 @@ def test_label_smoothing_asks_for_a_little_of_every_class(classifier: Classifier
 
 
 @pytest.mark.parametrize("mix", [Mixup(alpha=1.0), CutMix()], ids=lambda mix: mix.op)
-def test_mixed_images_are_asked_for_the_share_of_both_labels(
-    classifier: Classifier, batches: Batches, mix: Mixing
-) -> None:
+def test_mixed_images_have_mixed_labels(classifier: Classifier, batches: Batches, mix: Mixing) -> None:
     labelled = batches["labelled"]
     found = supervised.Supervised(supervised.Config(mix=mix), classifier).losses(batches, Draw(0, "step"))
     one_hot = torch.eye(10)[labelled.labels]
@@ -63,7 +61,7 @@ def test_mixed_images_are_asked_for_the_share_of_both_labels(
     assert found.total.item() == pytest.approx((shares.T * each).sum(0).mean().item(), rel=1e-5)
 
 
-def test_pseudo_label_adds_cross_entropy_with_its_guesses(classifier: Classifier, batches: Batches) -> None:
+def test_pseudo_label_adds_cross_entropy_with_its_predictions(classifier: Classifier, batches: Batches) -> None:
     config = pseudo_label.Config(augment=WEAK, weight=3.0, ramp_begin=0.25, ramp_end=0.75)
     found = pseudo_label.PseudoLabel(config, classifier).losses(batches, Draw(0, "step"))
     method = pseudo_label.PseudoLabel(config, classifier)
@@ -83,7 +81,7 @@ def test_the_weight_of_pseudo_labels_is_ramped_up(classifier: Classifier, progre
     assert method.weight(progress) == pytest.approx(weight)
 
 
-def test_a_ramp_of_no_length_is_a_step(classifier: Classifier) -> None:
+def test_a_ramp_of_length_0_is_a_step(classifier: Classifier) -> None:
     method = pseudo_label.PseudoLabel(pseudo_label.Config(weight=3.0, ramp_begin=0.5, ramp_end=0.5), classifier)
     assert (method.weight(0.49), method.weight(0.5)) == (0.0, 3.0)
 
@@ -107,9 +105,7 @@ def expected_fixmatch(config: fixmatch.Config, classifier: Classifier, batches: 
     return mean(with_labels) + config.weight * total / len(weak), confident / len(weak)
 
 
-def test_fixmatch_adds_cross_entropy_of_strong_views_with_confident_guesses(
-    classifier: Classifier, batches: Batches
-) -> None:
+def test_fixmatch_adds_cross_entropy_with_confident_pseudo_labels(classifier: Classifier, batches: Batches) -> None:
     config = fixmatch.Config(weak=WEAK, strong=STRONG, threshold=0.5, weight=0.7)
     found = fixmatch.FixMatch(config, classifier).losses(batches, Draw(0, "step"))
     expected, confident = expected_fixmatch(config, classifier, batches)
@@ -118,7 +114,7 @@ def test_fixmatch_adds_cross_entropy_of_strong_views_with_confident_guesses(
     assert found.metrics["confident"].item() == pytest.approx(confident)
 
 
-def test_no_gradient_flows_through_fixmatch_s_guesses(classifier: Classifier, batches: Batches) -> None:
+def test_no_gradient_flows_through_pseudo_labels(classifier: Classifier, batches: Batches) -> None:
     config = fixmatch.Config(weak=WEAK, strong=WEAK, threshold=0.0, weight=1.0)
     method = fixmatch.FixMatch(config, classifier)
     seen: list[tuple[bool, Tensor]] = []
@@ -138,7 +134,7 @@ def test_unlabelled_batches_are_larger(family: object, classifier: Classifier) -
     assert method.batch_size("labelled", 16) == 16
 
 
-def test_without_confident_guesses_fixmatch_is_supervised(classifier: Classifier, batches: Batches) -> None:
+def test_without_confident_pseudo_labels_fixmatch_is_supervised(classifier: Classifier, batches: Batches) -> None:
     config = fixmatch.Config(weak=(), strong=STRONG, threshold=1.0)
 
     with torch.no_grad():
