@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoo import CEILING, FLOOR, HERE, floor_of, is_floor
 from zoo.listing import listing
-from zoo.picture import draw, mean_and_error
+from zoo.scatter_plot import draw, mean_and_error
 
 ROOT = HERE.parents[1]
 DOCS = ROOT / "docs"
@@ -60,8 +60,8 @@ def contents(block: re.Match[str], found: pd.DataFrame) -> str:
         return ""
     if block["short"]:
         return f"{short(runs)}\n{conditions(runs)}\n"
-    picture = f"![Accuracy against operations](zoo-{block['data']}.png)"
-    parts = (table(runs), f"{conditions(runs)}\n", f"{picture}\n", clusters(runs))
+    plot = f"![Accuracy against operations](zoo-{block['data']}.png)"
+    parts = (table(runs), f"{conditions(runs)}\n", f"{plot}\n", clusters(runs))
     return "\n".join(part for part in parts if part)
 
 

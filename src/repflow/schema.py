@@ -20,9 +20,9 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 """A number from 0 upwards."""
 Count = Annotated[int, Field(ge=1)]
-"""A whole number from 1 upwards."""
+"""An integer from 1 upwards."""
 NonNegativeCount = Annotated[int, Field(ge=0)]
-"""A whole number from 0 upwards."""
+"""An integer from 0 upwards."""
 
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)

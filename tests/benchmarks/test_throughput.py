@@ -1,7 +1,8 @@
-"""The benchmark: what it writes, and that rivals do the same work."""
+"""The throughput benchmark: its records and tables, and that all implementations do the same work."""
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import throughput
 from repflow.data.store import open_store
 from repflow.encoders import Encoder
 from repflow.errors import DataError
-from speed import augmentation, fixmatch, ingest, knn, profile, scaling, simclr, tables, targets
+from repflow.hardware.cpu import PASSIVE
+from speed import augmentation, fixmatch, ingest, knn, profile, scaling, simclr, tables, targets, threads
 from speed.images import Images, load
 from speed.race import Clock, Rival, race
 from speed.settings import Settings
@@ -53,7 +55,7 @@ def seen() -> Iterator[list[tuple[int, ...]]]:
     hook.remove()
 
 
-def test_the_command_records_every_rival_and_fills_its_blocks_of_a_page(tmp_path: Path) -> None:
+def test_the_command_records_every_implementation_and_fills_the_blocks_of_a_page(tmp_path: Path) -> None:
     record_file, page = tmp_path / "record.json", tmp_path / "page.md"
     blocks = {name: f"<!-- measured: {name} -->\nold\n<!-- /measured -->\n" for name in ("augmentation", "simclr cuda")}
     page.write_text("above\n" + "".join(blocks.values()) + "below\n")
@@ -85,7 +87,7 @@ def test_the_command_records_every_rival_and_fills_its_blocks_of_a_page(tmp_path
     assert page.read_text() == written
 
 
-def test_rivals_run_in_turns_and_ratios_are_taken_round_by_round() -> None:
+def test_implementations_alternate_and_ratios_are_computed_round_by_round() -> None:
     order: list[str] = []
     rates = {"theirs": iter([1.0, 2.0, 5.0]), "ours": iter([9.0, 8.0, 10.0])}
 
@@ -102,7 +104,7 @@ def test_rivals_run_in_turns_and_ratios_are_taken_round_by_round() -> None:
 
 
 @pytest.mark.parametrize("policy", ["simclr", "randaugment"])
-def test_augmentation_rivals_give_new_views_of_the_same_form(policy: str, images: Images) -> None:
+def test_augmentations_give_new_views_of_the_same_shape(policy: str, images: Images) -> None:
     makers: list[Callable[..., augmentation.Act]] = [
         augmentation.torchvision_on_pillow,
         augmentation.torchvision_on_tensors,
@@ -122,7 +124,7 @@ def test_augmentation_rivals_give_new_views_of_the_same_form(policy: str, images
 
 
 @pytest.mark.parametrize("rival", [simclr.lightly, simclr.bare_loop, simclr.deterministic_bare_loop, simclr.repflow])
-def test_simclr_rivals_encode_two_views_of_every_image(
+def test_simclr_implementations_encode_two_views_of_every_image(
     rival: Callable[..., None], images: Images, seen: list[tuple[int, ...]]
 ) -> None:
     clock = Clock(1, "cpu")
@@ -133,7 +135,7 @@ def test_simclr_rivals_encode_two_views_of_every_image(
 
 
 @pytest.mark.parametrize("rival", [fixmatch.torchvision_in_workers, fixmatch.bare_loop, fixmatch.repflow])
-def test_fixmatch_rivals_see_labelled_weak_and_strong_views(
+def test_fixmatch_implementations_use_labelled_weak_and_strong_views(
     rival: Callable[..., None], images: Images, seen: list[tuple[int, ...]]
 ) -> None:
     clock = Clock(1, "cpu")
@@ -142,21 +144,21 @@ def test_fixmatch_rivals_see_labelled_weak_and_strong_views(
     assert [shape[0] for shape in seen] == clock.total * [BATCH, many, many]
 
 
-def test_neighbours_vote_alike() -> None:
+def test_knn_implementations_predict_the_same() -> None:
     few = load(None, 400, 32)
     features = few.pixels.reshape(400, -1)[:, ::24].astype(np.float32)
     theirs, mine = (make(features, few.labels, 80)(0) for make in (knn.scikit_learn, knn.repflow))
     np.testing.assert_array_equal(theirs, mine)
 
 
-def test_image_folder_reads_the_pixels_that_the_store_holds(tmp_path: Path, images: Images) -> None:
+def test_image_folder_reads_the_same_pixels_as_the_store(tmp_path: Path, images: Images) -> None:
     images.write(tmp_path / "png", "png", 24)
     ingest.repflow({"kind": "folder", "path": "png"}, 32, tmp_path, tmp_path)(0)
     read = ingest.image_folder(tmp_path / "png", 32, 0)(0)
     np.testing.assert_array_equal(read.numpy(), open_store(tmp_path / "store").images)
 
 
-def test_real_images_come_from_a_folder_and_nothing_is_refused(tmp_path: Path, images: Images) -> None:
+def test_real_images_come_from_a_folder_and_a_missing_one_is_refused(tmp_path: Path, images: Images) -> None:
     images.write(tmp_path / "png", "png", 24)
     loaded = load(tmp_path / "png", 30, 16)
     assert loaded.pixels.shape == (30, 3, 16, 16)
@@ -172,14 +174,26 @@ def test_every_part_of_a_step_is_in_the_profile(images: Images) -> None:
     assert sum(parts.values()) == pytest.approx(1, abs=0.01)
 
 
-def test_each_work_of_scaling_runs_in_a_process_of_its_own(tmp_path: Path, images: Images) -> None:
+def test_each_task_of_scaling_runs_in_its_own_process(tmp_path: Path, images: Images) -> None:
     scaling._prepare(tmp_path / "0", images, 24)
     for work in scaling.WORKS:
         found = scaling._run(work, tmp_path / "0", SETTINGS)
         assert found["peak"] >= found["before"] > 10, work
 
 
-def test_targets_tell_what_is_reached_missed_and_not_measured() -> None:
+def test_trainings_start_together_and_are_counted_together(monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
+    monkeypatch.setattr(threads, "SITUATIONS", {"two trainings at once": (2, 1)})
+    found = threads.measure(replace(SETTINGS, seconds=0.2), images)["situations"]["two trainings at once"]
+    assert found["spin"]["median"] > 2 * BATCH
+    assert found["sleep"]["median"] > 2 * BATCH
+
+
+def test_the_environments_differ_in_what_idle_threads_do() -> None:
+    assert threads.environment(sleep=True).items() >= PASSIVE.items()
+    assert not threads.environment(sleep=False).keys() & PASSIVE.keys()
+
+
+def test_targets_are_reached_missed_or_not_measured() -> None:
     def spread(middle: float) -> dict[str, float]:
         return {"median": middle, "low": 0.9 * middle, "high": 1.1 * middle}
 
@@ -195,7 +209,7 @@ def test_targets_tell_what_is_reached_missed_and_not_measured() -> None:
     assert sum(reading is None for reading in found.values()) == len(found) - 2
 
 
-def test_the_page_has_a_place_for_every_section() -> None:
+def test_the_page_has_a_block_for_every_section() -> None:
     page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     places = {found["name"] for found in tables.BLOCK.finditer(page)}
     assert {*throughput.SECTIONS, "machine", "targets"} <= places

@@ -1,4 +1,4 @@
-"""The leaderboard: every method is in it by being there, and its table says what the metrics say."""
+"""The leaderboard: every method is an entry, and its tables match the metrics."""
 
 import importlib
 import json
@@ -22,14 +22,14 @@ from repflow.methods import registry
 from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import CEILING, FLOOR, HERE, code, compose, floor_of, is_floor, learn, picture, table
+from zoo import CEILING, FLOOR, HERE, code, compose, floor_of, is_floor, learn, scatter_plot, table
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, dict[str, Any]]:
-    """Data set to the sections of what is measured on it."""
+    """Data set to the sections of its entries."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(HERE.glob("settings/*/*.yaml")):
         found.setdefault(path.parent.name, {})[path.stem] = yaml.safe_load(path.read_text())["method"]
@@ -53,7 +53,7 @@ def test_every_method_is_measured_on_each_data_set(settings: dict[str, dict[str,
     assert all(set(sections) == names for sections in settings.values())
 
 
-def test_what_is_written_is_what_conf_composes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_written_settings_are_composed_from_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "HERE", tmp_path)
     (tmp_path / "settings/digits").mkdir(parents=True)
     (tmp_path / "settings/digits/of_old.yaml").touch()
@@ -64,19 +64,19 @@ def test_what_is_written_is_what_conf_composes_to(tmp_path: Path, monkeypatch: p
         assert (HERE / path).read_text() == text, f"{path}: run `python -m zoo.compose` in benchmarks/"
 
 
-def test_the_projects_own_graph_knows_nothing_of_the_leaderboard() -> None:
+def test_the_main_pipeline_does_not_include_the_leaderboard() -> None:
     with Repo(str(ROOT)) as project, Repo(str(HERE.parent)) as benchmarks:
         assert not [stage.addressing for stage in project.index.stages if "zoo" in stage.path_in_repo]
         assert {stage.path_in_repo for stage in benchmarks.index.stages} == {"zoo/dvc.yaml"}
 
 
-def test_the_data_is_prepared_anew_where_its_code_changed() -> None:
+def test_the_data_are_prepared_again_if_their_code_changed() -> None:
     graph = yaml.safe_load((HERE / "dvc.yaml").read_text())
     commands = graph["stages"]["prepare"]["do"]["cmd"].split(" && ")
     assert {f"repflow.stages.{command.split()[1]}" for command in commands} == code.PREPARE
 
 
-def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -> None:
+def test_every_method_has_the_same_training_budget(settings: dict[str, dict[str, Any]]) -> None:
     for data, sections in settings.items():
         for name, section in sections.items():
             seen = section["training"]["steps"] * section["training"]["batch_size"]
@@ -84,7 +84,7 @@ def test_every_method_sees_as_many_images(settings: dict[str, dict[str, Any]]) -
             assert wanted - section["training"]["batch_size"] < seen <= wanted
 
 
-def test_an_entry_depends_on_each_method_that_it_makes(
+def test_an_entry_depends_on_every_method_that_it_uses(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: set[str] = set()
@@ -107,7 +107,7 @@ def test_an_entry_depends_on_each_method_that_it_makes(
         made.clear()
 
 
-def test_a_changed_method_trains_those_that_build_on_it_and_no_other() -> None:
+def test_a_changed_method_retrains_only_the_methods_that_use_it() -> None:
     needs = {name: fingerprint(modules, code.SOURCE) for name, modules in code.roots(HERE / "settings").items()}
 
     def affected(module: str) -> set[str]:
@@ -139,7 +139,7 @@ def domain() -> Domain:
 
 
 @pytest.mark.parametrize("name", [FLOOR, floor_of("split_brain"), CEILING, "simclr"])
-def test_an_entry_is_trained_and_read(settings: dict[str, Any], domain: Domain, name: str) -> None:
+def test_an_entry_is_trained_and_evaluated(settings: dict[str, Any], domain: Domain, name: str) -> None:
     section = settings["digits"][name]
     steps = 0 if is_floor(name) else 2
     values = {**section, "training": {**section["training"], "steps": steps, "batch_size": 16}}
@@ -152,7 +152,7 @@ def test_an_entry_is_trained_and_read(settings: dict[str, Any], domain: Domain, 
     assert not encoder.training
 
 
-def test_only_the_ceiling_sees_labels(
+def test_only_the_upper_baseline_is_trained_with_labels(
     settings: dict[str, Any], domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
@@ -186,7 +186,7 @@ def run(
     cost.write_text(json.dumps({"seconds": 30.0, "machine": "a CPU, 2 threads"}))
 
 
-def test_the_table_orders_methods_and_says_which_are_above_the_floor(tmp_path: Path) -> None:
+def test_the_table_sorts_methods_and_shows_which_exceed_random_weights(tmp_path: Path) -> None:
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
         run(tmp_path, FLOOR, seed, 0.5 + shift)
         run(tmp_path, "good", seed, 0.8 + shift)
@@ -198,7 +198,7 @@ def test_the_table_orders_methods_and_says_which_are_above_the_floor(tmp_path: P
     assert lines[3].endswith("| no (kNN by 2.4, linear by 2.4) |")
 
 
-def test_the_short_table_has_the_same_order_and_figures(tmp_path: Path) -> None:
+def test_the_short_table_has_the_same_order_and_numbers(tmp_path: Path) -> None:
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
         run(tmp_path, FLOOR, seed, 0.5 + shift)
         run(tmp_path, "good", seed, 0.4 + shift, linear=0.8 + shift)
@@ -210,13 +210,13 @@ def test_the_short_table_has_the_same_order_and_figures(tmp_path: Path) -> None:
     ]
 
 
-def test_a_method_may_be_above_the_floor_in_one_reading_alone() -> None:
+def test_a_method_may_exceed_random_weights_in_one_probe_only() -> None:
     floor = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.3, 0.31]})
     runs = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.5, 0.51]})
     assert table.above_floor(runs, floor) == "linear only (kNN by 0.0)"
 
 
-def test_clusters_of_a_methods_own_stand_beside_those_of_k_means(tmp_path: Path) -> None:
+def test_clusters_of_a_method_are_compared_with_k_means(tmp_path: Path) -> None:
     run(tmp_path, "simclr", 0, 0.5)
     assert table.clusters(table.read(tmp_path)) == ""
     for seed in (0, 1):
@@ -226,7 +226,7 @@ def test_clusters_of_a_methods_own_stand_beside_those_of_k_means(tmp_path: Path)
     assert line == f"| `deep_dpm` | 9, 10 | {own} | {k_means} |"
 
 
-def test_a_method_with_an_encoder_of_its_own_is_measured_by_its_own_floor(tmp_path: Path) -> None:
+def test_a_method_with_its_own_encoder_is_compared_with_its_own_random_weights(tmp_path: Path) -> None:
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
         run(tmp_path, FLOOR, seed, 0.5 + shift)
         run(tmp_path, "mine", seed, 0.6 + shift)
@@ -242,7 +242,7 @@ def test_with_one_seed_nothing_is_claimed(tmp_path: Path) -> None:
     assert table.table(table.read(tmp_path)).splitlines()[2].endswith("| 1 seed |")
 
 
-def test_the_number_of_clusters_stands_by_the_settings_that_it_hangs_on(tmp_path: Path) -> None:
+def test_the_number_of_clusters_is_shown_by_the_settings_that_it_depends_on(tmp_path: Path) -> None:
     assert table.sensitivity(tmp_path) == ""
     for name, count in (("2000-5", 3), ("16000-5", 12), ("16000-10", 15)):
         (tmp_path / f"{name}.json").write_text(json.dumps({"acc": 0.5, "clusters": count}))
@@ -253,7 +253,7 @@ def test_the_number_of_clusters_stands_by_the_settings_that_it_hangs_on(tmp_path
     ]
 
 
-def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None:
+def test_the_conditions_of_the_measurements_are_below_the_table(tmp_path: Path) -> None:
     for seed in (0, 1):
         run(tmp_path, "good", seed, 0.8)
     conditions = table.conditions(table.read(tmp_path))
@@ -261,7 +261,7 @@ def test_below_a_table_stands_what_its_figures_depend_on(tmp_path: Path) -> None
     assert conditions == f"{seeds} Images seen by each method: 40,000. Seconds on a CPU, 2 threads."
 
 
-def test_the_pages_are_what_the_command_makes() -> None:
+def test_the_pages_are_up_to_date() -> None:
     found = table.read(HERE)
     for path in table.PAGES:
         page = path.read_text(encoding="utf-8")
@@ -273,7 +273,7 @@ def test_the_pages_are_what_the_command_makes() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.003])
-def test_names_in_the_picture_cover_neither_points_nor_each_other(spread: float) -> None:
+def test_labels_in_the_plot_cover_neither_points_nor_each_other(spread: float) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -283,7 +283,7 @@ def test_names_in_the_picture_cover_neither_points_nor_each_other(spread: float)
     axes = Figure(figsize=(11, 8)).subplots()
     axes.plot(*np.transpose(list(places.values())), "o", markersize=4)
     axes.set(xlim=(0, 2), ylim=(0, 2))
-    texts = picture.write_names(axes, places)
+    texts = scatter_plot.write_names(axes, places)
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in texts]
     assert {text.get_text() for text in texts} == {name.replace("_", " ") for name in names}

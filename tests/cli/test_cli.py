@@ -76,7 +76,7 @@ def test_the_help_of_each_command_lists_outputs_and_an_example(command: str) -> 
     [("pretrain", "pretext"), ("pretrain", "clustering"), ("finetune", "semisup"), ("adapt", "adaptation")],
 )
 def test_the_help_names_every_method(command: str, family: str) -> None:
-    folder = importlib.resources.files("repflow") / family
+    folder = importlib.resources.files("repflow") / "methods" / family
     methods = {Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".py")} - {"__init__"}
     assert len(methods) >= 3
     words = set(re.findall(r"\w+", invoke(command, "--help").stdout))

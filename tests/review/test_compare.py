@@ -34,7 +34,7 @@ def test_a_fresh_clone_shows_what_became_better_and_why(clone: Path) -> None:
     assert accuracy["change"]["low"] > 0
     assert accuracy["change"]["value"] == pytest.approx(accuracy["head"]["value"] - accuracy["base"]["value"])
     gain = metric(comparison, "learner.gain")
-    assert (gain["assessment"], gain["basis"]) == ("within noise", "change_of_estimates intervals")
+    assert (gain["assessment"], gain["basis"]) == ("within noise", "separate intervals")
     assert metric(comparison, "learner.source.ece")["assessment"] == "changed"
     assert comparison["parameters"] == {"skill": {"base": 0.6, "head": 0.9}}
     stages = {each["name"]: each for each in comparison["stages"]}
@@ -75,7 +75,7 @@ def test_confusion_matrices_of_another_run_than_the_metric_are_ignored(clone: Pa
     path = Path("plots/confusion/learner.source.csv")
     path.write_text(path.read_text() + "1,1\n" * 100)
     accuracy = metric(comparison_of("base"), "learner.source.accuracy")
-    assert accuracy["basis"] == "change_of_estimates intervals"
+    assert accuracy["basis"] == "separate intervals"
 
 
 def test_the_working_tree_is_compared_as_it_is(clone: Path) -> None:

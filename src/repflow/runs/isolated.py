@@ -262,16 +262,18 @@ def _compose(run: Run) -> None:
         command, cwd=run.folder, env={**os.environ, **run.environment}, capture_output=True, text=True
     )
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ParameterError("\n".join(said).removeprefix("error: ") or f"repflow compose: exit code {done.returncode}")
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ParameterError(
+            "\n".join(lines).removeprefix("error: ") or f"repflow compose: exit code {done.returncode}"
+        )
 
 
 def _dvc(run: Run, *arguments: str) -> None:
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=run.folder, capture_output=True, text=True)
     if done.returncode:
-        said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        raise RepflowError(f"dvc {arguments[0]}: {' '.join(said) or f'exit code {done.returncode}'}")
+        lines = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        raise RepflowError(f"dvc {arguments[0]}: {' '.join(lines) or f'exit code {done.returncode}'}")
 
 
 def _lock_path(repository: Repository, name: str) -> Path:

@@ -98,9 +98,9 @@ def count_workers(config: TuneConfig) -> int:
 
 
 def fingerprint(config: SearchConfig) -> str:
-    """A hash of all that the outcome depends on: parameters, data, the encoder and the code.
+    """A hash of everything that the result depends on: parameters, data, the encoder and the code.
 
-    A search that was killed is taken up again only where none of it has changed.
+    An interrupted search resumes only if none of them has changed.
     """
     sections = ("seed", "encoder", "hardware", "finetune")
     parameters = {"search": dataclasses.asdict(config), **{section: read_raw(section) for section in sections}}

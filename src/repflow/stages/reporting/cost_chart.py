@@ -9,7 +9,7 @@ from repflow.stages.reporting.charts import Estimate, add_title
 from repflow.stages.reporting.style import BACKGROUND, REFERENCE, Graphic, new_axes, render_chart
 
 _LABEL_LENGTH = 20
-"""Maximum number of characters of a label beside the chart."""
+"""Maximum number of characters of a label."""
 
 
 def cost_chart(

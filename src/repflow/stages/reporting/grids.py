@@ -12,8 +12,8 @@ from repflow.stages.reporting.style import Graphic
 
 def grid_graphic(name: str, alt: str, images: np.ndarray, columns: int) -> Graphic:
     """Images uint8 [N, 1 or 3, size, size] as a grid with `columns` columns; the last row may be shorter."""
-    sheet = tile_images([images[first : first + columns] for first in range(0, len(images), columns)], columns)
-    return Graphic(name, alt, as_png(sheet), width=sheet.shape[1])
+    grid = tile_images([images[first : first + columns] for first in range(0, len(images), columns)], columns)
+    return Graphic(name, alt, as_png(grid), width=grid.shape[1])
 
 
 def augmented_views(policy: Policy, images: np.ndarray, views: int, seed: int, name: str) -> np.ndarray:

@@ -32,7 +32,7 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
     stopping, else the last one.
     """
     pin(read("hardware", HardwareConfig).instructions)  # the search's own workers inherit it; a cluster's may not
-    # tqdm's own lock between processes would be left in the system by a process that is killed.
+    # tqdm's default inter-process lock would be leaked by a process that is killed.
     tqdm.set_lock(threading.RLock())
     source = open_project_domain("source")
     rows, validation = finetuning_rows(source)

@@ -211,7 +211,7 @@ def _zip_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[]
 
 def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Callable[[], bytes]:
     def read() -> bytes:
-        if entry.issparse():  # a few bytes that stand for any number of zeros
+        if entry.issparse():  # a few bytes can represent any number of zeros
             raise Undecodable("a sparse file inside an archive, which is not supported")
         stream = archive.extractfile(entry)
         return stream.read() if stream else b""

@@ -112,7 +112,7 @@ def _maps(run: RunResults) -> Figures:
         names = join_names(
             [card.name if key == keys[0] else card.name_in_sentence for key in keys if (card := run.adapt[key])]
         )
-        sheet = map_of_domains(f"map.{keys[0]}", f"Map of the features of {names}", own.positions, own.is_target)
+        graphic = map_of_domains(f"map.{keys[0]}", f"Map of the features of {names}", own.positions, own.is_target)
         shared = ", which have the same encoder." if len(keys) > 1 else f": {run.adapt[keys[0]].about}"
-        figures.append(Figure(sheet, names + shared))
+        figures.append(Figure(graphic, names + shared))
     return Figures(figures, size="small", key=[("source", "source"), ("target", "target")])

@@ -117,8 +117,8 @@ def augmentation_section(run: RunResults) -> Section:
             continue
         policy = Policy(build(PolicyConfig, operations, f"{paths.PARAMETERS}: augment.{name}"))
         views = augmented_views(policy, images, config.views, run.seed, name)
-        sheet = grid_graphic(f"augment.{name}", f"Views augmented by the policy {name}", views, 1 + config.views)
-        figures.append(Figure(sheet, f"{name}: {', then '.join(_operation_text(each) for each in operations)}."))
+        graphic = grid_graphic(f"augment.{name}", f"Views augmented by the policy {name}", views, 1 + config.views)
+        figures.append(Figure(graphic, f"{name}: {', then '.join(_operation_text(each) for each in operations)}."))
     text = (
         "The first column of every grid shows source images, the other columns their augmented views. If the class of a"
         " view can no longer be recognised, the policy is too strong."

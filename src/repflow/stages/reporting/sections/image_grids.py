@@ -8,10 +8,10 @@ from repflow.stages.reporting.style import Graphic
 
 def pretraining_figures() -> Figures:
     """The image grids in `plots/pretrain/`, each with its caption."""
-    sheets = read_image_grids(paths.PLOTS / "pretrain")
+    grids = read_image_grids(paths.PLOTS / "pretrain")
     return Figures(
         [
-            Figure(Graphic(f"pretrain.{sheet.name}", sheet.title, sheet.png, width=sheet.width), sheet.caption)
-            for sheet in sheets
+            Figure(Graphic(f"pretrain.{grid.name}", grid.title, grid.png, width=grid.width), grid.caption)
+            for grid in grids
         ]
     )

@@ -150,8 +150,8 @@ def _map(run: RunResults) -> Figures:
             " Rings are target images. Where they form clusters of their own, the encoder separates the domains rather"
             " than the classes."
         )
-    sheet = map_with_thumbnails("map.pretrain", "Map of the pretrained encoder's features", points, config.thumbnails)
-    return Figures([Figure(sheet, text)], size="wide", key=key)
+    graphic = map_with_thumbnails("map.pretrain", "Map of the pretrained encoder's features", points, config.thumbnails)
+    return Figures([Figure(graphic, text)], size="wide", key=key)
 
 
 def finetuning_section(run: RunResults) -> Section:
@@ -187,8 +187,8 @@ def _search() -> tuple[list[Figure], list[Block]]:
     figures = [Figure(chart, caption)]
     importance = paths.PLOTS / "tune" / "importance.png"
     if importance.is_file():
-        sheet = Graphic("search.importance", "Hyperparameter importance", importance.read_bytes(), width=420)
-        figures.append(Figure(sheet, "Hyperparameter importance: the share of the variance between trials (fANOVA)."))
+        graphic = Graphic("search.importance", "Hyperparameter importance", importance.read_bytes(), width=420)
+        figures.append(Figure(graphic, "Hyperparameter importance: the share of the variance between trials (fANOVA)."))
     return figures, _best_values()
 
 
