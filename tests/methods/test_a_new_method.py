@@ -53,8 +53,8 @@ class Toy(EncoderMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Mean squared error of the mean over pixels and channels."""
         images = batch["unlabelled"].images  # [B, C, H, W]
-        told = self.head(self.encoder(images)).squeeze(1)  # [B]
-        return Losses(F.mse_loss(told, images.mean((1, 2, 3)).to(told)))
+        predicted = self.head(self.encoder(images)).squeeze(1)  # [B]
+        return Losses(F.mse_loss(predicted, images.mean((1, 2, 3)).to(predicted)))
 '''
 
 CHOICE = """# Toy (Nobody, NEVER 2026): how bright is an image?
@@ -86,8 +86,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bytecode, made = "__pycache__", ("data", "metrics", "costs", "code")
     for folder, left_out in (("src", ()), ("conf", ()), ("benchmarks/speed", ()), ("benchmarks/zoo", made)):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(bytecode, *left_out))
-    for file in ("tests/test_method.py", "pyproject.toml"):
-        (copy / file).parent.mkdir(exist_ok=True)
+    for file in ("tests/methods/test_every_method.py", "pyproject.toml"):
+        (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, copy / file)
     (copy / "benchmarks/.dvc").mkdir()
     (copy / "benchmarks/.dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
@@ -142,7 +142,7 @@ def test_the_docs_list_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_all_tests_of_methods_include_it_and_pass(checkout: Path) -> None:
     pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    said = run(checkout, *pytest_here, "tests/test_method.py", "-k", "pretrain/toy")
+    said = run(checkout, *pytest_here, "tests/methods/test_every_method.py", "-k", "pretrain/toy")
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None, said
     assert int(passed[1]) >= 8

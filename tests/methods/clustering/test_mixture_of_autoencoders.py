@@ -77,7 +77,7 @@ def test_figures_are_from_the_autoencoder_of_the_image_s_cluster() -> None:
         for number, decoder in enumerate(mixture.decoders):
             decoder.last.bias.fill_(0.3 * (number + 1))
         own = mixture.decoders[1](mixture.codes(mixture.encoder(IMAGES))[:, 4:8], (8, 8)).clamp(0, 1)
-    pictures = mixture.figures(IMAGES)
-    assert torch.equal(pictures[:, 0], IMAGES)
-    assert torch.allclose(pictures[:, 1], own, atol=1e-6)
+    figures = mixture.figures(IMAGES)
+    assert torch.equal(figures[:, 0], IMAGES)
+    assert torch.allclose(figures[:, 1], own, atol=1e-6)
     assert own.mean().item() == pytest.approx(0.6, abs=0.15)

@@ -59,12 +59,12 @@ def test_rebalancing_weights_are_those_of_the_training_colours(method: Colorizat
 
 
 def test_figures_keep_the_lightness(method: Colorization) -> None:
-    pictures = method.eval().figures(IMAGES)
-    assert pictures.shape == (5, 3, 3, 16, 16)
-    assert torch.equal(pictures[:, 0], IMAGES)
-    assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-3
-    assert pictures.min() >= 0
-    assert pictures.max() <= 1
+    figures = method.eval().figures(IMAGES)
+    assert figures.shape == (5, 3, 3, 16, 16)
+    assert torch.equal(figures[:, 0], IMAGES)
+    assert (figures[:, 1].amax(1) - figures[:, 1].amin(1)).max() < 1e-3
+    assert figures.min() >= 0
+    assert figures.max() <= 1
 
 
 def test_grey_images_are_refused() -> None:

@@ -74,7 +74,7 @@ def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> Non
 
 
 def test_figures_show_image_damage_and_completion(method: DamagedJigsaw) -> None:
-    pictures = method.eval().figures(IMAGES)
-    assert pictures.shape == (4, 3, 3, 32, 32)
-    assert torch.equal(pictures[:, 0], IMAGES)
-    assert (pictures[:, 1].amax(1) - pictures[:, 1].amin(1)).max() < 1e-2
+    figures = method.eval().figures(IMAGES)
+    assert figures.shape == (4, 3, 3, 32, 32)
+    assert torch.equal(figures[:, 0], IMAGES)
+    assert (figures[:, 1].amax(1) - figures[:, 1].amin(1)).max() < 1e-2

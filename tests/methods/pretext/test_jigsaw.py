@@ -74,6 +74,6 @@ def test_the_solution_restores_the_tiles(method: Jigsaw) -> None:
 
 
 def test_figures_show_image_puzzle_and_solution(method: Jigsaw) -> None:
-    pictures = method.eval().figures(IMAGES)
-    assert pictures.shape == (4, 3, 3, 32, 32)
-    assert torch.equal(pictures[:, 0], IMAGES)
+    figures = method.eval().figures(IMAGES)
+    assert figures.shape == (4, 3, 3, 32, 32)
+    assert torch.equal(figures[:, 0], IMAGES)

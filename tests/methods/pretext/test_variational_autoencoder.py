@@ -75,6 +75,6 @@ def test_samples_are_images() -> None:
 
 def test_figures_show_images_and_reconstructions_from_mean_codes() -> None:
     method = made(1.0)
-    pictures = method.figures(IMAGES)
-    assert torch.equal(pictures[:, 0], IMAGES)
-    assert torch.equal(pictures[:, 1], method.figures(IMAGES)[:, 1]), "without noise"
+    figures = method.figures(IMAGES)
+    assert torch.equal(figures[:, 0], IMAGES)
+    assert torch.equal(figures[:, 1], method.figures(IMAGES)[:, 1]), "without noise"
