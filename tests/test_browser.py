@@ -36,29 +36,42 @@ def test_a_machine_without_a_browser_fails_only_where_one_is_required(
     assert done.returncode == (1 if required else 0)
 
 
-def machine(folder: Path, *browsers: str) -> Path:
+def machine(folder: Path, *programs: str) -> Path:
     """A folder for the PATH with what `.ci/run` calls, where `make` and `apt-get` say how they were called."""
     folder.mkdir()
     (folder / "dirname").symlink_to("/usr/bin/dirname")
-    answers = {"make": 'echo "make $* with a browser $REPFLOW_BROWSER"', "apt-get": 'echo "apt-get $*"', "id": "echo 0"}
-    for name, answer in {**answers, **dict.fromkeys(browsers, ":")}.items():
+    made = 'echo "make $* with a browser $REPFLOW_BROWSER, emulation $REPFLOW_EMULATION"'
+    answers = {"make": made, "apt-get": 'echo "apt-get $*"', "id": "echo 0"}
+    for name, answer in {**answers, **dict.fromkeys(programs, ":")}.items():
         (folder / name).write_text(f"#!/bin/sh\n{answer}\n")
         (folder / name).chmod(0o755)
     return folder
 
 
-@pytest.mark.parametrize("there", ["chromium", "google-chrome", ""])
-def test_the_ci_installs_the_browser_where_it_is_missing(there: str, tmp_path: Path) -> None:
-    path = machine(tmp_path / "bin", *([there] if there else []))
+MADE = "make test with a browser required, emulation required\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (["chromium", "qemu-x86_64"], ""),
+        (["google-chrome", "qemu-x86_64"], ""),
+        (["qemu-x86_64"], "chromium"),
+        (["chromium"], "qemu-user"),
+        ([], "chromium qemu-user"),
+    ],
+)
+def test_the_ci_installs_what_the_tests_need_and_is_missing(there: list[str], missing: str, tmp_path: Path) -> None:
+    path = machine(tmp_path / "bin", *there)
     done = subprocess.run(["/bin/bash", ".ci/run"], cwd=ROOT, env={"PATH": str(path)}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "make test with a browser required\n"), done.stderr
-    installed = ["apt-get update", "apt-get install -y --no-install-recommends chromium"]
-    assert done.stderr.splitlines() == ([] if there else installed)
+    assert (done.returncode, done.stdout) == (0, MADE), done.stderr
+    installed = ["apt-get update", f"apt-get install -y --no-install-recommends {missing}"]
+    assert done.stderr.splitlines() == (installed if missing else [])
 
 
 def test_the_tests_tell_of_a_browser_that_could_not_be_installed(tmp_path: Path) -> None:
     path = machine(tmp_path / "bin")
     (path / "apt-get").write_text("#!/bin/sh\nexit 100\n")
     done = subprocess.run(["/bin/bash", ".ci/run"], cwd=ROOT, env={"PATH": str(path)}, capture_output=True, text=True)
-    assert done.stdout == "make test with a browser required\n"
-    assert "Chromium could not be installed" in done.stderr
+    assert done.stdout == MADE
+    assert "chromium qemu-user could not be installed" in done.stderr
