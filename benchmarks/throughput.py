@@ -17,7 +17,7 @@ from speed import machine, records, tables, targets
 from speed.images import load
 from speed.settings import Settings
 
-SECTIONS = ("augmentation", "simclr", "fixmatch", "ingest", "knn", "scaling", "profile")
+SECTIONS = ("augmentation", "simclr", "fixmatch", "ingest", "knn", "scaling", "threads", "profile")
 
 
 def main(arguments: list[str]) -> None:

@@ -34,6 +34,8 @@ def blocks(records: Sequence[Record]) -> dict[str, str]:
 def _section(name: str, section: Any) -> str:
     if name == "scaling":
         return _scaling(section)
+    if name == "threads":
+        return _threads(section)
     return _profile(section) if name == "profile" else _races(section)
 
 
@@ -96,6 +98,15 @@ def _scaling(section: dict[str, Any]) -> str:
         ):
             rows.append([work, f"{count:,}", f"{size:.0f}", ranged(seconds, ".3g"), ranged(beyond, ".3g")])
     head = [f"task ({_settings(section['settings'])})", "images", "MB of images", "seconds", "additional MB"]
+    return table(head, rows, 1)
+
+
+def _threads(section: dict[str, Any]) -> str:
+    rows = [
+        [name, *(ranged(found[kind], ",.0f") for kind in ("spin", "sleep")), ranged(found["times"], ".3g")]
+        for name, found in section["situations"].items()
+    ]
+    head = [f"situation ({_settings(section['settings'])})", "threads spin: images/s", "threads sleep", "ratio"]
     return table(head, rows, 1)
 
 

@@ -119,6 +119,29 @@ def time(work: str, most: float) -> Callable[[Record], Reading]:
     return read
 
 
+def together() -> Callable[[Record], Reading]:
+    """Two trainings at once process at least as many images per second as one alone."""
+
+    def read(record: Record) -> Reading:
+        found = record["sections"]["threads"]["situations"]
+        alone, both = (found[name]["sleep"] for name in ("one training alone", "two trainings at once"))
+        text = f"{both['median']:,.0f} ({both['low']:,.0f} to {both['high']:,.0f}) and {alone['median']:,.0f} images/s"
+        return Reading(text, both["median"] >= alone["median"])
+
+    return read
+
+
+def alone(least: float) -> Callable[[Record], Reading]:
+    """One training alone is at least `least` times as fast with threads that sleep."""
+
+    def read(record: Record) -> Reading:
+        spread = record["sections"]["threads"]["situations"]["one training alone"]["times"]
+        text = f"{spread['median']:.3g}x ({spread['low']:.3g} to {spread['high']:.3g})"
+        return Reading(text, spread["median"] >= least)
+
+    return read
+
+
 def _on(record: Record, device: str) -> Record:
     if record["machine"]["device"] != device:
         raise KeyError(device)
@@ -157,4 +180,6 @@ TARGETS = (
     Target("time of training for twice the images", "2 times", time("simclr", 2 + NOISE)),
     Target("memory of ingestion besides the images, for N and 2N images", "the same", memory("ingest", NOISE)),
     Target("time of ingestion for twice the images", "2 times", time("ingest", 2 + NOISE)),
+    Target("two trainings at once, compared with one alone", "no fewer images/s", together()),
+    Target("one training alone whose threads sleep, compared with one whose threads spin", "1x", alone(1 - NOISE / 2)),
 )
