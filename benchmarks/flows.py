@@ -21,7 +21,7 @@ PACKAGES = ("prefect", "dvc")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure and write."""
+    """Measure, or read records, and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     records.add_options(parser, SECTIONS)
     parser.add_argument("--repeats", type=int, default=3, help="rounds of sections that take about a minute")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def measure(options: argparse.Namespace, record: dict[str, Any]) -> dict[str, Any]:
-    """The record of one run."""
+    """Measure the selected sections, and return the completed record."""
     forget_settings()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

@@ -1,8 +1,8 @@
-"""What Prefect costs beside DVC alone, and what it gives: the sections of `benchmarks/flows.py`."""
+"""The sections of `benchmarks/flows.py`: Prefect flows compared with DVC alone."""
 
 import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 
-sys.path.append(str(PROJECT / "flows"))  # scripts, no package
+sys.path.append(str(PROJECT / "flows"))  # scripts rather than a package

@@ -1,4 +1,4 @@
-"""A run that is cancelled while it trains: how soon the training is gone, and whether the next run goes on there."""
+"""A flow run that is cancelled while it trains: how soon the training ends, and whether the next run resumes it."""
 
 import re
 import time
@@ -16,26 +16,26 @@ from speed.spreads import spread
 
 STAGE = "pretrain"
 _STEPS = 300
-"""More than a run does before it is cancelled: a training tells ten times how far it is."""
+"""More than a run makes before it is cancelled: a training logs its progress ten times."""
 _PATIENCE = 300.0
-"""Seconds until a run must be seen to train."""
+"""Seconds within which a run must train, or end."""
 
 _TRAINS = re.compile(rf"{STAGE}: step \d+/")
 _SAVED = re.compile(rf"{STAGE}: stopped after step (\d+) of \d+ and saved")
-_GOES_ON = re.compile(rf"{STAGE}: goes on after step (\d+)$")
+_RESUMED = re.compile(rf"{STAGE}: resumed after step (\d+)$")
 
 
 def measure(scratch: Path, repeats: int) -> dict[str, Any]:
-    """Start runs of the default graph's first training as the form does, and cancel them as the page does.
+    """Start runs of the default graph's first training as the form does, and cancel them as the UI does.
 
     Args:
-        scratch: where the project goes.
-        repeats: how many runs; but for the first, each goes on from the one before.
+        scratch: folder for the project.
+        repeats: how many runs; each but the first resumes the one before.
 
     Returns:
-        `runs`, how many; `training`, the seconds from the cancelling until no process of the training is left, and
-        `run`, those until the server calls the run cancelled, as spreads; `resumed`, how many went on at the step at
-        which the one before was stopped.
+        `runs`, how many; as spreads, the seconds from the request to cancel until no process of the training is left
+        (`training`) and until the flow run's state is *Cancelled* (`run`); `resumed`, how many runs resumed at the step
+        at which the one before was stopped.
 
     Raises:
         RuntimeError: a run did not train, or was not cancelled.
@@ -45,7 +45,7 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
     values[STAGE]["training"]["steps"] = _STEPS * (repeats + 1)
     (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     timed(project, [*DVC, "repro", "split"])
-    gone, ended, saved, went_on = [], [], [], []
+    gone, ended, saved, resumed_at = [], [], [], []
     with ui(project) as api:
         for _ in range(repeats):
             run = queue(api, {"targets": [STAGE]})
@@ -61,8 +61,8 @@ def measure(scratch: Path, repeats: int) -> dict[str, Any]:
             if state != "CANCELLED" or not training:
                 raise RuntimeError("\n".join([f"the run is {state}, with {len(training)} trainings", *said[-20:]]))
             saved.append(_step(_SAVED, said))
-            went_on.append(_step(_GOES_ON, said))
-    resumed = sum(step is not None and step == before for step, before in zip(went_on[1:], saved, strict=False))
+            resumed_at.append(_step(_RESUMED, said))
+    resumed = sum(step is not None and step == before for step, before in zip(resumed_at[1:], saved, strict=False))
     return {"runs": repeats, "training": spread(gone), "run": spread(ended), "resumed": resumed}
 
 
@@ -71,7 +71,7 @@ def _step(pattern: re.Pattern[str], lines: list[str]) -> int | None:
 
 
 def _trainings(project: Path) -> list[psutil.Process]:
-    """Those at work in the project."""
+    """The training processes in the project."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command = process.info["cmdline"] or []

@@ -1,4 +1,4 @@
-"""Runs of the deployment `pipeline/cpu` on the server and the worker of `make ui`."""
+"""Flow runs of the deployment `pipeline/cpu` on the server and the worker of `make ui`."""
 
 import itertools
 import signal
@@ -21,7 +21,7 @@ _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @contextmanager
 def ui(project: Path) -> Iterator[str]:
-    """The address of the server that `make ui` starts in `project`."""
+    """The API address of the server that `make ui` starts in `project`."""
     port = free_port()
     command = [sys.executable, "flows/ui.py", "--port", str(port)]
     environment = own_environment() | with_source(project)
@@ -37,21 +37,21 @@ def ui(project: Path) -> Iterator[str]:
 
 
 def queue(api: str, parameters: Mapping[str, Any]) -> str:
-    """The id of a new run."""
+    """The id of a new flow run."""
     deployment = httpx.get(f"{api}/deployments/name/pipeline/cpu", timeout=60).raise_for_status().json()["id"]
     created: dict[str, str] = ask(api, f"deployments/{deployment}/create_flow_run", {"parameters": dict(parameters)})
     return created["id"]
 
 
 def ask(api: str, path: str, values: Mapping[str, Any]) -> Any:
-    """What the server answers."""
+    """The server's answer to a POST request."""
     while (answer := httpx.post(f"{api}/{path}", json=values, timeout=60)).status_code == 503:
-        time.sleep(0.1)  # SQLite has one writer
+        time.sleep(0.1)  # SQLite is busy
     return answer.raise_for_status().json()
 
 
 def wait_for(api: str, run: str) -> dict[str, Any]:
-    """What the server knows of a run, once it has ended."""
+    """The flow run, once it has ended."""
     while True:
         answer = httpx.get(f"{api}/flow_runs/{run}", timeout=60)
         if answer.is_success and (found := dict(answer.json()))["state_type"] in _ENDED:
@@ -60,6 +60,6 @@ def wait_for(api: str, run: str) -> dict[str, Any]:
 
 
 def log(api: str, run: str) -> list[str]:
-    """The last lines of a run's log."""
+    """The last lines of a flow run's log."""
     wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_DESC", "limit": 200}
     return [entry["message"] for entry in ask(api, "logs/filter", wanted)][::-1]

@@ -1,4 +1,4 @@
-"""The project's own graph, every stage of it and then none: the flow with one slot beside `dvc repro`."""
+"""The default graph, first every stage and then none: the flow with one slot compared with `dvc repro`."""
 
 import re
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from scheduling.scratch import DVC, FLOW, clone, timed
 from speed.spreads import spread
 
 IDLE = 3
-"""Rounds in which nothing is to be done, for they are short."""
+"""Rounds with nothing to do, which are short."""
 
 
 def measure(scratch: Path, url: str, repeats: int) -> dict[str, Any]:
-    """Run the graph in two clones, in turns.
+    """Run the graph in two clones, by turns.
 
     Args:
-        scratch: where the clones go.
+        scratch: folder for the clones.
         url: of a Prefect server.
         repeats: rounds; one takes about eight minutes on two cores.
 
     Returns:
-        `stages`; the seconds of `dvc`, `flow` and how much `more` the flow took, as spreads over the rounds; whether
-        both left the same dvc.lock; and under `idle` the seconds of both when nothing was to be done, and of a flow
-        with a server for as long as it lasts (`alone`).
+        `stages`, how many; as spreads over the rounds, the seconds of `dvc`, of `flow` and of the difference (`more`);
+        `same`, whether both wrote the same dvc.lock; and under `idle` the seconds with nothing to do of both, and of a
+        flow run with a temporary server (`alone`).
 
     Raises:
         RuntimeError: a stage failed, ran although nothing had changed, or did not run.
@@ -55,7 +55,7 @@ def measure(scratch: Path, url: str, repeats: int) -> dict[str, Any]:
 
 
 def _stages(said: Sequence[str], cached: bool) -> int:
-    """How many stages a flow had, by what it said; all of them or none were cached."""
+    """The number of stages of a flow run, from its output; all of them or none must be cached."""
     ended = next((line for line in reversed(said) if line.startswith(("Completed: ", "Failed: "))), "")
     found = re.fullmatch(r"Completed: (\d+) stages, (\d+) of them cached", ended)
     if found is None or int(found[2]) != (int(found[1]) if cached else 0):

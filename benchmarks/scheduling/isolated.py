@@ -33,17 +33,17 @@ stages:
 
 
 def measure(scratch: Path, runs: int = RUNS) -> dict[str, Any]:
-    """Queue the runs, wait for them, look at what they did, and prune them.
+    """Queue the runs, wait for them, check their results, and prune them.
 
     Args:
-        scratch: where the project goes.
+        scratch: folder for the project.
         runs: how many.
 
     Returns:
         `runs`; `right`, how many completed and committed their own parameters and metrics and nothing else;
-        `at_once`, the most that ran side by side; `seconds` from the first to be queued to the last's end; those of
-        `each` run as a spread, and of `pruning` all; `touched`, what differs in the checkout; `left`, what is left of
-        them after pruning.
+        `at_once`, the largest number that ran at the same time; `seconds`, from queueing the first to the end of the
+        last; the seconds of `each` run as a spread, and of `pruning` all; `touched`, what changed in the checkout;
+        `left`, what is left of the runs after pruning.
     """
     project = _project(scratch / "isolated")
     before = _checkout(project)
@@ -69,12 +69,12 @@ def measure(scratch: Path, runs: int = RUNS) -> dict[str, Any]:
 
 
 def most_at_once(spans: Sequence[tuple[float, float]]) -> int:
-    """The most of the spans, each a start and an end, that have a moment in common."""
+    """The largest number of spans, each a start and an end, that overlap at one moment."""
     return max((sum(first <= start < last for first, last in spans) for start, _ in spans), default=0)
 
 
 def _project(folder: Path) -> Path:
-    """A clone that is up to date, and in which somebody is at work."""
+    """A clone that is up to date, with uncommitted changes."""
     clone(folder, _GRAPH)
     timed(folder, [*DVC, "repro"])
     commit(folder, "Everything up to date")
@@ -85,8 +85,8 @@ def _project(folder: Path) -> Path:
 
 
 def _checkout(project: Path) -> dict[str, str]:
-    """What must not change: every file, where HEAD is, and what git says is not committed."""
-    passed_over = {".git", ".dvc", ".repflow", "__pycache__"}  # of git, DVC, the runs and Python themselves
+    """What must not change: the hashes of all files, HEAD, and `git status`."""
+    passed_over = {".git", ".dvc", ".repflow", "__pycache__"}  # of git, DVC, the runs and Python
     files = [path for path in project.rglob("*") if path.is_file() and not passed_over & {*path.parts}]
     found = {str(path.relative_to(project)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     found["git status"] = git(project, "status", "--short", "--branch")
@@ -95,7 +95,7 @@ def _checkout(project: Path) -> dict[str, str]:
 
 
 def _committed(project: Path, seed: int) -> bool:
-    """Whether the branch of the run with that seed holds one commit, with its parameters and metrics and no more."""
+    """Whether the branch of the run with that seed has one commit, with its own parameters and metrics only."""
     branch = f"run/seed-{seed}"
     if not git(project, "branch", "--list", branch) or git(project, "rev-list", "--count", f"main..{branch}") != "1":
         return False
@@ -110,7 +110,7 @@ def _committed(project: Path, seed: int) -> bool:
 
 
 def _left(project: Path) -> list[str]:
-    """Branches, worktrees, files and processes that the runs left."""
+    """Branches, worktrees, files and processes that are left of the runs."""
     branches = [f"branch {name}" for name in git(project, "branch", "--list", "run/*", "--format=%(refname)").split()]
     trees = git(project, "worktree", "list", "--porcelain").split("\n\n")[1:]
     folders = [project / ".repflow" / "runs", project / ".git" / "worktrees"]
@@ -119,7 +119,7 @@ def _left(project: Path) -> list[str]:
 
 
 def _processes(project: Path) -> Iterator[str]:
-    """Those at work in the project."""
+    """Processes whose working directory is in the project."""
     for process in psutil.process_iter(["cmdline", "cwd"]):
         place = process.info["cwd"] or ""
         if Path(place).is_relative_to(project):

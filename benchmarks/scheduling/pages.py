@@ -1,4 +1,4 @@
-"""What the flows have to reach, and the tables of a record."""
+"""The targets of the flows, and the tables of a record."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ MOST_MORE, MOST_IDLE, MOST_CANCELLED = 20.0, 25.0, 10.0
 
 
 def blocks(records: Sequence[Record]) -> dict[str, str]:
-    """Every block's name to its text; of a section that several records have, the first's."""
+    """The blocks of the page by name; a section that several records have is taken from the first."""
     found = {"targets": tables.reached(readings(records, TARGETS))}
     for record in reversed(records):
         for name, section in record["sections"].items():
@@ -32,11 +32,11 @@ def _graph(section: Record) -> str:
         [f"all {section['stages']} stages, `dvc repro --force`", section["dvc"]],
         ["all stages, `python flows/pipeline.py --slots 1 --force`", section["flow"]],
         ["nothing to do, `dvc repro`", section["idle"]["dvc"]],
-        ["nothing to do, `python flows/pipeline.py`, on a server that runs", section["idle"]["flow"]],
-        ["nothing to do, `python flows/pipeline.py`, with a server for as long as it lasts", section["idle"]["alone"]],
+        ["nothing to do, `python flows/pipeline.py`, on a running server", section["idle"]["flow"]],
+        ["nothing to do, `python flows/pipeline.py`, with a temporary server", section["idle"]["alone"]],
     ]
-    same = "the same bytes" if section["same"] else "**other bytes**"
-    return _seconds(rows) + f"\nBoth left {same} in dvc.lock.\n"
+    same = "the same" if section["same"] else "**different**"
+    return _seconds(rows) + f"\nBoth wrote {same} dvc.lock.\n"
 
 
 def _sleeping(section: Record) -> str:
@@ -50,14 +50,19 @@ def _sleeping(section: Record) -> str:
 
 
 def _cancel(section: Record) -> str:
-    rows = [["until no process of the training is left", section["training"]], ["until the run is", section["run"]]]
-    resumed = f"{section['resumed']} of the {section['runs'] - 1} runs that followed went on where the one before ended"
+    rows = [
+        ["until no process of the training is left", section["training"]],
+        ["until the flow run's state is *Cancelled*", section["run"]],
+    ]
+    resumed = (
+        f"{section['resumed']} of the {section['runs'] - 1} runs that followed resumed where the one before was stopped"
+    )
     return _seconds(rows) + f"\n{resumed}.\n"
 
 
 def _isolated(section: Record) -> str:
     rows = [
-        [f"{section['runs']} runs, from the first to be queued to the end of the last", f"{section['seconds']:.0f}"],
+        [f"{section['runs']} runs, from queueing the first to the end of the last", f"{section['seconds']:.0f}"],
         ["one run, from its start to its end", tables.ranged(section["each"], ".0f")],
         ["`repflow runs prune --finished`", f"{section['pruning']:.1f}"],
     ]
@@ -94,7 +99,7 @@ def _less(record: Record) -> Reading:
 
 def _cancelled(record: Record) -> Reading:
     section = record["sections"]["cancel"]
-    text = f"{tables.ranged(section['training'], '.1f')} s, {section['resumed']} of {section['runs'] - 1} went on"
+    text = f"{tables.ranged(section['training'], '.1f')} s, {section['resumed']} of {section['runs'] - 1} resumed"
     return Reading(text, section["training"]["high"] <= MOST_CANCELLED and section["resumed"] == section["runs"] - 1)
 
 
@@ -117,14 +122,14 @@ def _nothing_left(record: Record) -> Reading:
 
 
 AT_ONCE = 2
-"""Runs; the limit of the deployment `cpu`."""
+"""Runs; the concurrency limit of the deployment `pipeline/cpu`."""
 
 TARGETS = (
     Target("the default graph by the flow, one slot, against `dvc repro`", f"at most {MOST_MORE:.0f} s more", _more),
     Target("four stages that sleep, four slots, against `dvc repro`", "less", _less),
     Target("a flow run with nothing to do", f"at most {MOST_IDLE:.0f} s, no stage run", _idle),
-    Target("a run is cancelled", f"its training is gone within {MOST_CANCELLED:.0f} s; the next goes on", _cancelled),
-    Target("isolated runs queued at once, two at a time", "all end right", _right),
+    Target("a run is cancelled", f"its training ends within {MOST_CANCELLED:.0f} s; the next resumes it", _cancelled),
+    Target("isolated runs queued at once, two at a time", "all complete", _right),
     Target("the user's checkout, meanwhile", "untouched", _untouched),
     Target("of the runs, after pruning", "nothing left", _nothing_left),
 )

@@ -1,4 +1,4 @@
-"""Where it is measured: clones of the last commit, commands that are timed, and a server of one's own."""
+"""Clones of the last commit, timed commands, and Prefect servers for the benchmark."""
 
 import os
 import shutil
@@ -18,11 +18,11 @@ DVC = [sys.executable, "-m", "dvc"]
 FLOW = [sys.executable, "flows/pipeline.py"]
 
 _MADE = ("dvc.lock", "metrics", "plots")
-"""What a graph leaves in git."""
+"""Results of the project's graph that are in git."""
 
 
 def forget_settings() -> None:
-    """Take variables away that would make the runs others than those of a newcomer."""
+    """Unset environment variables that would change the runs, and turn off analytics."""
     for name in [*os.environ]:
         if name.startswith(("PREFECT_", "REPFLOW_", "DVC_")) or name == "PYTHONDONTWRITEBYTECODE":
             del os.environ[name]
@@ -30,11 +30,11 @@ def forget_settings() -> None:
 
 
 def clone(folder: Path, graph: str | None = None) -> Path:
-    """The last commit of the project in `folder`, with nothing made yet.
+    """Clone the last commit of the project into `folder`, without outputs.
 
     Args:
-        folder: is made.
-        graph: the text of another dvc.yaml, which is committed there; what the project's own made is left out.
+        folder: is created.
+        graph: the text of another dvc.yaml to commit there; the results of the project's own graph are removed.
     """
     subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
     git(folder, "checkout", "--quiet", "-B", "main", git(PROJECT, "rev-parse", "HEAD"))
@@ -50,29 +50,29 @@ def clone(folder: Path, graph: str | None = None) -> Path:
 
 
 def commit(folder: Path, message: str) -> None:
-    """Commit all that there is in the clone `folder`."""
+    """Commit all changes in the clone `folder`."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", message)
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git prints in `folder`."""
+    """The output of git in `folder`."""
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def timed(
     folder: Path, command: list[str], url: str | None = None, home: Path | None = None
 ) -> tuple[float, list[str]]:
-    """Seconds that `command` takes in the clone `folder`, and the lines that it prints.
+    """Run `command` in the clone `folder`, and return the seconds that it takes and the lines that it prints.
 
     Args:
-        folder: where it runs, by the code that is there.
-        command: must end with 0.
+        folder: where it runs, with the code of the clone.
+        command: must have the exit code 0.
         url: of the Prefect server that it reports to.
-        home: Prefect's folder.
+        home: PREFECT_HOME.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: it failed; with the end of its output.
     """
     environment = with_source(folder)
     environment |= {"PREFECT_API_URL": url} if url else {}
@@ -89,7 +89,7 @@ def timed(
 
 @contextmanager
 def server(home: Path) -> Iterator[str]:
-    """The address of a Prefect server with an empty database, in the new folder `home`, for the length of the block."""
+    """Run a Prefect server with an empty database in the new folder `home`; yields its API address."""
     home.mkdir()
     port = free_port()
     url = f"http://{HOST}:{port}/api"
@@ -104,7 +104,7 @@ def server(home: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A free port on 127.0.0.1."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Four independent stages that only wait: the flow with four slots beside `dvc repro`."""
+"""Four independent stages that only sleep: the flow with four slots compared with `dvc repro`."""
 
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,16 @@ stages:
 
 
 def measure(scratch: Path, url: str, repeats: int, seconds: float = SECONDS) -> dict[str, Any]:
-    """Run the graph in one clone, in turns.
+    """Run the graph in one clone, by turns.
 
     Args:
-        scratch: where the clone goes.
+        scratch: folder for the clone.
         url: of a Prefect server.
         repeats: rounds.
-        seconds: that each of the stages sleeps.
+        seconds: how long each stage sleeps.
 
     Returns:
-        `stages` and `seconds`, and how long `dvc` and `flow` took, as spreads over the rounds.
+        `stages` and `seconds` as given, and the seconds of `dvc` and of `flow` as spreads over the rounds.
     """
     names = ", ".join(f"method_{number}" for number in range(STAGES))
     project = clone(scratch / "sleeping", _GRAPH.replace("NAMES", names).replace("SECONDS", f"{seconds:g}"))

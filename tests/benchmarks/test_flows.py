@@ -1,4 +1,4 @@
-"""The benchmark of the flows: what it looks at, and what its tables say of it."""
+"""The benchmark of the flows: its checks, and the tables of its records."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def spread(middle: float) -> dict[str, float]:
 
 @pytest.fixture
 def record() -> dict[str, Any]:
-    """What a run that reaches every target leaves."""
+    """A record that reaches every target."""
     machine = {"processor": "a CPU", "cores": 2, "memory_gigabytes": 8, "load": 0.1, "python": "3", "versions": {}}
     idle = {"dvc": spread(3), "flow": spread(10), "alone": spread(20)}
     by_default = {"stages": 15, "dvc": spread(200), "flow": spread(210), "more": spread(10), "same": True, "idle": idle}
@@ -63,7 +63,7 @@ def test_a_target_that_is_missed_says_so(
     assert [number for number, reached in enumerate(targets(record)) if reached == "no"] == [row]
 
 
-def test_what_was_not_measured_is_not_claimed(record: dict[str, Any]) -> None:
+def test_a_section_that_was_not_measured_has_no_result(record: dict[str, Any]) -> None:
     del record["sections"]["graph"]
     assert targets(record) == ["", "yes", "", "yes", "yes", "yes", "yes"]
     assert set(pages.blocks([record])) == {"targets", "sleeping", "cancel", "isolated"}
@@ -82,7 +82,7 @@ def test_the_page_has_a_place_for_every_section() -> None:
         ("Failed: x", True),
     ],
 )
-def test_a_flow_that_ran_too_much_or_too_little_is_not_measured(said: str, cached: bool) -> None:
+def test_a_flow_run_with_too_many_or_too_few_cached_stages_is_an_error(said: str, cached: bool) -> None:
     with pytest.raises(RuntimeError, match="the flow was to run"):
         graph._stages([said], cached)
     assert graph._stages(["Completed: 15 stages, 15 of them cached", "07:13 | Stopping"], cached=True) == 15
@@ -94,13 +94,13 @@ def test_spans_that_touch_are_not_at_once() -> None:
     assert isolated.most_at_once([]) == 0
 
 
-def test_a_command_that_fails_ends_the_measurement_with_its_words(tmp_path: Path) -> None:
+def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path: Path) -> None:
     assert scratch.timed(tmp_path, ["sh", "-c", "echo first; echo last"])[1] == ["first", "last"]
     with pytest.raises(RuntimeError, match="exit code 3\nbroken"):
         scratch.timed(tmp_path, ["sh", "-c", "echo broken; exit 3"])
 
 
-def test_what_a_run_commits_touches_and_leaves_is_seen(tmp_path: Path) -> None:
+def test_what_a_run_commits_changes_and_leaves_is_found(tmp_path: Path) -> None:
     project = scratch.clone(tmp_path / "clone", GRAPH)
     assert not (project / "metrics").exists()
     assert (project / "flows" / "pipeline.py").exists()

@@ -201,4 +201,4 @@ def test_the_checkout_runs_dirty_detached_and_without_a_commit(
     assert pipeline(force=True, return_state=True).message == "1 stages, 0 of them cached"
     state = pipeline(name="beside", return_state=True)
     assert state.is_failed()
-    assert "the repository has no commit yet, and a run starts from one: git add --all" in state.message
+    assert "the repository has no commit to start from; commit first: git add --all" in state.message
