@@ -2,7 +2,9 @@
 
 import functools
 import importlib
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 
 from repflow.errors import RepflowError
+from repflow.hardware.cpu import PASSIVE, pinned
 from repflow.stages.remote_trials import CheckedPreparation, run_trial
 from repflow.stages.searching.study import Search
 from repflow.stages.searching.workers import Workers
@@ -19,6 +22,7 @@ from search import search
 
 pytestmark = pytest.mark.xdist_group("prefect")
 OBJECTIVES = Path(__file__).parents[1] / "stages" / "searching"
+FLOWS = Path(__file__).parents[2] / "flows"
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +89,29 @@ def test_a_worker_with_other_code_or_data_is_refused(tmp_path: Path, objectives:
 
 def test_the_form_names_no_cluster_and_no_database() -> None:
     assert set(parameter_schema(search).properties) == {"choices", "name", "workers", "push"}
+
+
+def test_dask_workers_compute_as_stages_do_and_let_idle_threads_sleep(tmp_path: Path) -> None:
+    script = """
+import json, os, sys
+from pathlib import Path
+from distributed import Client, LocalCluster
+import search
+from trials import task_runner
+
+def variables():
+    import os, sys
+    return dict(os.environ), "torch" in sys.modules
+
+with LocalCluster(**task_runner(Path(sys.argv[1]), 1).cluster_kwargs) as cluster, Client(cluster) as client:
+    print(json.dumps(client.submit(variables).result()))
+"""
+    chosen = {**pinned(), **PASSIVE}
+    environment = {name: value for name, value in os.environ.items() if name not in chosen}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (FLOWS, FLOWS.parent / "src")))
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, imported = json.loads(done.stdout.splitlines()[-1])
+    assert chosen.items() <= found.items()
+    assert not imported, "PyTorch was imported before its settings were known to be there"
