@@ -219,7 +219,7 @@ class _Run:
         """Restore the state of a checkpoint."""
         self._method.load_state_dict(state["method"])
         self._optimizers.sync_parameters()
-        self._optimizers.optimizer.load_state_dict(state["optimizer"])
+        self._optimizers.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self._best_weights.restore(state["best_weights"])

@@ -11,7 +11,7 @@ from repflow.training.config import OptimizerConfig, ScheduleConfig
 from repflow.training.contract import Method
 
 FUSED = ("cpu", "cuda")
-"""Devices with fused optimisers. On a CPU, the others take MKL's square root, whose digits depend on the CPU's maker."""
+"""Devices with fused optimisers. On a CPU, others take MKL's square root, whose digits depend on the CPU's maker."""
 
 
 def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = True) -> torch.optim.Optimizer:
@@ -37,7 +37,7 @@ def build_optimizer(method: Method, config: OptimizerConfig, fused: bool = True)
     match config.name:
         case "sgd":
             nesterov = config.momentum > 0
-            # No square root here; and the fused kernel fails where some parameters have moved before and others have not.
+            # There is no square root here, and the fused kernel fails where parameters join the others later.
             return torch.optim.SGD(described, momentum=config.momentum, nesterov=nesterov, fused=False)
         case "adam":
             return torch.optim.Adam(described, betas=(config.momentum, 0.999), fused=fused)

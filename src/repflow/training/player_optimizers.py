@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -51,6 +51,15 @@ class PlayerOptimizers:
         self.optimizer = self._set_up()
         kept = [each for group in self.optimizer.param_groups for each in group["params"] if each in before]
         self.optimizer.state.update({each: before[each] for each in kept})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load the state of an optimiser over the same parameters."""
+        self.optimizer.load_state_dict(state)
+        for parameter, moments in self.optimizer.state.items():
+            for name, value in moments.items():
+                if value.shape == parameter.shape:  # fused kernels take for granted that both lie in memory alike
+                    alike = torch.empty_like(parameter, dtype=value.dtype, device=value.device)
+                    moments[name] = alike.copy_(value)
 
     def set_rate(self, factor: float) -> None:
         """Set every learning rate to `factor` times its peak."""
