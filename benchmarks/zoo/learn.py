@@ -95,7 +95,7 @@ def read(config: ProbeConfig, encoder: Encoder, method: Method | None, domain: D
         "linear": fit_linear_probe(config.linear, training, train_rows.labels, *nothing),
         "linear_few": fit_linear_probe(config.linear, training[few], train_rows.labels[few], *nothing),
     }
-    found = {name: float(probe.score(test, test_rows.labels)) for name, probe in probes.items()}
+    found = {name: float(np.mean(probe.predict(test) == test_rows.labels)) for name, probe in probes.items()}
     means = fit_kmeans(config.clustering, training, len(domain.classes), derive_seed(seed, "zoo/clusters") % 2**32)
     scores = {"k_means": clustering_scores(test_rows.labels, predict_clusters(means, test))}
     if isinstance(method, AssignsClusters):
