@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
+from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 
 import pipeline as flow_module
@@ -34,6 +35,20 @@ pytestmark = pytest.mark.xdist_group("prefect")
 DIAMOND = {"begin", "side@left", "side@right", "end"}
 
 
+def is_recorded(tasks: list[TaskRun], known: Collection[str]) -> bool:
+    """Whether names and last states of all task runs have reached the server, which takes them from a queue of events.
+
+    The last state of a task run is final, or pending where one that it waits for did not complete.
+    """
+    completed = {task.id for task in tasks if task.state is not None and task.state.is_completed()}
+    return all(
+        task.name in known
+        and task.state is not None
+        and (task.state.is_final() or any(each.id not in completed for each in task.task_inputs.get("wait_for", [])))
+        for task in tasks
+    )
+
+
 class Seen:
     """The state of a flow run on the server."""
 
@@ -42,11 +57,12 @@ class Seen:
         run_id = state.state_details.flow_run_id
         run = FlowRunFilterId(any_=[run_id])
         with get_client(sync_client=True) as client:
-            for _ in range(100):  # a task run's name reaches the server a little later than the task run
+            known = read_graph(flow_module.PROJECT)
+            for _ in range(600):
                 tasks = client.read_task_runs(
                     flow_run_filter=FlowRunFilter(id=run), limit=100, offset=0, sort=TaskRunSort.ID_DESC
                 )
-                if all(task.name in read_graph(flow_module.PROJECT) for task in tasks):
+                if is_recorded(tasks, known):
                     break
                 time.sleep(0.1)
             of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
@@ -66,7 +82,7 @@ class Seen:
         filter_ = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.run_id]))
         text = ""
         with get_client(sync_client=True) as client:
-            for _ in range(100):
+            for _ in range(600):
                 text = "\n".join(entry.message for entry in client.read_logs(filter_, limit=200, offset=0))
                 if wanted in text:
                     return text
