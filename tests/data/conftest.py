@@ -36,19 +36,19 @@ def collect(tmp_path: Path) -> Callable[..., Collected]:
 
 @pytest.fixture
 def write_images(tmp_path: Path) -> Callable[..., Path]:
-    """Write a small picture to each of the given paths, each picture in a colour of its own."""
+    """Write a small image to each of the given paths, each in a different colour."""
 
     def write(*paths: str, root: Path = tmp_path) -> Path:
         for number, path in enumerate(paths):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_bytes(picture((number * 20 % 256, 100, 200), Path(path).suffix.lower()))
+            (root / path).write_bytes(image_file((number * 20 % 256, 100, 200), Path(path).suffix.lower()))
         return root
 
     return write
 
 
-def picture(colour: tuple[int, int, int], ending: str = ".png", size: tuple[int, int] = (20, 20)) -> bytes:
-    """The bytes of a picture in one colour."""
+def image_file(colour: tuple[int, int, int], ending: str = ".png", size: tuple[int, int] = (20, 20)) -> bytes:
+    """The bytes of an image file in one colour."""
     content = io.BytesIO()
     Image.new("RGB", size, colour).save(content, Image.registered_extensions()[ending])
     return content.getvalue()
@@ -56,13 +56,13 @@ def picture(colour: tuple[int, int, int], ending: str = ".png", size: tuple[int,
 
 @pytest.fixture
 def encoded() -> Callable[..., bytes]:
-    """The bytes of `picture`, for tests that write files or archives themselves."""
-    return picture
+    """The function `image_file`, for tests that write files or archives themselves."""
+    return image_file
 
 
 @pytest.fixture(scope="session")
 def texture() -> np.ndarray:
-    """A picture with something in it: uint8 [64, 48, 3]."""
+    """An image with structure: uint8 [64, 48, 3]."""
     rows, columns = np.mgrid[0:64, 0:48]
     waves = [np.sin(rows / 5 + columns / 9), np.cos(columns / 4), np.sin((rows * columns) / 300)]
     return np.rint(np.stack(waves, axis=2) * 100 + 128).astype(np.uint8)

@@ -96,8 +96,8 @@ def test_no_component_is_on_two_sides(source, target, labels, divide, validation
     if not divide:
         assert (read.groupby(["component", "domain"])["side"].nunique() == 1).all()
 
-    judged = both["split"].isin(["validation", "test"])
-    kept = both[judged & (both["side"] != Side.EXCLUDED)]
+    held_out = both["split"].isin(["validation", "test"])
+    kept = both[held_out & (both["side"] != Side.EXCLUDED)]
     assert (kept["side"] == kept["split"]).all(), "a given split is kept"
     assert (both["side"][both["split"] == "test"] == Side.TEST).all(), "a given test stays whole"
     for side in JUDGING:

@@ -78,7 +78,7 @@ def test_parallel_runs_do_not_affect_each_other(project: Path, git: Git) -> None
 
 
 def test_a_failed_run_resumes(project: Path, git: Git) -> None:
-    # Its worktree is .repflow/runs/NAME, from where ../../../broken is a file beside the checkout.
+    # Its worktree is .repflow/runs/NAME, from where ../../../broken is a file next to the checkout.
     (project / "broken").touch()
     slow_down(project, git, ".1")
     with pytest.raises(RepflowError, match=r"run slow: a stage failed .*: repflow runs start --name slow"):

@@ -83,8 +83,8 @@ def wait_for(stage: str, step: int, process: subprocess.Popen[str]) -> None:
 
 def outputs(stage: str) -> dict[str, bytes]:
     _, _, model, metrics = STAGES[stage]
-    pictures = sorted(Path("plots", stage).glob("*.png"))
-    return {str(file): file.read_bytes() for file in [*sorted(Path(model).iterdir()), Path(metrics), *pictures]}
+    images = sorted(Path("plots", stage).glob("*.png"))
+    return {str(file): file.read_bytes() for file in [*sorted(Path(model).iterdir()), Path(metrics), *images]}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -152,7 +152,7 @@ REFUSED = {
     "a truncated PNG": (saved(Image.effect_noise((64, 64), 50))[:-900], "damaged"),
     "a large floating-point value": (saved(flat("F", 1000.0), "TIFF"), "floating-point"),
     "a negative 32-bit value": (saved(flat("I", -5), "TIFF"), "32-bit"),
-    "a picture that runs a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    "a format that runs a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
 
 

@@ -51,7 +51,7 @@ def test_classes_and_splits_are_read_from_the_folders(collect: Collect, write_im
     ]
     assert collected.listing["index"].tolist() == list(range(7))
     assert collected.images.shape == (7, 3, 16, 16)
-    assert collected.images[1, 0].max() == 0  # the first picture that was written, red 0
+    assert collected.images[1, 0].max() == 0  # the first image that was written, red 0
     assert set(collected.listing["width"]) == {20}
 
 
