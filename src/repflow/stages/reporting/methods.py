@@ -48,12 +48,13 @@ def read_card(folder: Path) -> MethodCard:
     provenance: Mapping[str, Any] = model_files.read_description(folder).provenance
     method = str(provenance.get("method", "unknown method"))
     module = paths.SOURCE.joinpath("repflow", "methods", *method.split(".")).with_suffix(".py")
-    described = read_description(module) if module.is_file() else {"name": method.rpartition(".")[2]}
+    # A method that is not in this version: older models carry their descriptions.
+    described = read_description(module) if module.is_file() else provenance
     return MethodCard(
         method=method,
-        name=described["name"],
-        about=described.get("about", ""),
-        paper=described.get("paper", ""),
+        name=str(described.get("name", method.rpartition(".")[2])),
+        about=str(described.get("about", "")),
+        paper=str(described.get("paper", "")),
         start=str(provenance.get("start", "pretrained")),
     )
 
