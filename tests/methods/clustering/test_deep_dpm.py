@@ -104,6 +104,38 @@ def test_overlapping_clusters_are_merged_and_separate_ones_are_not() -> None:
     assert centres == pytest.approx(np.full(5, 121 / 600))
 
 
+def test_a_cluster_is_no_neighbour_of_its_own_where_means_coincide() -> None:
+    made, codes = clustered(LABELS)
+    logits = torch.full((600, 5), -9.0).scatter(1, torch.from_numpy(LABELS)[:, None], 9.0)
+    made.network.forward = lambda codes: logits  # type: ignore[method-assign]
+    weighed: list[int] = []
+
+    def ratio(codes: Tensor, first: Tensor, second: Tensor) -> float:
+        weighed.append(int((first & second).sum()))
+        return 1e9
+
+    made.network._ratio = ratio  # type: ignore[method-assign]
+    for cluster in made.network.each():
+        cluster.mean.zero_()
+    with torch.no_grad():
+        made.network.merge(codes, Draw(0, "merge"))
+    assert weighed == [0] * 9
+
+
+def test_the_order_of_subclusters_does_not_depend_on_the_last_digits_of_the_codes() -> None:
+    """An eigenvector may point to either side; its largest component is to be positive."""
+    network = method().network
+    everyone = torch.ones(600, dtype=torch.bool)
+    for seed in range(20):
+        draw = Draw(seed, "codes")
+        turned, _ = torch.linalg.qr(draw.normal(2, 2))
+        codes = draw.stream("heap").normal(600, 2) * torch.tensor([3.0, 1.0]) @ turned
+        with torch.no_grad():
+            low, high = network._new_cluster(codes, everyone).subcluster_means
+        axis = high - low
+        assert axis[axis.abs().argmax()] > 0
+
+
 def test_the_autoencoder_reconstructs_masked_pixels() -> None:
     made = method(embedding=0.5, lost=0.5)
     made.encoder = build_encoder(SmallConfig(widths=(8, 2)), 1, 8)

@@ -142,7 +142,8 @@ class MixtureNetwork(nn.Module):
         """Merge pairs of neighbouring clusters, the best first, each accepted by its Hastings ratio."""
         labels, each = self(codes).argmax(dim=1), self.each()
         means = torch.stack([cluster.mean for cluster in each])
-        near = distances(means, means).argsort(dim=1)[:, 1 : 1 + NEIGHBOURS].tolist()
+        others = distances(means, means).fill_diagonal_(torch.inf).argsort(dim=1, stable=True)
+        near = others[:, : min(NEIGHBOURS, len(each) - 1)].tolist()
         pairs = sorted({(min(one, other), max(one, other)) for one, others in enumerate(near) for other in others})
         ratios = [-self._ratio(codes, labels == one, labels == other) for one, other in pairs]
         chances = draw.uniform(len(pairs)).log().tolist()
@@ -166,7 +167,9 @@ class MixtureNetwork(nn.Module):
             cluster.unit.load_state_dict(like.unit.state_dict())
         cluster.fit(self.prior, codes, own)
         lengths, axes = torch.linalg.eigh(cluster.covariance)
-        along = square_root(lengths[-1]) * axes[:, -1]
+        axis = axes[:, -1]
+        axis = axis * axis[axis.abs().argmax()].sign()  # either side is right; rounding would choose one
+        along = square_root(lengths[-1]) * axis
         cluster.subcluster_means.copy_(cluster.mean + torch.stack([-along, along]))
         return cluster
 
