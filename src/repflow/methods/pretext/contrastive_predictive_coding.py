@@ -12,6 +12,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.errors import ParameterError
+from repflow.methods.parts.accuracy import accuracy_with_ties
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegativeCount, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -110,4 +111,4 @@ def info_nce(predictions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     image = torch.arange(count, device=logits.device) + dist.rank() * count
     column = torch.arange(columns, device=logits.device)[:, None]
     right = (column * every.shape[2] + image).flatten().expand(rows, -1)  # [R, G x B]
-    return F.cross_entropy(logits.flatten(0, 1), right.flatten()), (logits.argmax(2) == right).float().mean()
+    return F.cross_entropy(logits.flatten(0, 1), right.flatten()), accuracy_with_ties(logits, right)

@@ -12,6 +12,7 @@ from torch import Tensor
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.methods.parts.accuracy import accuracy_with_ties
 from repflow.methods.parts.momentum import MomentumNetwork, cosine_momentum
 from repflow.methods.parts.queue import FeatureQueue
 from repflow.randomness.draws import Draw
@@ -64,8 +65,7 @@ class MoCo(EncoderMethod):
         positive = (queries * keys).sum(dim=1, keepdim=True)  # [B, 1]
         logits = torch.cat([positive, queries @ self.queue.rows.T], dim=1) / self.config.temperature  # [B, 1 + queue]
         right = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
-        accuracy = (logits.argmax(dim=1) == 0).float().mean()
-        return Losses(F.cross_entropy(logits, right), {"accuracy": accuracy})
+        return Losses(F.cross_entropy(logits, right), {"accuracy": accuracy_with_ties(logits, right)})
 
     def after_step(self) -> None:
         """Update the key encoder and enqueue the keys."""
