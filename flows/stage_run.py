@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
-from changes import in_words, read_status
+from changes import changed_modules, in_words, read_status
 from concurrency import ConcurrencySlots, MissingLimit
 from graph import Stage
 from processes import Processes, Stopped
@@ -85,6 +85,13 @@ class Stages:
         reasons = self._reasons.get(stage.address, [])
         if not (reasons or before or self._force):
             return Completed(name="Cached", message="up to date")
+        modules = changed_modules(self._processes.folder, stage.fingerprints)
+        if modules:  # they say more than the file that lists them, and than the stage that wrote it
+            reasons = [
+                *(f"code {name} changed" for name in modules),
+                *(each for each in reasons if "code/" not in each),
+            ]
+            before = [address for address in before if address != "code"]
         why = in_words([*reasons, *(["force is set"] if self._force else [])], before)
         log.info("why it runs: %s", why)
         try:
