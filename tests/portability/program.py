@@ -1,7 +1,7 @@
 """Real training steps and what is computed of their results, with a digest of each part, for test_emulation.py.
 
-    python program.py record DATA.npz > here.json
-    qemu-x86_64 -cpu Haswell-v4 python program.py replay DATA.npz > there.json
+    python program.py record DATA.npz > here.txt
+    qemu-x86_64 -cpu Haswell-v4 python program.py replay DATA.npz > there.txt
 
 The first run stores the images and what `grid_sample` made of them; the second takes the views from the file, once it
 has seen that they were drawn at the same coordinates. QEMU 7.2 cannot draw them itself: it takes ymm4 as the index of a
@@ -9,11 +9,12 @@ gather for no index at all (which that number means in other instructions), so t
 every index or, relative to nothing, crash. Gathers do not round, so that nothing is lost by leaving these out.
 """
 
-import json
+import faulthandler
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,7 @@ from repflow.training import TrainingConfig, train  # noqa: E402
 from repflow.training.contract import EncoderMethod, Method  # noqa: E402
 
 SIZE, STEPS, BATCH = 16, 2, 8
+Mode = Literal["record", "replay"]
 CLASSES = tuple(str(digit) for digit in range(10))
 AFFINE = {"op": "affine", "degrees": 15.0, "translation": 0.1, "scale": [0.8, 1.2], "shear": 10.0}
 JITTER = {"op": "colour_jitter", "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.5}
@@ -84,33 +86,32 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 class Notes:
-    """Digests by name; says on standard error how long each part took."""
+    """Writes digests to standard output, each at once, and how long each part took to standard error."""
 
     def __init__(self) -> None:
-        self.found: dict[str, str] = {}
         self._last = time.monotonic()
 
     def __call__(self, name: str, *values: Any) -> None:
         """Note the digest of values."""
-        self.found[name] = digest(values)
+        print(name, digest(values), flush=True)
         now = time.monotonic()
         print(f"{now - self._last:6.1f} s  {name}", file=sys.stderr, flush=True)
         self._last = now
 
 
 @contextmanager
-def views(mode: Literal["record", "replay"], stored: dict[str, np.ndarray], note: Notes) -> Iterator[None]:
+def views(title: str, mode: Mode, stored: dict[str, np.ndarray], note: Notes) -> Iterator[None]:
     """For the length of the block, `grid_sample` stores what it makes, or takes what was stored."""
     sample, count = F.grid_sample, 0
 
     def stand_in(images: Tensor, places: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         nonlocal count
-        name, count = f"view-{count}", count + 1
+        name, count = f"{title}.view-{count}", count + 1
         asked = f"{digest((images, places))} {args} {kwargs}"
         if mode == "record":
             stored[name], stored[f"{name}-of"] = sample(images, places, *args, **kwargs).numpy(), np.array(asked)
         elif str(stored[f"{name}-of"]) != asked:
-            note(f"{name}-is-drawn-elsewhere", images, places)
+            note(f"{name}.coordinates-differ", images, places)
         return torch.from_numpy(stored[name])
 
     F.grid_sample = stand_in  # type: ignore[assignment]
@@ -118,6 +119,25 @@ def views(mode: Literal["record", "replay"], stored: dict[str, np.ndarray], note
         yield
     finally:
         F.grid_sample = sample
+
+
+def sort_without_gathers() -> None:
+    """Let numpy's `argsort` and `unique` sort as they do where the order of equal values is to be kept.
+
+    Their usual sorting gathers, which QEMU gets wrong (see above). Sorting does not round.
+    """
+    import numpy.lib._arraysetops_impl as sets
+
+    unique = sets._unique1d
+
+    def stable(
+        ar: np.ndarray, return_index: bool = False, return_inverse: bool = False, *more: Any, **named: Any
+    ) -> Any:
+        found = unique(ar, return_index or return_inverse, return_inverse, *more, **named)
+        return found if return_index or not return_inverse else (found[0], *found[2:])
+
+    sets._unique1d = stable
+    np.argsort = partial(np.argsort, kind="stable")  # type: ignore[assignment]
 
 
 def images() -> dict[str, np.ndarray]:
@@ -144,7 +164,7 @@ def new(name: str, values: Mapping[str, Any], pixels: np.ndarray) -> Method:
         return kind(settings, Classifier(encoder, head))  # type: ignore[no-any-return]
 
 
-def steps(name: str, threads: int, stored: Mapping[str, np.ndarray], note: Notes) -> Method:
+def steps(name: str, threads: int, mode: Mode, stored: dict[str, np.ndarray], note: Notes) -> Method:
     """Train a method for some steps; note gradients and weights of every update, and the curve."""
     values = METHODS[name]
     method = new(name, values, stored["images"])
@@ -167,7 +187,8 @@ def steps(name: str, threads: int, stored: Mapping[str, np.ndarray], note: Notes
     handle = register_optimizer_step_pre_hook(noted)
     try:
         fabric = prepare(HardwareConfig(threads=threads), len(method.updates))
-        result = train(method, rows, config, fabric, seed=0, title=name)
+        with views(title, mode, stored, note):
+            result = train(method, rows, config, fabric, seed=0, title=name)
     finally:
         handle.remove()
     note(f"{title}.curve", *(value for point in result.curve for value in point.values()))
@@ -195,8 +216,7 @@ def probes(encoder: Encoder, stored: Mapping[str, np.ndarray], note: Notes) -> n
     note("probe.features", features)
     parts = [Features(features[part], labels[part]) for part in (slice(48), slice(48, 64), slice(80), slice(64, 96))]
     fitted = fit_probes(ProbeConfig(), *parts[:3], classes=10, seed=0)
-    note("probe.neighbours", *fitted.knn[-1].kneighbors(fitted.knn[:-1].transform(features)))
-    note("probe.votes", fitted.knn.predict_proba(features))
+    note("probe.neighbours", fitted.knn.predict(features))
     note("probe.linear", fitted.linear[-1].coef_, fitted.linear[-1].intercept_)
     note("probe.clusters", fitted.clusters.cluster_centers_, fitted.clusters.labels_)
     found = score_probes(fitted, parts[3])
@@ -222,12 +242,15 @@ def report(classifier: Classifier, features: np.ndarray, stored: Mapping[str, np
         note(f"report.{method}", project(features, method, perplexity=10.0, seed=0))  # type: ignore[arg-type]
 
 
-def main(mode: Literal["record", "replay"], file: Path) -> None:
-    """Run everything; write the digests to standard output."""
+def main(mode: Mode, file: Path, *only: str) -> None:
+    """Run everything, or `only` these methods; write the digests to standard output."""
+    faulthandler.enable()
+    if mode == "replay":
+        sort_without_gathers()
     note = Notes()
     stored = images() if mode == "record" else dict(np.load(file))
-    with views(mode, stored, note):
-        trained = {(name, threads): steps(name, threads, stored, note) for threads in (1, 2) for name in METHODS}
+    names = only or tuple(METHODS)
+    trained = {(name, threads): steps(name, threads, mode, stored, note) for threads in (1, 2) for name in names}
     if mode == "record":
         np.savez(file, **stored)  # type: ignore[arg-type]
     encoder, classifier = trained["simclr", 1].learned, trained["fixmatch", 1].learned
@@ -235,8 +258,7 @@ def main(mode: Literal["record", "replay"], file: Path) -> None:
     assert isinstance(classifier, Classifier)
     features = probes(encoder, stored, note)
     report(classifier, features, stored, note)
-    json.dump(note.found, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))  # type: ignore[arg-type]
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])  # type: ignore[arg-type]

@@ -27,8 +27,8 @@ class HardwareConfig:
             differences in rounding from those in meaning.
         threads: of PyTorch on the CPU. The last digits of a sum depend on it, so it is part of the record; 0 leaves it
             to PyTorch.
-        instructions: what PyTorch, oneDNN and MKL may use of an x86-64 CPU. The last digits depend on it too: "avx2" is
-            what nearly every such machine has, "native" is whatever this one has.
+        instructions: what the numerical libraries may use of an x86-64 CPU. The last digits depend on it too: "avx2" is
+            what nearly every such machine has, and the same for every maker; "native" is whatever this one has.
         deterministic: the same bytes from the same inputs. On a GPU it forbids the fastest kernels.
         compile: let torch.compile make the encoder faster; "reduce-overhead" adds CUDA graphs.
     """
