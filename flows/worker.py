@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment
 
 _POLL_SECONDS = 1.0
@@ -33,6 +34,7 @@ def ends_with_worker(log: "logging.Logger | logging.LoggerAdapter[Any]") -> Iter
             if os.getppid() != worker:
                 _discard_output()
                 log.error("the worker was killed; start the run again to resume it from its checkpoints")
+                APILogHandler().flush()  # SIGTERM ends this process without its last logs having been sent
                 # To the thread that runs the flow: a signal that another thread takes would not interrupt its waiting.
                 signal.pthread_kill(main, signal.SIGTERM)
                 return
