@@ -52,14 +52,14 @@ class KNN:
 
     def __init__(self, config: KNNConfig, features: np.ndarray, labels: np.ndarray):
         self._count, self._temperature = min(config.neighbours, len(labels)), config.temperature
-        self._features = features
-        self._classes, self._labels = np.unique(labels, return_inverse=True)
+        self.features, self.labels = features, labels
+        self._classes, self._class_indices = np.unique(labels, return_inverse=True)
         self._nearest = NearestNeighbors(algorithm="brute", metric="euclidean").fit(features)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Labels of features [M, width]: int64 [M]."""
         features = normalize(features)
-        distances, neighbours = self._nearest.kneighbors(features, min(self._count + 1, len(self._labels)))
+        distances, neighbours = self._nearest.kneighbors(features, min(self._count + 1, len(self.labels)))
         squared = distances**2
         weights = self._class_weights(squared[:, : self._count], neighbours[:, : self._count])
         last, next_one = squared[:, self._count - 1], squared[:, self._count :]  # [M], [M, 1]
@@ -75,12 +75,12 @@ class KNN:
         # one prevents the nearest neighbour's weight from underflowing at low temperatures.
         each = np.exp((squared.min(axis=1, keepdims=True) - squared) / (2 * self._temperature))
         weights = np.zeros((len(squared), len(self._classes)))
-        np.add.at(weights, (np.arange(len(squared))[:, None], self._labels[neighbours]), each)
+        np.add.at(weights, (np.arange(len(squared))[:, None], self._class_indices[neighbours]), each)
         return weights
 
     def _class_weights_with_ties(self, feature: np.ndarray, last: float) -> np.ndarray:
         """Weights [classes] of all neighbours of a feature [width] up to the squared distance of the last."""
-        squared = np.square(self._features.astype(np.float64) - feature).sum(axis=1)
+        squared = np.square(self.features.astype(np.float64) - feature).sum(axis=1)
         neighbours = np.flatnonzero(squared < last + _SAME_DISTANCE)
         weights: np.ndarray = self._class_weights(squared[None, neighbours], neighbours[None])[0]
         return weights

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from repflow.evaluation.clustering import ClusteringConfig, clustering_scores, fit_kmeans, predict_clusters
-from repflow.evaluation.knn import KNNConfig, fit_knn
+from repflow.evaluation.knn import KNN, KNNConfig, fit_knn
 from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
 from repflow.schema import Count, parameters
 
@@ -43,9 +43,9 @@ class Features:
 
 @dataclass(frozen=True)
 class Probes:
-    """Fitted probes of one encoder, as scikit-learn's estimators."""
+    """Fitted probes of one encoder; the last two are estimators of scikit-learn."""
 
-    knn: Any
+    knn: KNN
     linear: Any
     clusters: Any
 

@@ -34,8 +34,8 @@ def keep_fitted(monkeypatch: pytest.MonkeyPatch) -> list[Probes]:
 
 
 def parts(probes: Probes) -> list[np.ndarray]:
-    linear, neighbours = probes.linear[-1], probes.knn[-1]
-    return [linear.coef_, np.array(linear.C), neighbours._fit_X, neighbours._y, probes.clusters.cluster_centers_]
+    linear, neighbours = probes.linear[-1], probes.knn
+    return [linear.coef_, np.array(linear.C), neighbours.features, neighbours.labels, probes.clusters.cluster_centers_]
 
 
 def test_the_gain_is_the_difference_between_pretrained_and_random(trained_project: Path) -> None:
@@ -63,8 +63,8 @@ def test_labelled_rows_are_paired_with_their_own_features(
     )
     features = encode(load_encoder(trained_project / "models/pretrain"), rows.images)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    assert np.allclose(fitted[0].knn[-1]._fit_X, unit, atol=1e-5)
-    assert np.array_equal(fitted[0].knn[-1]._y, rows.labels)
+    assert np.allclose(fitted[0].knn.features, unit, atol=1e-5)
+    assert np.array_equal(fitted[0].knn.labels, rows.labels)
 
 
 def test_test_labels_do_not_influence_the_probes(
