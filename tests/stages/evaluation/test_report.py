@@ -256,7 +256,7 @@ def test_accuracy_is_shown_with_the_total_compute(reported: Path) -> None:
     accuracy = f"{100 * results['coral']['target']['accuracy']:.1f} %"
     rows = re.findall(r"^\| (.*) \|$", (reported / "reports/report.md").read_text(encoding="utf-8"), re.MULTILINE)
     cells = {row.split(" | ")[0]: row.split(" | ")[1:] for row in rows if re.search(r" \| [36],[24]00 \| ", row)}
-    assert cells[r"made\_up"] == ["6,400", "4.00", "", "", ""]
+    assert cells["Made-up learning"] == ["6,400", "4.00", "", "", ""]
     assert cells["Supervised learning"][:3] == ["3,200", "1.00", "5.00"]
     assert cells["coral"][:3] == ["3,200", "250", "254"]
     assert cells["coral"][-1] == accuracy
