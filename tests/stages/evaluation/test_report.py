@@ -258,8 +258,8 @@ def test_accuracy_is_shown_with_the_total_compute(reported: Path) -> None:
     cells = {row.split(" | ")[0]: row.split(" | ")[1:] for row in rows if re.search(r" \| [36],[24]00 \| ", row)}
     assert cells["Made-up learning"] == ["6,400", "4.00", "", "", ""]
     assert cells["Supervised learning"][:3] == ["3,200", "1.00", "5.00"]
-    assert cells["coral"][:3] == ["3,200", "250", "254"]
-    assert cells["coral"][-1] == accuracy
+    assert cells["CORAL"][:3] == ["3,200", "250", "254"]
+    assert cells["CORAL"][-1] == accuracy
     assert (reported / "reports/figures/cost.source.png").is_file()
     assert (reported / "reports/figures/cost.target.png").is_file()
     assert "`repflow cost`" in page(reported).text
