@@ -2,8 +2,8 @@
 
 One digest per operation, under the settings of `hardware.instructions=avx2`. Records of real machines are in
 records/portability/; `--compare A.json B.json` names the operations whose digests differ, and ends with 1 if there are
-any. Under QEMU (`qemu-x86_64 -cpu Haswell-v4 $(readlink -f .venv/bin/python) benchmarks/portability.py`) leave out
-grid_sample, on which QEMU 7.2 crashes: `--without grid_sample`.
+any. As another CPU, with the site-packages and src/ on the PYTHONPATH:
+`qemu-x86_64 -cpu Haswell-v4 $(readlink -f .venv/bin/python) benchmarks/portability.py --emulated --write RECORD.json`.
 """
 
 import argparse
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Compare two records, or make one; 1 where two differ."""
     options = parser().parse_args(arguments)
-    pin(options.instructions)  # before PyTorch is imported
     if options.compare:
         return compare(*options.compare)
+    pin(options.instructions)  # before PyTorch is imported
     record = {"machine": machine(options), "operations": digests(options)}
     text = json.dumps(record, indent=1) + "\n"
     if options.write:
@@ -36,17 +36,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def compare(one: Path, other: Path) -> int:
     """Print what differs between two records; 1 where anything does."""
-    from numerics.digests import differing
-
-    count, names = differing(operations(one), operations(other))
-    print(f"{count} operations in both, {len(names)} differ: {', '.join(names) or 'none'}")
+    first, second = operations(one), operations(other)
+    both = first.keys() & second.keys()
+    names = sorted(name for name in both if first[name] != second[name])
+    print(f"{len(both)} operations in both, {len(names)} differ: {', '.join(names) or 'none'}")
     return int(bool(names))
 
 
 def operations(record: Path) -> dict[str, str]:
     """Name to digest, from a record, or from a file that holds nothing else."""
-    found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-    return found.get("operations", found)
+    found: Any = json.loads(record.read_text(encoding="utf-8"))
+    digests: dict[str, str] = found.get("operations", found)
+    return digests
 
 
 def digests(options: argparse.Namespace) -> dict[str, str]:
@@ -56,14 +57,17 @@ def digests(options: argparse.Namespace) -> dict[str, str]:
     from threadpoolctl import ThreadpoolController
 
     from numerics.digests import digest
+    from numerics.emulation import GATHERING, sort_without_gathers
 
+    if options.emulated:
+        sort_without_gathers()
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     found = {}
     with ThreadpoolController().select(internal_api="openblas").limit(limits=options.blas_threads):
-        for name, results in _results(options.batch, options.without):
-            print(name, file=sys.stderr)
+        for name, results in _results(options.batch, GATHERING if options.emulated else ()):
             found[name] = digest(results)
+            print(name, found[name], file=sys.stderr, flush=True)
     return found
 
 
@@ -94,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=int, default=8, help="images at once (default: 8)")
     made.add_argument("--instructions", choices=("avx2", "native"), default="avx2")
     made.add_argument("--blas-threads", type=int, default=1, help="of OpenBLAS; the stages' is 1")
-    made.add_argument("--without", nargs="+", default=(), metavar="OPERATION", help="leave out")
+    made.add_argument("--emulated", action="store_true", help="go round the gathers that QEMU 7.2 gets wrong")
     made.add_argument("--write", type=Path, help="file for the record, instead of the terminal")
     made.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="two records; measures nothing")
     return made

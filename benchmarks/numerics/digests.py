@@ -1,7 +1,7 @@
-"""Digests of results, and what of two machines' digests differs."""
+"""Digests of results."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,3 @@ def _flat(results: Results) -> Iterable[Any]:
             yield from _flat(each)
     else:
         yield results.detach().contiguous().numpy() if isinstance(results, torch.Tensor) else results
-
-
-def differing(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[int, list[str]]:
-    """How many operations both records have, and the names of those whose digests differ."""
-    both = one.keys() & other.keys()
-    return len(both), sorted(name for name in both if one[name] != other[name])

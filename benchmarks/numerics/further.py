@@ -10,14 +10,14 @@ from torch import Tensor
 
 from numerics import learned
 from numerics.digests import Operation, Results
-from repflow.hardware.portable_math import distances, square_root, squared_distances
+from repflow.hardware.portable_math import arctangent, distances, logarithm, square_root, squared_distances
 
 FUNCTIONS = (
     *("acos", "asin", "atan", "tan", "cosh", "sinh", "acosh", "asinh", "atanh", "exp2", "expm1", "log1p", "log2"),
     *("log10", "erfc", "erfinv", "lgamma", "digamma", "logit", "reciprocal", "i0"),
 )
 ACTIVATIONS = ("silu", "mish", "elu", "selu", "softplus", "hardswish", "logsigmoid", "relu6", "leaky_relu")
-WIDE = ("exp", "log", "sqrt", "tanh", "sin", "erf", "rsqrt", "sigmoid")
+WIDE = (*FUNCTIONS, "exp", "log", "sqrt", "tanh", "sin", "cos", "erf", "rsqrt", "sigmoid")
 """Functions that are computed in double precision as well."""
 SIZES = (1, 7, 1000)
 """Of short inputs, which may take another path."""
@@ -72,7 +72,8 @@ def _functions() -> dict[str, Drawing]:
         return outputs, *torch.autograd.grad(outputs.sum(), inputs)
 
     def wide(name: str, numbers: Numbers) -> Results:
-        return getattr(torch, name)(numbers.uniform(256, 512).double() + 0.1)  # type: ignore[no-any-return]
+        inside = 0.01 + 0.98 * numbers.uniform(256, 512).double()
+        return getattr(torch, name)(inside + (name == "acosh"))  # type: ignore[no-any-return]
 
     def short(name: str, size: int, numbers: Numbers) -> Results:
         return getattr(torch, name)(numbers.uniform(size) + 0.1)  # type: ignore[no-any-return]
@@ -88,6 +89,8 @@ def _functions() -> dict[str, Drawing]:
         "pow_tensors": lambda numbers: numbers.uniform(256, 512) ** numbers.uniform(256, 512),
         "hypot": lambda numbers: torch.hypot(numbers.normal(256, 512), numbers.normal(256, 512)),
         "atan2": lambda numbers: torch.atan2(numbers.normal(256, 512), numbers.normal(256, 512)),
+        "arctangent": lambda numbers: arctangent(numbers.normal(256, 512)),
+        "logarithm": lambda numbers: logarithm(numbers.uniform(256, 512).double() + 0.01),
         "square_root": lambda numbers: square_root(numbers.uniform(256, 512)),
         "square_root_64": lambda numbers: square_root(numbers.uniform(256, 512).double()),
         "distances": lambda numbers: distances(numbers.normal(300, 48), numbers.normal(64, 48)),
@@ -148,8 +151,8 @@ def _layers(batch: int) -> dict[str, Drawing]:
         return _backward(F.layer_norm(tokens, (64,)), (tokens,), numbers)
 
     def attention(numbers: Numbers) -> Results:
-        parts = tuple(numbers.normal(batch, 4, 17, 16).requires_grad_() for _ in range(3))
-        return _backward(F.scaled_dot_product_attention(*parts), parts, numbers)
+        query, key, value = (numbers.normal(batch, 4, 17, 16).requires_grad_() for _ in range(3))
+        return _backward(F.scaled_dot_product_attention(query, key, value), (query, key, value), numbers)
 
     def transposed(numbers: Numbers) -> Results:
         maps, weights = numbers.normal(batch, 64, 4, 4).requires_grad_(), numbers.normal(64, 32, 4, 4).requires_grad_()

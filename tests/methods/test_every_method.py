@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from torch import nn
 
-from numerics.square_roots import Watch
+from numerics.watch import Watch
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, EncoderConfig, build_encoder

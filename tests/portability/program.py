@@ -4,9 +4,7 @@
     qemu-x86_64 -cpu Haswell-v4 python program.py replay DATA.npz > there.txt
 
 The first run stores the images and what `grid_sample` made of them; the second takes the views from the file, once it
-has seen that they were drawn at the same coordinates. QEMU 7.2 cannot draw them itself: it takes ymm4 as the index of a
-gather for no index at all (which that number means in other instructions), so that some AVX2 gathers read element 0 for
-every index or, relative to nothing, crash. Gathers do not round, so that nothing is lost by leaving these out.
+has seen that they were drawn at the same coordinates: QEMU 7.2 cannot draw them itself (see `numerics.emulation`).
 """
 
 import faulthandler
@@ -14,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +27,7 @@ from torch import Tensor  # noqa: E402
 from torch.optim.optimizer import register_optimizer_step_pre_hook  # noqa: E402
 
 from numerics.digests import digest  # noqa: E402
+from numerics.emulation import sort_without_gathers  # noqa: E402
 from repflow.data.read.rows import Rows  # noqa: E402
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder  # noqa: E402
 from repflow.encoders.classifier import build_head  # noqa: E402
@@ -119,25 +117,6 @@ def views(title: str, mode: Mode, stored: dict[str, np.ndarray], note: Notes) ->
         yield
     finally:
         F.grid_sample = sample
-
-
-def sort_without_gathers() -> None:
-    """Let numpy's `argsort` and `unique` sort as they do where the order of equal values is to be kept.
-
-    Their usual sorting gathers, which QEMU gets wrong (see above). Sorting does not round.
-    """
-    import numpy.lib._arraysetops_impl as sets
-
-    unique = sets._unique1d
-
-    def stable(
-        ar: np.ndarray, return_index: bool = False, return_inverse: bool = False, *more: Any, **named: Any
-    ) -> Any:
-        found = unique(ar, return_index or return_inverse, return_inverse, *more, **named)
-        return found if return_index or not return_inverse else (found[0], *found[2:])
-
-    sets._unique1d = stable
-    np.argsort = partial(np.argsort, kind="stable")  # type: ignore[assignment]
 
 
 def images() -> dict[str, np.ndarray]:

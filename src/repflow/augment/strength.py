@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repflow.augment import colour, geometry, texture
 from repflow.augment.per_sample import apply_chosen
+from repflow.hardware.portable_math import arctangent
 
 Name = Literal[
     "identity",
@@ -93,7 +94,7 @@ def _posterise(images: Tensor, strength: Tensor, direction: Tensor, limits: Limi
 
 
 def _slope(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
-    return torch.rad2deg(torch.atan(limits.slope * strength)) * direction
+    return torch.rad2deg(arctangent(limits.slope * strength)) * direction
 
 
 def _shear_x(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:

@@ -1,10 +1,12 @@
 """Operations whose digits are the same on the CPUs of every maker.
 
-On the CPU, PyTorch's `sqrt`, and with it `x ** 0.5` and the usual `cdist`, is MKL's, which starts from an approximate
-instruction (RSQRTPS) whose digits each maker chose. The IEEE 754 square root, which `rsqrt`, norms and optimisers'
-fused kernels use, has one right answer. A test finds uses of the former.
+On the CPU, PyTorch takes some functions from MKL, which computes them from approximate instructions (such as RSQRTPS)
+whose digits each maker chose: `sqrt`, and with it `x ** 0.5` and the usual `cdist`; `asin`, `acos`, `atan` and `log10`;
+in double precision `log` and `tan`. Other kernels take the square root of IEEE 754, which has one right answer (`rsqrt`,
+norms, fused optimisers), or are PyTorch's own (`atan2`, `log2`). Tests find uses of the former.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,18 @@ def square_root(values: "Tensor") -> "Tensor":
     Its gradient is that of `sqrt` for positive values, and NaN at 0.
     """
     return values.rsqrt().reciprocal()
+
+
+def arctangent(values: "Tensor") -> "Tensor":
+    """The arc tangent of floating-point values of any shape, in (-pi/2, pi/2)."""
+    import torch
+
+    return torch.atan2(values, torch.ones_like(values))
+
+
+def logarithm(values: "Tensor") -> "Tensor":
+    """The natural logarithm of double-precision values of any shape; that of single precision, `log`, is portable."""
+    return math.log(2) * values.log2()
 
 
 def distances(points: "Tensor", others: "Tensor") -> "Tensor":

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from repflow.hardware.portable_math import logarithm
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -70,10 +72,15 @@ def log_evidence(prior: Prior, statistics: Moments) -> Tensor:
     return (
         torch.mvlgamma(degrees / 2, width)
         - torch.mvlgamma(before / 2, width)
-        + before / 2 * torch.logdet(prior.scale)
-        - degrees / 2 * torch.logdet(scale)
-        + width / 2 * (math.log(prior.strength) - strength.log() - statistics.count * math.log(math.pi))
+        + before / 2 * _log_determinant(prior.scale)
+        - degrees / 2 * _log_determinant(scale)
+        + width / 2 * (math.log(prior.strength) - logarithm(strength) - statistics.count * math.log(math.pi))
     )
+
+
+def _log_determinant(positive_definite: Tensor) -> Tensor:
+    """Of matrices [..., d, d]."""
+    return 2 * logarithm(torch.linalg.cholesky(positive_definite).diagonal(dim1=-2, dim2=-1)).sum(dim=-1)
 
 
 def log_split_ratio(prior: Prior, concentration: float, codes: Tensor, second: Tensor, weight: float = 1.0) -> float:

@@ -1,11 +1,19 @@
-"""Watching for PyTorch kernels that take MKL's square root on the CPU, whose digits depend on the CPU's maker."""
+"""Watching for PyTorch kernels whose digits depend on the maker of the CPU; see `repflow.hardware.portable_math`."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-KERNELS = frozenset({"sqrt", "sqrt_", "_foreach_sqrt", "_foreach_sqrt_", "_euclidean_dist", "_pdist_forward"})
+KERNELS = frozenset(
+    {
+        *("sqrt", "sqrt_", "_foreach_sqrt", "_foreach_sqrt_", "_euclidean_dist", "_pdist_forward"),
+        *("asin", "asin_", "acos", "acos_", "atan", "atan_", "log10", "log10_"),
+    }
+)
+DOUBLE = frozenset({"log", "log_", "tan", "tan_", "logdet", "_linalg_slogdet", "linalg_slogdet"})
+"""Those whose digits do in double precision alone."""
 
 
 class Watch(TorchDispatchMode):
@@ -24,6 +32,7 @@ class Watch(TorchDispatchMode):
     ) -> Any:
         """Call the kernel."""
         name = func.overloadpacket.__name__
-        if name in KERNELS or (name in ("pow", "pow_") and isinstance(args[1], float) and args[1] == 0.5):
+        half = name in ("pow", "pow_") and isinstance(args[1], float) and args[1] == 0.5
+        if name in KERNELS or half or (name in DOUBLE and args[0].dtype == torch.float64):
             self.found.append(name)
         return func(*args, **(kwargs or {}))

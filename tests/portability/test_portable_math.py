@@ -7,18 +7,22 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import repflow
-from numerics.square_roots import Watch
-from repflow.hardware.portable_math import distances, square_root, squared_distances
+from numerics.watch import Watch
+from repflow.hardware.portable_math import arctangent, distances, logarithm, square_root, squared_distances
 
 SOURCE = Path(repflow.__file__).parent
-NAMES = {"sqrt", "sqrt_", "cdist", "pdist"}
-"""Functions that take MKL's square root; `rsqrt`, `norm`, `std` and `F.normalize` do not."""
+NAMES = {
+    *("sqrt", "sqrt_", "cdist", "pdist"),
+    *("asin", "acos", "atan", "arcsin", "arccos", "arctan", "log10", "logdet", "slogdet"),
+}
+"""Functions that PyTorch takes from MKL; `rsqrt`, `norm`, `std` and `F.normalize` it does not."""
 EXACT = {"math", "np", "numpy", "scipy"}
-"""Modules whose square root is the CPU's exact instruction."""
+"""Modules that do not take them from MKL: their digits are the same for every maker."""
 ALLOWED = {
     # Distances that are computed one by one take the exact instruction.
     ("hardware/portable_math.py", 'torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")'),
@@ -26,11 +30,11 @@ ALLOWED = {
 
 
 def inexact(code: str) -> Iterator[str]:
-    """What in `code` is, or may be, MKL's square root."""
+    """What in `code` has, or may have, digits of a CPU maker's own."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in NAMES:
-                if not (isinstance(value, ast.Name) and value.id in EXACT):
+                if _root(value) not in EXACT:
                     yield ast.get_source_segment(code, node) or name
             case ast.ImportFrom(module=module, names=names) if any(each.name in NAMES for each in names):
                 if (module or "").partition(".")[0] not in EXACT:
@@ -44,6 +48,12 @@ def inexact(code: str) -> Iterator[str]:
                     yield ast.get_source_segment(code, node) or name
 
 
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def _is_half(node: ast.expr) -> bool:
     try:
         return bool(eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}}) == 0.5)
@@ -55,7 +65,7 @@ def _is_number(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant)
 
 
-def test_no_source_file_takes_the_square_root_of_mkl() -> None:
+def test_no_source_file_takes_from_mkl_what_depends_on_the_cpu() -> None:
     found = {
         (path.relative_to(SOURCE).as_posix(), each)
         for path in sorted(SOURCE.rglob("*.py"))
@@ -75,6 +85,8 @@ def test_no_source_file_takes_the_square_root_of_mkl() -> None:
         "x.pow(0.5)",
         "torch.pow(x, 1 / 2)",
         "torch.cdist(a, b)",
+        "x.atan()",
+        "torch.logdet(x)",
         "from torch import sqrt",
         "torch.optim.AdamW(weights, lr=0.1)",
     ],
@@ -89,6 +101,7 @@ def test_the_search_finds(code: str) -> None:
         "math.sqrt(2)",
         "from scipy.spatial.distance import cdist",
         "np.sqrt(x)",
+        "np.linalg.slogdet(x)",
         "x.rsqrt()",
         "x ** 2",
         "x ** -0.5",
@@ -101,12 +114,13 @@ def test_the_search_leaves_alone(code: str) -> None:
 
 def test_the_watch_sees() -> None:
     values = torch.ones(30, 40)
-    for ask in (torch.sqrt, lambda x: x**0.5, lambda x: torch.cdist(x, x)):
+    for ask in (torch.sqrt, lambda x: x**0.5, lambda x: torch.cdist(x, x), torch.atan, lambda x: x.double().log()):
         with Watch() as watch:
             ask(values)
         assert watch.found
     with Watch() as watch:
         square_root(values), distances(values, values), squared_distances(values, values), values.std(0), values.norm()
+        arctangent(values), logarithm(values.double()), values.log()
     assert not watch.found
 
 
@@ -130,3 +144,10 @@ def test_distances_are_right() -> None:
     assert torch.allclose(squared_distances(points, others), exact, atol=1e-4)
     assert (squared_distances(points, points) >= 0).all()
     assert (distances(points, points).diagonal(dim1=1, dim2=2) == 0).all()
+
+
+def test_arctangents_and_logarithms_are_right() -> None:
+    values = torch.linspace(-1e3, 1e3, 10_001, dtype=torch.float64)
+    assert torch.allclose(arctangent(values), torch.from_numpy(np.arctan(values.numpy())), rtol=1e-15)
+    positive = values.abs() + 1e-9
+    assert torch.allclose(logarithm(positive), torch.from_numpy(np.log(positive.numpy())), rtol=1e-14)
