@@ -9,10 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 KERNELS = frozenset(
     {
         *("sqrt", "sqrt_", "_foreach_sqrt", "_foreach_sqrt_", "_euclidean_dist", "_pdist_forward"),
-        *("asin", "asin_", "acos", "acos_", "atan", "atan_", "log10", "log10_"),
+        *("asin", "asin_", "acos", "acos_", "atan", "atan_", "log2", "log2_", "log10", "log10_"),
     }
 )
-DOUBLE = frozenset({"log", "log_", "tan", "tan_", "logdet", "_linalg_slogdet", "linalg_slogdet"})
+DOUBLE = frozenset({"log", "log_", "logit", "logit_", "tan", "tan_", "logdet", "_linalg_slogdet", "linalg_slogdet"})
 """Those whose digits do in double precision alone."""
 
 

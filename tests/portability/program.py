@@ -76,7 +76,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "masked_autoencoder": {
         "family": "pretext",
         "settings": {"augment": [{"op": "pad_and_crop", "padding": 3}], "width": 48, "layers": 1},
-        "encoder": {"name": "vit_tiny", "patch": 4, "layers": 1},
+        "encoder": {"name": "vit_tiny", "patch": 8, "layers": 1},
         "optimizer": ADAMW,
     },
     "gan": {"family": "pretext", "settings": {"generator": [32, 16]}, "optimizer": ADAM},

@@ -15,7 +15,8 @@ PROGRAM = ROOT / "benchmarks" / "portability.py"
 RECORDS = sorted((ROOT / "benchmarks" / "records" / "portability").glob("*.json"))
 MAKERS_OWN = {
     *("sqrt", "sqrt_64", "sqrt_strided", "sqrt_of_1", "sqrt_of_7", "sqrt_of_1000", "pow_half", "cdist", "adamw"),
-    *("asin", "acos", "atan", "asin_64", "acos_64", "atan_64", "log10", "log10_64", "log_64", "tan_64"),
+    *("asin", "acos", "atan", "asin_64", "acos_64", "atan_64", "log2", "log2_64", "log10", "log10_64", "log_64"),
+    *("logit_64", "tan_64"),
 }
 """Operations that MKL begins with approximate instructions. Nothing in src/ takes them; see test_portable_math.py."""
 

@@ -1,9 +1,9 @@
 """Operations whose digits are the same on the CPUs of every maker.
 
 On the CPU, PyTorch takes some functions from MKL, which computes them from approximate instructions (such as RSQRTPS)
-whose digits each maker chose: `sqrt`, and with it `x ** 0.5` and the usual `cdist`; `asin`, `acos`, `atan` and `log10`;
-in double precision `log` and `tan`. Other kernels take the square root of IEEE 754, which has one right answer (`rsqrt`,
-norms, fused optimisers), or are PyTorch's own (`atan2`, `log2`). Tests find uses of the former.
+whose digits each maker chose: `sqrt`, and with it `x ** 0.5` and the usual `cdist`; `asin`, `acos`, `atan`, `log2` and
+`log10`; in double precision `log`, `logit` and `tan`. Other kernels take the square root of IEEE 754, which has one
+right answer, as `rsqrt`, norms and fused optimisers do, or are PyTorch's own, as `atan2` is. Tests find uses of the former.
 """
 
 import math
@@ -29,8 +29,14 @@ def arctangent(values: "Tensor") -> "Tensor":
 
 
 def logarithm(values: "Tensor") -> "Tensor":
-    """The natural logarithm of double-precision values of any shape; that of single precision, `log`, is portable."""
-    return math.log(2) * values.log2()
+    """The natural logarithm of positive double-precision values of any shape, to 1e-15 of its size or of 1.
+
+    That of single precision, `log`, is portable itself.
+    """
+    import torch
+
+    mantissa, exponent = torch.frexp(values)
+    return exponent.to(values) * math.log(2) + (mantissa - 1).log1p()
 
 
 def distances(points: "Tensor", others: "Tensor") -> "Tensor":
