@@ -16,13 +16,14 @@ GATHERING = ("grid_sample", "numpy.argsort")
 
 
 def sort_without_gathers() -> None:
-    """Let numpy's `argsort` and `unique` sort as they do where the order of equal values is to be kept."""
+    """Let numpy's `sort`, `argsort` and `unique` sort as they do where the order of equal values is to be kept."""
     sets: Any = importlib.import_module("numpy.lib._arraysetops_impl")
     unique = sets._unique1d
 
     def stable(ar: Any, return_index: bool = False, return_inverse: bool = False, *more: Any, **named: Any) -> Any:
-        found = unique(ar, return_index or return_inverse, return_inverse, *more, **named)
-        return found if return_index or not return_inverse else (found[0], *found[2:])
+        values, index, *others = unique(ar, True, return_inverse, *more, **named)
+        return (values, index, *others) if return_index else (values, *others)
 
     sets._unique1d = stable
+    np.sort = partial(np.sort, kind="stable")
     np.argsort = partial(np.argsort, kind="stable")

@@ -3,7 +3,8 @@
 On the CPU, PyTorch takes some functions from MKL, which computes them from approximate instructions (such as RSQRTPS)
 whose digits each maker chose: `sqrt`, and with it `x ** 0.5` and the usual `cdist`; `asin`, `acos`, `atan`, `log2` and
 `log10`; in double precision `log`, `logit` and `tan`. Other kernels take the square root of IEEE 754, which has one
-right answer, as `rsqrt`, norms and fused optimisers do, or are PyTorch's own, as `atan2` is. Tests find uses of the former.
+right answer, as `rsqrt`, norms and fused optimisers do, or are PyTorch's own, as `atan2` is. Tests find uses of the
+former.
 """
 
 import math
