@@ -4,8 +4,8 @@
     make ui                          # and in another terminal:
     python docs/screenshots.py       # writes docs/*.png; takes the URL of another server as argument
 
-The script opens the form of the deployment `pipeline`, selects another pretraining method, starts the run, waits for its
-end and opens its metrics. The browser tests use the same functions.
+The script opens the form of the deployment `pipeline`, selects another pretraining method, starts the run, waits until
+it ends and opens its metrics. The browser tests use the same functions.
 """
 
 import argparse

@@ -84,7 +84,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout in which the leaderboard's quick variant is up to date, as if it had all been trained."""
     copy = tmp_path_factory.mktemp("checkout")
     bytecode, made = "__pycache__", ("data", "metrics", "costs", "code")
-    for folder, left_out in (("src", ()), ("conf", ()), ("benchmarks/speed", ()), ("benchmarks/zoo", made)):
+    folders = ("src", "conf", "benchmarks/numerics", "benchmarks/speed")
+    for folder, left_out in (*((folder, ()) for folder in folders), ("benchmarks/zoo", made)):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(bytecode, *left_out))
     for file in ("tests/methods/test_every_method.py", "pyproject.toml"):
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
