@@ -17,7 +17,7 @@ from repflow.data.read.rows import Domain, Side
 from repflow.data.store import Store
 from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.probes import ProbeConfig
-from repflow.fingerprints import closure, fingerprint
+from repflow.fingerprints import closure
 from repflow.methods import registry
 from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
@@ -108,11 +108,12 @@ def test_an_entry_depends_on_every_method_that_it_uses(
 
 
 def test_a_changed_method_retrains_only_the_methods_that_use_it() -> None:
-    needs = {name: fingerprint(modules, code.SOURCE) for name, modules in code.roots(HERE / "settings").items()}
+    needs = {name: code.code_of(modules) for name, modules in code.roots(HERE / "settings").items()}
 
     def affected(module: str) -> set[str]:
         return {name for name, modules in needs.items() if module in modules}
 
+    assert not [file for modules in needs.values() for file in modules if "/" in file]
     assert affected("repflow.methods.pretext.gan") == {"gan", "self_supervised_gan"}
     assert affected("repflow.methods.pretext.rotation") == {
         "rotation",
