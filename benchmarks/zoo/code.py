@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def code_of(modules: set[str]) -> dict[str, str]:
-    """The fingerprint of what importing `modules` runs; settings and results, which lie in this package, are no code."""
+    """The fingerprint of what importing `modules` runs, without the settings and results that lie in this package."""
     return {name: digest for name, digest in fingerprint(modules, SOURCE).items() if not name.startswith("zoo/")}
 
 
