@@ -88,11 +88,6 @@ def _descriptions(parameters: Mapping[str, Any], source: Source) -> dict[str, st
     return found
 
 
-def own_fingerprint(name: str) -> dict[str, str]:
-    """The fingerprint of the stage `name`, as "pretrain" or "adapt/dann", in this process's code."""
-    return _fingerprint(name, read_all(), Files(paths.SOURCE))
-
-
 def read(path: Path) -> dict[str, str]:
     """Read a fingerprint that was written by `run`."""
     found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
@@ -112,13 +107,15 @@ def same_code(name: str) -> Iterator[None]:
     Raises:
         CodeChanged: the code differs; the message lists the modules.
     """
-    source = Files(paths.SOURCE)
-    started = _fingerprint(name, read_all(), source)
+    parameters, source = read_all(), Files(paths.SOURCE)
+    started = _fingerprint(name, parameters, source)
     path = paths.CODE / f"{name}.json"
     if path.exists() and (changed := differences(read(path), started)):
         raise CodeChanged(f"{path}: the code of {name} has changed since ({listed(changed)}); run `dvc repro`")
     yield
-    if not source.unchanged() and (changed := differences(started, own_fingerprint(name))):
+    if source.unchanged():
+        return
+    if changed := differences(started, _fingerprint(name, parameters, Files(paths.SOURCE))):
         raise CodeChanged(
             f"{name}: its code changed while it ran ({listed(changed)}), so its outputs are not recorded; run"
             " `dvc repro` again"
