@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from repflow.errors import ParameterError
@@ -66,12 +68,15 @@ def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
         ParameterError: the accelerator is not on this machine.
     """
     import torch
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    with _without_torchmetrics():
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
     _keep_freed_memory()
     use_threads(config.threads)
     torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # only shows bugs, and takes 7% of a step
     torch.backends.cudnn.benchmark = not config.deterministic
     several = config.devices * config.nodes > 1
     try:
@@ -86,6 +91,23 @@ def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
     except (RuntimeError, ValueError) as error:
         raise ParameterError(f"hardware.accelerator: {config.accelerator!r} cannot be used here: {error}") from error
     return fabric
+
+
+@contextlib.contextmanager
+def _without_torchmetrics() -> Iterator[None]:
+    """Hide torchmetrics, unless it is imported already.
+
+    Fabric imports it to read its version, which it does not use then, and torchvision and scipy with it: more than a
+    second of the three that Fabric takes.
+    """
+    if "torchmetrics" in sys.modules:
+        yield
+        return
+    sys.modules["torchmetrics"] = None  # type: ignore[assignment] # importing it raises ModuleNotFoundError
+    try:
+        yield
+    finally:
+        del sys.modules["torchmetrics"]
 
 
 def _keep_freed_memory() -> None:
