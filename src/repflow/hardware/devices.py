@@ -76,7 +76,8 @@ def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
     _keep_freed_memory()
     use_threads(config.threads)
     torch.use_deterministic_algorithms(config.deterministic, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # only shows bugs, and takes 7% of a step
+    # Filling memory that is about to be written only shows bugs, and takes 7% of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not config.deterministic
     several = config.devices * config.nodes > 1
     try:
