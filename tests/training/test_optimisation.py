@@ -1,13 +1,17 @@
 """Optimisers and learning-rate schedules."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.overrides import TorchFunctionMode
 
 from repflow.methods.semisup.supervised import Supervised
 from repflow.training.config import OptimizerConfig, ScheduleConfig
-from repflow.training.optimisation import build_optimizer, rate_factor, set_rate
+from repflow.training.optimisation import averaged, build_optimizer, rate_factor, set_rate
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,30 @@ def test_momentum_of_sgd_is_nesterov_s(method: Supervised) -> None:
     assert build_optimizer(method, OptimizerConfig(name="sgd", momentum=0.9)).defaults["nesterov"]
     assert not build_optimizer(method, OptimizerConfig(name="sgd", momentum=0.0)).defaults["nesterov"]
     assert isinstance(build_optimizer(method, OptimizerConfig(name="adamw")), torch.optim.AdamW)
+
+
+def test_the_average_is_pytorchs_and_copies_nothing_to_its_device() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ours = averaged(model, 0.9)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    copied: list[str] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+            if getattr(function, "__name__", "") in ("to", "cuda"):
+                copied.append(function.__name__)
+            return function(*given, **(named or {}))
+
+    for _ in range(3):
+        model(torch.randn(8, 3)).sum().backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        with Watch():
+            ours.update_parameters(model)
+        theirs.update_parameters(model)
+    assert not copied
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value), name

@@ -99,7 +99,7 @@ class Draw:
 
     def permutation(self, count: int) -> Tensor:
         """A random permutation of range(count), the same in every process: int64 [count]."""
-        return torch.randperm(count, generator=self._generator).to(self.device)
+        return torch.randperm(count, generator=self._generator).to(self.device, non_blocking=True)
 
     def _rows(self, count: int, make: Callable[[int], Tensor]) -> Tensor:
         """Draw for the samples of all processes, then keep the rows of this process and subset."""
@@ -108,7 +108,7 @@ class Draw:
             drawn = drawn[self.rank :: self.ranks]
         if self._chosen is not None:
             drawn = drawn[self._chosen]
-        return drawn.to(self.device)
+        return drawn.to(self.device, non_blocking=True)  # the step must not wait for the GPU
 
     def _integer(self) -> int:
         return int(torch.randint(0, 2**62, (), generator=self._generator))

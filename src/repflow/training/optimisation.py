@@ -69,6 +69,29 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak"] * factor
 
 
+class _Average(AveragedModel):
+    """PyTorch's average of weights, without the copy of its counter to the GPU that every step would wait for."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        super().__init__(model, use_buffers=True)
+        self._average = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards the weights and buffers of `model`; the first time, copy them."""
+        ours, theirs = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
+        pairs = [(mine, its.detach()) for mine, its in zip(ours, theirs, strict=True)]
+        if not self.n_averaged:
+            for mine, its in pairs:
+                mine.copy_(its)
+        else:
+            for floating in (True, False):
+                group = [pair for pair in pairs if pair[0].is_floating_point() == floating]
+                if group:
+                    self._average([mine for mine, _ in group], [its for _, its in group], self.n_averaged)
+        self.n_averaged += 1
+
+
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """The exponential moving average of the weights and buffers of `model`."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return _Average(model, decay)

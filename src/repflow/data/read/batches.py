@@ -97,12 +97,15 @@ class Stream:
         return batch
 
     def take(self, rows: Tensor) -> Batch:
-        """The batch of the given rows, int64 [B]."""
+        """The batch of the given rows, int64 [B] on any device; on a GPU, nothing waits for a copy to it."""
         device = self.labels.device
+        on_device = rows.to(device, non_blocking=True)
         if isinstance(self.images, LazyImages):
-            return Batch(as_float(torch.from_numpy(self.images[rows.numpy()]).to(device)), self.labels[rows], rows)
-        rows = rows.to(device)
-        return Batch(as_float(self.images[rows]), self.labels[rows], rows)
+            read = torch.from_numpy(self.images[rows.cpu().numpy()])
+            images = (read.pin_memory() if device.type == "cuda" else read).to(device, non_blocking=True)
+        else:
+            images = self.images[on_device]
+        return Batch(as_float(images), self.labels[on_device], on_device)
 
     def in_order(self, size: int = 512) -> Iterator[Batch]:
         """All rows once, unshuffled."""
@@ -120,7 +123,9 @@ class Stream:
         return self.take(torch.cat(parts)[self._rank :: self._ranks])
 
     def _shuffled(self, epoch: int, seed: int) -> Tensor:
-        return Draw(seed, f"shuffle/{self.name}", epoch).permutation(len(self))
+        """The order of an epoch; beside images that are held on a GPU, so that a step copies no indices to it."""
+        order = Draw(seed, f"shuffle/{self.name}", epoch).permutation(len(self))
+        return order if isinstance(self.images, LazyImages) else order.to(self.labels.device, non_blocking=True)
 
 
 def as_float(images: Tensor) -> Tensor:

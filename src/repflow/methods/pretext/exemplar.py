@@ -54,6 +54,6 @@ class Exemplar(EncoderMethod):
         """Cross-entropy of the seed image's class."""
         # The batch's row numbers choose the seed images, each equally often; the batch's own images are not used.
         classes = batch["unlabelled"].rows.to(self.seeds.device) % len(self.seeds)  # [B]
-        images = self._stream.take(self.seeds[classes].cpu()).images.to(batch["unlabelled"].images)  # [B, C, H, W]
+        images = self._stream.take(self.seeds[classes]).images.to(batch["unlabelled"].images)  # [B, C, H, W]
         logits = self.head(self.encoder(self.augment(images, draw.stream("distort"))))  # [B, N]
         return Losses(F.cross_entropy(logits, classes), {"accuracy": (logits.argmax(1) == classes).float().mean()})
