@@ -1,9 +1,10 @@
 """Description of the machine and of package versions for records."""
 
+import contextlib
 import os
 import platform
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,15 @@ def known(packages: Sequence[str]) -> dict[str, Any]:
         "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "versions": {name: version(name).split("+")[0] for name in packages},
+        "versions": dict(_versions(packages)),
     }
+
+
+def _versions(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and version of the packages that are there; a machine with a GPU may lack rivals."""
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            yield name, version(name).split("+")[0]
 
 
 def processor() -> str:
