@@ -13,8 +13,9 @@ import pandas as pd
 from PIL import Image
 
 from repflow.data.ingest.decode import Undecodable
-from repflow.data.ingest.sources.contract import SPLITS, Collected, Request
+from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.files import File, decode_files
+from repflow.data.ingest.sources.names import SPLITS
 from repflow.errors import DataError, ParameterError
 from repflow.schema import parameters
 
