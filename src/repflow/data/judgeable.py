@@ -13,7 +13,7 @@ _ADVICE = {
 
 
 def check_judgeable(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> None:
-    """Check that the source has what the later stages need: two classes to tell apart, and images to choose and test by.
+    """Check that the source has what the later stages need: two classes, and images to choose and test by.
 
     Args:
         manifest: the readable rows of the source (`Store.readable`).
@@ -26,12 +26,10 @@ def check_judgeable(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[st
     known = manifest["given_class"].isin(classes).to_numpy(bool)
     learned = manifest["given_class"][known & (sides == Side.LABELLED)].unique()
     if len(learned) < 2:
-        only = (
-            f"all labelled training images are of one class, {learned[0]!r}" if len(learned) else "no image is labelled"
-        )
+        only = f"all labels of training images are {learned[0]!r}" if len(learned) else "no training image has a label"
         raise DataError(
-            f"source: {only}, so there is nothing to tell apart; give two classes or more, each a folder of its own or a"
-            " value of the column `label`"
+            f"source: {only}, so there are no classes to tell apart; give two or more, each as a folder of its own or as"
+            " a value of the column `label`"
         )
     for side, advice in _ADVICE.items():
         if not (known & (sides == side)).any():
