@@ -28,8 +28,8 @@ def check_judgeable(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[st
     if len(learned) < 2:
         only = f"all labels of training images are {learned[0]!r}" if len(learned) else "no training image has a label"
         raise DataError(
-            f"source: {only}, so there are no classes to tell apart; give two or more, each as a folder of its own or as"
-            " a value of the column `label`"
+            f"source: {only}, so there are no classes to tell apart; give two or more, each as a folder of its own or"
+            " as a value of the column `label`"
         )
     for side, advice in _ADVICE.items():
         if not (known & (sides == side)).any():

@@ -15,7 +15,7 @@ LISTED = ("path", "index", "given_class", "split", "group", "reason", "width", "
 """The manifest columns that a source fills; the others are computed from the stored pixels."""
 
 Elsewhere = Callable[[Path], tuple[Path, ...]]
-"""Given the folder of a source: the folders outside of it, as `Path.resolve` gives them, that links in it may lead to."""
+"""Given the folder of a source: the folders outside of it, free of links, that links in it may lead to."""
 
 
 def nowhere(root: Path) -> tuple[Path, ...]:

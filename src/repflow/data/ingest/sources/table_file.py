@@ -85,13 +85,12 @@ def _csv(place: Path) -> tuple[pd.DataFrame, list[str]]:
             if not header:
                 header = row
                 continue
-            extra, row = row[len(header) :], row[: len(header)]
-            if any(cell.strip() for cell in extra) or len(row) < len(header):
+            if len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
                 raise DataError(
-                    f"{place}: line {reader.line_num}: {len(row) + len(extra)} cells, but the header has {len(header)};"
-                    f" put a cell that has {delimiter!r} in it into double quotes"
+                    f"{place}: line {reader.line_num}: {len(row)} cells, but the header has {len(header)}; leave a cell"
+                    f" without a value empty, and put one that has {delimiter!r} in it into double quotes"
                 )
-            rows.append(row)
+            rows.append(row[: len(header)])
             lines.append(f"line {reader.line_num}")
     except csv.Error as error:
         raise DataError(f"{place}: line {reader.line_num}: not readable as CSV ({error})") from error
