@@ -148,7 +148,7 @@ class ArchiveReader:
         return min(self._max_bytes, max(_ALWAYS_ALLOWED, self._max_ratio * self.place.stat().st_size))
 
     def _not_a_file(self, name: str) -> DataError:
-        return DataError(f"{self.place}: {name} is neither a file nor a folder; remove it from the archive")
+        return DataError(f"{self.place}: {as_text(name)} is neither a file nor a folder; remove it from the archive")
 
     def _too_much(self) -> DataError:
         limits = f"{self._max_bytes:,} bytes (`max_bytes`) or {self._max_ratio} times its size (`max_ratio`)"

@@ -81,13 +81,15 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({os.strerror(error.errno or 0)}); fix its permissions") from error
+        reason = os.strerror(error.errno or 0)
+        raise DataError(f"{as_text(str(folder))}: cannot be read ({reason}); fix its permissions") from error
 
 
 def _check_link(link: Path, root: Path, elsewhere: Elsewhere) -> None:
-    check_inside(link, root, elsewhere, f"the link {link}")
+    shown = f"the link {as_text(str(link))}"
+    check_inside(link, root, elsewhere, shown)
     if link.is_dir():
-        raise DataError(f"the link {link}: leads to a folder, which is not followed; replace it with the folder")
+        raise DataError(f"{shown}: leads to a folder, which is not followed; replace it with the folder")
 
 
 def _start(path: Path) -> bytes:

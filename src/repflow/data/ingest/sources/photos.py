@@ -88,6 +88,6 @@ def _decoded(files: Iterable[File], where: str) -> list[np.ndarray]:
                 found.append((file.path, decode_whole(content, LONGEST)))
             except (Undecodable, OSError) as problem:
                 raise DataError(
-                    f"{where}: the photo {file.path} cannot be decoded ({problem}); repair or remove it"
+                    f"{where}: the photo {as_text(file.path)} cannot be decoded ({problem}); repair or remove it"
                 ) from None
     return [photo for _, photo in sorted(found, key=lambda pair: as_text(pair[0]))]

@@ -62,12 +62,13 @@ class _Finder:
         Raises:
             DataError: the path leads out of the root.
         """
+        shown = f"{where}: {as_text(path)}"
         for spelling in (path, path.replace("\\", "/")):
             found = self._root / spelling
-            self._check(found, f"{where}: {path}")
+            self._check(found, shown)
             if not os.path.lexists(found):
                 found = self._respelt(spelling)
-                self._check(found, f"{where}: {path}")
+                self._check(found, shown)
             if found.exists():
                 return found
         return self._root / path
