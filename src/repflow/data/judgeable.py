@@ -7,8 +7,8 @@ from repflow.data.read.rows import Side
 from repflow.errors import DataError
 
 _ADVICE = {
-    Side.VALIDATION: "raise split.validation, or give more images the split `val`",
-    Side.TEST: "raise split.test, or give more images the split `test`",
+    Side.VALIDATION: "label the images of the split `val` or, where the images come without it, raise split.validation",
+    Side.TEST: "label the images of the split `test` or, where the images come without it, raise split.test",
 }
 
 

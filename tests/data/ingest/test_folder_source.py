@@ -129,6 +129,16 @@ def test_a_folder_without_images_is_refused(collect: Collect, tmp_path: Path) ->
         collect(folder())
 
 
+def test_a_folder_with_hidden_images_only_is_refused_and_the_log_says_why(
+    collect: Collect, write_images: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images("set/.cat/1.png")
+    caplog.set_level("INFO", "repflow")
+    with pytest.raises(DataError, match="contains no image files"):
+        collect(folder())
+    assert "passed over 1 hidden entries and entries of the system, such as .cat" in caplog.text
+
+
 @pytest.mark.parametrize("empty", ["set/train/bird", "set/val/cat/deep"])
 def test_an_empty_class_is_refused(collect: Collect, write_images: Write, empty: str) -> None:
     root = write_images(*TREE)

@@ -42,5 +42,10 @@ def test_classes_that_differ_in_case_only_are_doubted() -> None:
     assert doubts(("Cat", "cat", "dog")) == ["the classes 'Cat', 'cat' differ only in case or spaces"]
 
 
+@pytest.mark.parametrize("name", ["nan", "None", "?", "N/A"])
+def test_a_class_that_looks_like_a_missing_label_is_doubted(name: str) -> None:
+    assert doubts(("cat", name)) == [f"{name!r} is taken for a class; leave the label empty where there is none"]
+
+
 def test_plain_classes_are_not_doubted() -> None:
     assert doubts(("cat", "dog", "bullet train", "0", "1")) == []

@@ -6,6 +6,8 @@ import pandas as pd
 
 from repflow.data.ingest.sources.names import SPLITS, is_like_split
 
+_LIKE_NOTHING = {"", "?", "-", "n/a", "na", "nan", "none", "null"}
+
 SHOWN = 12
 """How many classes are named."""
 
@@ -32,7 +34,9 @@ def found(manifest: pd.DataFrame) -> str:
 
 
 def doubts(classes: Sequence[str]) -> list[str]:
-    """Sentences about classes that were hardly meant as such: names of splits, and names that differ in case only."""
+    """Sentences about classes that were hardly meant as such: names of splits or of nothing, and names that differ only
+    in case.
+    """
     sentences = []
     like = [name for name in classes if is_like_split(name)]
     if like:
@@ -42,6 +46,9 @@ def doubts(classes: Sequence[str]) -> list[str]:
             f"what looks like the {what} taken for a class: {_quoted(like)}; folders are splits where all beside each"
             f" other are called {', '.join(SPLITS)}{beside}"
         )
+    nothing = [name for name in classes if name.casefold() in _LIKE_NOTHING]
+    if nothing:
+        sentences.append(f"{_quoted(nothing)} is taken for a class; leave the label empty where there is none")
     by_case: dict[str, list[str]] = {}
     for name in classes:
         by_case.setdefault(" ".join(name.casefold().split()), []).append(name)

@@ -60,9 +60,9 @@ class ArchiveReader:
 
     def finish(self) -> None:
         """Check that there were images, and log which files were skipped."""
+        self._selection.report(self.place.name)
         if not self._images:
             raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-        self._selection.report(self.place.name)
 
     def _file(self, name: str, read: Callable[[], bytes], size: int) -> File:
         self._images += 1

@@ -70,9 +70,9 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
             elif selection.takes(name, functools.partial(_start, path)):
                 size = entry.stat().st_size if entry.is_file() else 0
                 files.append(File(name, functools.partial(read_content, path), size))
+    selection.report(root.name)
     if not files:
         raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-    selection.report(root.name)
     return sorted(files, key=lambda file: as_text(file.path)), sorted(folders)
 
 
