@@ -96,6 +96,8 @@ def test_a_path_out_of_the_root_is_refused(collect: Collect, write_images: Write
         ("path,class\nb.png,1\n", "no column 'label', but 'class'; rename it to 'label', or remove it"),
         ("path,lable\nb.png,1\n", "no column 'label', but 'lable'"),
         ("path,label,splits\nb.png,1,test\n", "no column 'split', but 'splits'"),
+        ("# made today\npath,label\nb.png,1\n", r"'path' is missing \(columns: # made today\)"),
+        ("path\nb,c.png\n", "line 2: 2 cells, but the header has 1"),
         ("filename,label\nb.png,1\n", "'path' is missing .*; rename 'filename' to 'path'"),
         ("path\0,label\nb.png,1\n", "is not text|not a readable CSV"),
     ],

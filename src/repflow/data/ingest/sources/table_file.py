@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from repflow.data.ingest.sources.names import SPLITS, as_text, split_named
 from repflow.errors import DataError
@@ -44,12 +45,12 @@ def read_table(place: Path) -> pd.DataFrame:
     """
     if not place.is_file():
         raise DataError(f"{place}: no such table; check `data.root` and the `path` of the source")
-    with place.open("rb") as file:
-        start = file.read(4)
-    is_parquet = start == b"PAR1" or place.suffix.lower() == ".parquet"
-    given, lines = _parquet(place) if is_parquet else _csv(place)
-    given.columns = pd.Index([_header(name) for name in given.columns])
-    _check_columns(list(given.columns), place)
+    try:
+        with place.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1" or place.suffix.lower() == ".parquet"
+        given, lines = _parquet(place) if is_parquet else _csv(place)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
     if given.empty:
         raise DataError(f"{place}: has no rows; list at least one image")
     cells = {name: [_cell(cell) for cell in given[name]] if name in given.columns else None for name in COLUMNS}
@@ -62,12 +63,11 @@ def read_table(place: Path) -> pd.DataFrame:
 
 def _parquet(place: Path) -> tuple[pd.DataFrame, list[str]]:
     """A Parquet table, and what messages call each of its rows."""
-    try:
-        table = pd.read_parquet(place)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
+    table = pd.read_parquet(place)
     if any(table.index.names):
         table = table.reset_index()
+    table.columns = pd.Index([_header(name) for name in table.columns])
+    _check_columns(list(table.columns), place)
     return table, [f"row {number}" for number in range(1, len(table) + 1)]
 
 
@@ -83,7 +83,8 @@ def _csv(place: Path) -> tuple[pd.DataFrame, list[str]]:
             if not any(cell.strip() for cell in row):
                 continue
             if not header:
-                header = row
+                header = [_header(cell) for cell in row]
+                _check_columns(header, place)
                 continue
             if len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
                 raise DataError(
@@ -101,10 +102,7 @@ def _csv(place: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def _decoded(place: Path) -> str:
     """The text of a CSV file: UTF-16 where it begins with such a mark, else UTF-8, other bytes as surrogate escapes."""
-    try:
-        content = place.read_bytes()
-    except OSError as error:
-        raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
+    content = place.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = content.decode("utf-16", "replace")
     else:
@@ -121,7 +119,7 @@ def _decoded(place: Path) -> str:
 def _delimiter(header: str) -> str:
     """What separates the cells of a header: that which isolates the column `path`, else that which occurs most."""
     counts = {each: header.count(each) for each in _DELIMITERS}
-    isolating = {each for each in counts if "path" in map(_header, header.split(each))}
+    isolating = [each for each in counts if "path" in map(_header, header.split(each))]
     return max(isolating or counts, key=lambda each: counts[each])
 
 
