@@ -138,6 +138,21 @@ def test_a_file_name_that_is_not_utf8_is_escaped(model: Path, tmp_path: Path) ->
     assert "\\udcff.png" in result.stdout
 
 
+def test_links_into_the_cache_of_dvc_are_followed(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".dvc/cache").mkdir(parents=True)
+    cached = (photos / "dark [b].png").rename(tmp_path / ".dvc/cache/dark")
+    (photos / "dark [b].png").symlink_to(cached)
+    monkeypatch.chdir("/")
+    result = predict(model, photos, "--format", "json")
+    assert {Path(row["path"]).name: row["label"] for row in json.loads(result.stdout)}["dark [b].png"] == "dark"
+    (tmp_path / ".dvc").rename(tmp_path / "dvc")
+    (photos / "dark [b].png").unlink()
+    (photos / "dark [b].png").symlink_to(tmp_path / "dvc/cache/dark")
+    assert "leads out of" in predict(model, photos).stderr
+
+
 def damage_weights(folder: Path) -> None:
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])

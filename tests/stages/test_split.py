@@ -122,6 +122,16 @@ def test_a_source_without_labels_ends_in_one_message(stores):
     assert not SPLITS.exists()
 
 
+@pytest.mark.parametrize("share", ["validation", "test"])
+def test_a_split_that_nothing_can_be_judged_by_ends_in_one_message(stores, share):
+    configure(**{share: 0.0})
+    ended = CliRunner().invoke(app, ["split"])
+    assert ended.exit_code == DataError.exit_code
+    assert f"error: source: no labelled image is in the {share} split" in ended.stderr
+    assert f"raise split.{share}" in ended.stderr
+    assert not SPLITS.exists()
+
+
 def test_a_missing_store_says_what_to_run(stores):
     (STORES / "target" / "manifest.parquet").unlink()
     with pytest.raises(DataError, match="data/stores/target: not a readable store"):

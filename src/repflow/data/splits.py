@@ -50,7 +50,8 @@ class SplitConfig:
         labels_per_class: labels that training may see, per class and domain; None for all. The source must have that
             many; of the target, as many as there are are used (only the oracle `train_on_target` reads them).
         validation: share of each class for the validation split, where the data come without one.
-        test: share of each class for the test set, where the data come without one.
+        test: share of each class for the test set, where the data come without one. Both need labelled images of the
+            source (`judgeable`).
         near_duplicate_distance: bits in which both hashes of near-duplicates may differ; None links exact copies only.
         divide_training_groups: allow a group to be partly labelled and partly unlabelled. Both are training, so nothing
             leaks. If false, the rows of a labelled group beyond the label budget are excluded.

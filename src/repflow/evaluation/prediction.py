@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.sources.contract import Elsewhere, nowhere
 from repflow.data.ingest.sources.files import File, decode_files, read_content
 from repflow.data.ingest.sources.folder import find_files
 from repflow.encoders import Classifier
@@ -35,13 +36,14 @@ class Prediction:
     reason: str | None = None
 
 
-def predict(model: Path, paths: Sequence[Path], top: int = 1) -> Iterator[Prediction]:
+def predict(model: Path, paths: Sequence[Path], top: int = 1, elsewhere: Elsewhere = nowhere) -> Iterator[Prediction]:
     """Predict image files and folders of them, with the preprocessing that the model was trained with.
 
     Args:
         model: folder of a trained classifier.
         paths: files and folders. A file that cannot be read gets a reason instead of classes.
         top: number of most probable classes to return per file.
+        elsewhere: the folders outside of a searched folder that links in it may lead to.
 
     Yields:
         A prediction for each file, in the order of `paths`, within a folder in the order of the files' paths.
@@ -54,15 +56,15 @@ def predict(model: Path, paths: Sequence[Path], top: int = 1) -> Iterator[Predic
         form = ImageFormat(**description.preprocessing)
     except TypeError as error:
         raise DataError(f"{model}/model.json: preprocessing: {error}; train the model again") from error
-    files = iter([file for path in paths for file in _files(path)])
+    files = iter([file for path in paths for file in _files(path, elsewhere)])
     while part := list(itertools.islice(files, _AT_ONCE)):
         yield from _predict_part(classifier, description.classes, form, part, top)
 
 
-def _files(path: Path) -> Iterable[File]:
+def _files(path: Path, elsewhere: Elsewhere) -> Iterable[File]:
     if not path.is_dir():
         return [File(str(path), functools.partial(read_content, path), 0)]
-    found, _ = find_files(path)
+    found, _ = find_files(path, elsewhere)
     return [File(str(path / file.path), file.content, file.size) for file in found]
 
 

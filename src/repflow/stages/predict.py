@@ -9,6 +9,7 @@ from typing import Any
 from repflow.errors import DataError
 from repflow.evaluation.prediction import Prediction, predict
 from repflow.files import writing
+from repflow.stages.linked_cache import linked_caches
 from repflow.stages.tabular import as_csv, as_json, as_table
 
 COLUMNS = ("path", "label", "probability", "reason")
@@ -27,7 +28,7 @@ def run(paths: list[Path], model: Path, form: str, top: int = 1, output: Path | 
     Raises:
         DataError: there is no usable model; or, after the output was written, some files could not be decoded.
     """
-    predictions = list(predict(model, paths, top))
+    predictions = list(predict(model, paths, top, linked_caches))
     text = _FORMS[form]([row for prediction in predictions for row in rows(prediction)])
     if output is None:
         # File names may have bytes that are not valid UTF-8.

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pandas as pd
 
+from repflow.data.judgeable import check_judgeable
 from repflow.data.read.rows import Side
 from repflow.data.splits import SplitConfig, make_splits
 from repflow.data.store import open_store
@@ -21,13 +22,18 @@ WITHOUT_LABEL = "(no label)"
 
 
 def run() -> None:
-    """Split both stores; write `data/splits/` atomically and the counts to `metrics/split.json`."""
+    """Split both stores; write `data/splits/` atomically and the counts to `metrics/split.json`.
+
+    Raises:
+        DataError: the images cannot be split as asked for, or nothing could be learned or judged with the split.
+    """
     config = parameters.read("split", SplitConfig)
     seed = parameters.seed()
     stores = {name: open_store(STORES / name) for name in DOMAINS}
     classes = stores["source"].classes
     manifests = {name: store.readable for name, store in stores.items()}
     sides = make_splits(manifests, classes, config, seed)
+    check_judgeable(manifests["source"], sides["source"], classes)
     with writing(SPLITS, folder=True) as fresh:
         for name in DOMAINS:
             table = pd.DataFrame({"index": manifests[name]["index"].to_numpy(np.int64), "side": sides[name]})

@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import os
 import shutil
 import stat
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -185,3 +187,45 @@ def test_a_missing_archive_is_refused(collect: Collect, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match="for a folder write `kind: folder`"):
         collect(Archive("archive", "a"))
+
+
+def listed(collected: Collected) -> list[tuple[str, str]]:
+    return list(collected.listing[["path", "given_class"]].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("raw", ["é".encode(), "é".encode("cp437")], ids=["utf-8", "cp437"])
+def test_names_in_a_zip_are_read_although_no_encoding_is_declared(
+    collect: Collect, tmp_path: Path, encoded: Callable[..., bytes], raw: bytes
+) -> None:
+    placeholder = b"#" * len(raw)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(f"{placeholder.decode()}/1.png", encoded((1, 2, 3)))
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(placeholder + b"/", raw + b"/"))
+    assert listed(collect(Archive("archive", "a.zip"))) == [("é/1.png", "é")]
+
+
+def test_names_in_archives_have_one_text(collect: Collect, tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+    content = encoded((1, 2, 3))
+    decomposed = unicodedata.normalize("NFD", "é")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(f"{decomposed}/1.png", content)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in (f"{decomposed}/1.png", os.fsdecode(b"\xff/2.png")):
+            archive.addfile(member(name, size=len(content)), io.BytesIO(content))
+    assert listed(collect(Archive("archive", "a.zip"))) == [("é/1.png", "é")]
+    assert listed(collect(Archive("archive", "a.tar"))) == [("\\xff/2.png", "\\xff"), ("é/1.png", "é")]
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_archives_too_are_judged_by_content_and_without_what_systems_leave(
+    collect: Collect, write_images: Write, kind: str
+) -> None:
+    root = write_images("set/x/cat/1.png", "set/x/cat/2.png", "set/__MACOSX/cat/1.png", "set/x/cat/@eaDir/1.png")
+    (root / "set/x/cat/2.png").rename(root / "set/x/cat/2")
+    write_images("set/x/dog/3.jpg", root=root)
+    (root / "set/x/README").write_text("none")
+    name = shutil.make_archive(str(root / "a"), kind, root / "set")
+    collected = collect(Archive("archive", Path(name).name))
+    assert listed(collected) == [("x/cat/1.png", "cat"), ("x/cat/2", "cat"), ("x/dog/3.jpg", "dog")]
+    assert collected.listing["index"].tolist() == [0, 1, 2]

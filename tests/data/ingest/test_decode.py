@@ -192,3 +192,22 @@ def test_a_whole_photo_keeps_its_size_unless_it_is_large(texture: np.ndarray) ->
     content = saved(Image.fromarray(texture))
     assert np.array_equal(decode_whole(content, 640), texture.transpose(2, 0, 1))
     assert decode_whole(content, 32).shape == (3, 32, 24)
+
+
+def test_avif_is_read() -> None:
+    assert np.abs(decode(saved(flat("RGB", RED), "AVIF"), EIGHT).pixels[:, 0, 0].astype(int) - RED).max() < 4
+
+
+HEIC_START = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HEIF", ())
+    monkeypatch.setattr(module, "FORMATS", tuple(name for name in module.FORMATS if name != "HEIF"))
+    with pytest.raises(Undecodable, match=r"HEIC, which needs the extra `heif`: pip install 'repflow\[heif\]'"):
+        decode(HEIC_START, EIGHT)
+
+
+def test_heic_is_read_with_its_extra() -> None:
+    pytest.importorskip("pillow_heif")
+    assert np.abs(decode(saved(flat("RGB", RED), "HEIF"), EIGHT).pixels[:, 0, 0].astype(int) - RED).max() < 4

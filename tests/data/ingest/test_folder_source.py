@@ -2,6 +2,7 @@
 
 import os
 import random
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def test_a_folder_without_images_is_refused(collect: Collect, tmp_path: Path) ->
         collect(folder())
 
 
+def test_a_folder_with_hidden_images_only_is_refused_and_the_log_says_why(
+    collect: Collect, write_images: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images("set/.cat/1.png")
+    caplog.set_level("INFO", "repflow")
+    with pytest.raises(DataError, match="contains no image files"):
+        collect(folder())
+    assert "passed over 1 hidden entries and entries of the system, such as .cat" in caplog.text
+
+
 @pytest.mark.parametrize("empty", ["set/train/bird", "set/val/cat/deep"])
 def test_an_empty_class_is_refused(collect: Collect, write_images: Write, empty: str) -> None:
     root = write_images(*TREE)
@@ -166,3 +177,50 @@ def test_the_folder_itself_may_be_a_link(collect: Collect, write_images: Write) 
     root = write_images("elsewhere/cat/1.png")
     (root / "set").symlink_to("elsewhere")
     assert rows(collect(folder())) == [("cat/1.png", "cat", None)]
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle", ".thumbnails", "lost+found", "$RECYCLE.BIN", "__MACOSX"])
+def test_folders_of_storage_boxes_and_systems_are_passed_over_and_named(
+    collect: Collect, write_images: Write, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    root = write_images("set/cat/1.png", f"set/cat/{name}/1.png", f"set/{name}/cat/1.png", "set/cat/._1.png")
+    (root / "set/Thumbs.db").touch()
+    caplog.set_level("INFO", "repflow")
+    assert rows(collect(folder())) == [("cat/1.png", "cat", None)]
+    assert name in caplog.text
+    assert "without an image extension" not in caplog.text
+
+
+def test_the_content_decides_the_format_and_about_files_without_ending(
+    collect: Collect, write_images: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_images("set/cat/1.png", "set/cat/2.jpg", "set/cat/3.webp", "set/cat/4.bmp", "set/cat/5.avif")
+    (root / "set/cat/1.png").rename(root / "set/cat/1.JPG")
+    (root / "set/cat/2.jpg").rename(root / "set/cat/2")
+    (root / "set/cat/3.webp").rename(root / "set/cat/scan 2021.05")
+    (root / "set/cat/4.bmp").rename(root / "set/cat/4.dat")
+    (root / "set/cat/LICENSE").write_text("none")
+    os.mkfifo(root / "set/cat/pipe")
+    collected = collect(folder())
+    listed = collected.listing["path"].tolist()
+    assert listed == ["cat/1.JPG", "cat/2", "cat/5.avif", "cat/scan 2021.05"]
+    assert collected.listing["index"].tolist() == [0, 1, 2, 3]
+    assert "skipped 3 files without an image extension, such as cat/4.dat, cat/LICENSE, cat/pipe" in caplog.text
+
+
+def test_names_that_are_not_utf8_are_classes_too(collect: Collect, write_images: Write) -> None:
+    root = write_images("set/cat/1.png", "set/dog/1.png")
+    try:
+        os.rename(root / "set/cat", bytes(root) + b"/set/caf\xe9")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    assert rows(collect(folder())) == [("caf\\xe9/1.png", "caf\\xe9", None), ("dog/1.png", "dog", None)]
+
+
+def test_the_unicode_form_of_names_changes_nothing(collect: Collect, write_images: Write) -> None:
+    names = ("é/1.png", "e/2.png", "f/É.png")
+    for form in ("NFC", "NFD"):
+        write_images(*(f"{form}/{unicodedata.normalize(form, name)}" for name in names))
+    first, second = collect(folder("NFC")), collect(folder("NFD"))
+    assert rows(first) == rows(second)
+    assert np.array_equal(first.images, second.images)

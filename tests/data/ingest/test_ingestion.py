@@ -135,6 +135,15 @@ def test_the_log_shows_images_throughput_and_unreadable_files(
     line = r"ingest@source: 2 images in \d+\.\d s \([\d,]+ images/s\), 1 unreadable"
     assert re.search(line, caplog.text)
     assert "ingest@source: cat/3.png: the file is empty" in caplog.text
+    assert "ingest@source: found 2 images; 1 classes: cat 2; no given splits; no groups" in caplog.text
+
+
+def test_classes_that_were_hardly_meant_are_warned_of(
+    tmp_path: Path, write_images: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images("set/train/cat/1.png", "set/eval/cat/2.png")
+    made(tmp_path, {"kind": "folder", "path": "set"})
+    assert "ingest@source: what looks like the names of splits are taken for a class: 'eval', 'train'" in caplog.text
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "10", "9", None]), st.booleans()), max_size=20))

@@ -1,7 +1,8 @@
 """Decode the bytes of an image file to 8-bit pixels.
 
 The EXIF orientation is applied, the first frame of an animation is taken, transparency is composited on white, 16 bits
-are scaled to 8, and CMYK and palettes become RGB. Colour profiles are not applied.
+are scaled to 8, and CMYK and palettes become RGB. Colour profiles are not applied. The format is that of the content,
+whatever the name of the file says. HEIC needs the extra `heif`.
 """
 
 import io
@@ -16,7 +17,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from repflow.data.ingest.resizing import FILTER, ImageFormat, placement
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF")
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:  # the extra `heif` is not installed
+    _HEIF: tuple[str, ...] = ()
+else:
+    register_heif_opener()
+    _HEIF = ("HEIF",)
+
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "PPM", "GIF", *_HEIF)
 """The formats that Pillow may open, by its own names. Formats that run another program, such as EPS, are excluded."""
 
 Image.init()  # loads Pillow's plugins here, so that threads do not load them at the same time
@@ -28,6 +37,7 @@ MAX_BYTES = 2**29
 """A file of more bytes is not read."""
 
 _ORIENTATION = 0x0112
+_HEIF_START = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 
 class Undecodable(Exception):
@@ -106,6 +116,8 @@ def _opened(content: bytes | Image.Image) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise Undecodable(_too_large("a decompression bomb")) from None
     except UnidentifiedImageError:
+        if isinstance(content, bytes) and not _HEIF and _HEIF_START.match(content):
+            raise Undecodable("HEIC, which needs the extra `heif`: pip install 'repflow[heif]'") from None
         raise Undecodable("not an image in a supported format") from None
     except Exception as error:  # Pillow's plugins raise exceptions of any type on damaged files
         text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", str(error)) or type(error).__name__

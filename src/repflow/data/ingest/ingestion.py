@@ -14,7 +14,8 @@ from pydantic import Field
 from repflow.data.ingest.facts import grey, image_facts
 from repflow.data.ingest.resizing import ImageFormat, Resize, resize_batch
 from repflow.data.ingest.sources import SourceConfig
-from repflow.data.ingest.sources.contract import Request, in_order
+from repflow.data.ingest.sources.contract import Elsewhere, Request, in_order, nowhere
+from repflow.data.ingest.summary import doubts, found
 from repflow.data.store import NO_LABEL, write_store
 from repflow.errors import DataError
 from repflow.schema import parameters
@@ -64,7 +65,9 @@ class DataConfig:
         return ImageFormat(self.size, self.channels, self.resize)
 
 
-def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path) -> None:
+def ingest(
+    config: DataConfig, domain: str, seed: int, root: Path, folder: Path, elsewhere: Elsewhere = nowhere
+) -> None:
     """Read one domain and write its store.
 
     Args:
@@ -73,6 +76,7 @@ def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path)
         seed: the random seed for sources that draw random numbers.
         root: the folder that relative paths of the source start from.
         folder: where the store is written.
+        elsewhere: where links may lead to that lead out of the source's folder.
 
     Raises:
         DataError: the source, or every image of it, cannot be read.
@@ -80,14 +84,14 @@ def ingest(config: DataConfig, domain: str, seed: int, root: Path, folder: Path)
     """
     started = time.perf_counter()
     source = getattr(config, domain)
-    collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}"))
+    collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}", elsewhere))
     images = to_image_format(collected.images, config.form)
     manifest, classes = describe(collected.listing, images)
     _check_readable(manifest, domain)
     write_store(
         folder, images, manifest, classes, {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
     )
-    _report(domain, manifest, len(images), time.perf_counter() - started)
+    _report(domain, manifest, classes, len(images), time.perf_counter() - started)
 
 
 def to_image_format(images: np.ndarray, form: ImageFormat) -> np.ndarray:
@@ -134,7 +138,7 @@ def _check_readable(manifest: pd.DataFrame, domain: str) -> None:
         raise DataError(message)
 
 
-def _report(domain: str, manifest: pd.DataFrame, count: int, seconds: float) -> None:
+def _report(domain: str, manifest: pd.DataFrame, classes: tuple[str, ...], count: int, seconds: float) -> None:
     bad = manifest[manifest["index"] < 0]
     rate = count / max(seconds, 1e-9)
     log.info(
@@ -145,5 +149,8 @@ def _report(domain: str, manifest: pd.DataFrame, count: int, seconds: float) -> 
         f"{rate:,.0f}",
         len(bad),
     )
+    log.info("ingest@%s: found %s", domain, found(manifest))
+    for doubt in doubts(classes):
+        log.warning("ingest@%s: %s", domain, doubt)
     for row in bad.head(5).itertuples():
         log.warning("ingest@%s: %s: %s", domain, row.path, row.reason)

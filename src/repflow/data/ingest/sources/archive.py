@@ -32,6 +32,6 @@ class Archive:
         reader = ArchiveReader(place, self.max_files, self.max_bytes, self.max_ratio)
         collected = decode_files(reader, request.form)
         reader.finish()
-        layout = parse_layout(collected.listing["path"].tolist(), reader.folders, str(place), unwrap=True)
+        layout = parse_layout(collected.listing["path"].tolist(), reader.folders, str(place))
         rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
         return Collected(collected.images, rows)

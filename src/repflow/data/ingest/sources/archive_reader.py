@@ -1,6 +1,7 @@
 """Read the image files in a zip or tar archive without unpacking it to disk, with limits against zip bombs."""
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -14,8 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
 from repflow.data.ingest.decode import MAX_BYTES, Undecodable
-from repflow.data.ingest.sources.files import EXTENSIONS, File, is_hidden, is_image_name, too_many_bytes
-from repflow.data.ingest.sources.folder import report_skipped
+from repflow.data.ingest.sources.files import File, too_many_bytes
+from repflow.data.ingest.sources.formats import EXTENSIONS
+from repflow.data.ingest.sources.names import as_text, is_passed_over
+from repflow.data.ingest.sources.selection import Selection
 from repflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ class ArchiveReader:
             raise DataError(f"{place}: is a folder, not an archive; for a folder write `kind: folder`")
         self.place = place
         self.folders: set[str] = set()
-        self._passed: list[str] = []
+        self._selection = Selection()
         self._images = self._entries = 0
         self._max_files, self._max_bytes, self._max_ratio = max_files, max_bytes, max_ratio
 
@@ -57,9 +60,9 @@ class ArchiveReader:
 
     def finish(self) -> None:
         """Check that there were images, and log which files were skipped."""
+        self._selection.report(self.place.name)
         if not self._images:
             raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-        report_skipped(self.place.name, self._passed)
 
     def _file(self, name: str, read: Callable[[], bytes], size: int) -> File:
         self._images += 1
@@ -75,7 +78,7 @@ class ArchiveReader:
         budget = self._budget()
         with self._explained(), zipfile.ZipFile(self.place) as archive:
             for entry in archive.infolist():
-                name = self._checked(entry.filename.replace("\\", "/"))
+                name = self._checked(_zip_name(entry).replace("\\", "/"))
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if entry.is_dir():
                     self._add_folder(name)
@@ -85,26 +88,27 @@ class ArchiveReader:
                     raise self._too_much()
                 if kind not in (0, stat.S_IFREG, stat.S_IFLNK):
                     raise self._not_a_file(name)
-                if self._wanted(name):
-                    linked = kind == stat.S_IFLNK
-                    yield name, (_failing(_LINK) if linked else _zip_reader(archive, entry)), entry.file_size
+                read = _failing(_LINK) if kind == stat.S_IFLNK else _zip_reader(archive, entry)
+                if self._wanted(name, read, entry.file_size):
+                    yield name, read, entry.file_size
 
     def _tar_members(self) -> Iterator[tuple[str, Callable[[], bytes], int]]:
         with self._explained(), _decompressed(self.place) as stream:
             counted = _Counted(stream, self._budget(), self._too_much)
-            with tarfile.open(fileobj=io.BufferedReader(counted, 2**20), mode="r|") as archive:
+            buffered = io.BufferedReader(counted, 2**20)
+            with tarfile.open(fileobj=buffered, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
                 for entry in archive:
                     name = self._checked(entry.name)
                     if entry.isdir():
                         self._add_folder(name)
                     elif entry.issym() or entry.islnk():
                         self._checked_link(name, entry)
-                        if self._wanted(name):
+                        if self._wanted(name, _failing(_LINK), 0):
                             yield name, _failing(_LINK), 0
                     elif not entry.isreg():
                         raise self._not_a_file(name)
-                    elif self._wanted(name):
-                        yield name, _tar_reader(archive, entry), entry.size
+                    elif self._wanted(name, read := _tar_reader(archive, entry), entry.size):
+                        yield name, read, entry.size
 
     def _checked(self, name: str) -> str:
         """The normalised path of an entry; an error if it leads out of the archive."""
@@ -128,22 +132,23 @@ class ArchiveReader:
                 raise DataError(f"{self.place}: {message}; remove it from the archive")
 
     def _add_folder(self, name: str) -> None:
-        if name != "." and not any(is_hidden(part) for part in name.split("/")):
-            self.folders.add(name)
+        if name != "." and not any(map(is_passed_over, name.split("/"))):
+            self.folders.add(as_text(name))
 
-    def _wanted(self, name: str) -> bool:
-        if any(is_hidden(part) for part in name.split("/")):
-            return False
-        if not is_image_name(name):
-            self._passed.append(name)
-            return False
-        return True
+    def _wanted(self, name: str, read: Callable[[], bytes], size: int) -> bool:
+        def start() -> bytes:
+            try:
+                return read() if size <= MAX_BYTES else b""
+            except Undecodable:
+                return b""
+
+        return not self._selection.passes_over(name) and self._selection.takes(name, start)
 
     def _budget(self) -> int:
         return min(self._max_bytes, max(_ALWAYS_ALLOWED, self._max_ratio * self.place.stat().st_size))
 
     def _not_a_file(self, name: str) -> DataError:
-        return DataError(f"{self.place}: {name} is neither a file nor a folder; remove it from the archive")
+        return DataError(f"{self.place}: {as_text(name)} is neither a file nor a folder; remove it from the archive")
 
     def _too_much(self) -> DataError:
         limits = f"{self._max_bytes:,} bytes (`max_bytes`) or {self._max_ratio} times its size (`max_ratio`)"
@@ -187,6 +192,8 @@ class _Counted(io.RawIOBase):
         return len(content)
 
 
+_DECLARES_UTF8 = 0x800
+
 _LINK = "a link inside an archive, which is not followed"
 
 
@@ -209,7 +216,18 @@ def _zip_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[]
     return read
 
 
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """The name of an entry. Where no encoding is declared, many programs write UTF-8 instead of code page 437."""
+    if entry.flag_bits & _DECLARES_UTF8:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
+
+
 def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Callable[[], bytes]:
+    @functools.cache  # a stream cannot be read twice
     def read() -> bytes:
         if entry.issparse():  # a few bytes can represent any number of zeros
             raise Undecodable("a sparse file inside an archive, which is not supported")

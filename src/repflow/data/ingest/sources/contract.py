@@ -1,7 +1,7 @@
 """The interface of all image sources: a source returns one array of images and one listing row per file."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +14,13 @@ from repflow.data.ingest.resizing import ImageFormat
 LISTED = ("path", "index", "given_class", "split", "group", "reason", "width", "height", "mode", "frames")
 """The manifest columns that a source fills; the others are computed from the stored pixels."""
 
-SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-"""Accepted names of splits, and the name of each in the manifest."""
+Elsewhere = Callable[[Path], tuple[Path, ...]]
+"""Given the folder of a source: the folders outside of it, free of links, that links in it may lead to."""
+
+
+def nowhere(root: Path) -> tuple[Path, ...]:
+    """Links may not lead out of a folder."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class Request:
         root: the folder that relative paths start from.
         seed: the random seed of the run.
         stream: name of the random stream, different for every domain.
+        elsewhere: where links may lead to that lead out of the source's folder. Asked only where there is such a link.
     """
 
     form: ImageFormat
     root: Path
     seed: int
     stream: str
+    elsewhere: Elsewhere = nowhere
 
 
 @dataclass(frozen=True)

@@ -13,27 +13,9 @@ from PIL import Image
 
 from repflow.data.ingest.decode import MAX_BYTES, Decoded, Undecodable, decode, without_decoder_warnings
 from repflow.data.ingest.resizing import ImageFormat
-from repflow.data.ingest.sources.contract import Collected, listing
+from repflow.data.ingest.sources.contract import Collected, Elsewhere, listing
+from repflow.data.ingest.sources.names import as_text
 from repflow.errors import DataError
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".gif")
-"""Extensions of files that are read as images."""
-
-UNSUPPORTED_EXTENSIONS = (
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jxl",
-    ".jp2",
-    ".svg",
-    ".psd",
-    ".raw",
-    ".dng",
-    ".cr2",
-    ".nef",
-    ".arw",
-)
-"""Extensions of unsupported image formats. Such files are listed as unreadable instead of being skipped."""
 
 _TASK_FILES, _TASK_BYTES = 64, 2**23
 
@@ -43,7 +25,7 @@ class File:
     """A file that should contain an image.
 
     Attributes:
-        path: the path in the manifest, with "/" between the parts.
+        path: the path as the file system or archive has it, with "/" between the parts; the manifest has its text.
         content: returns the bytes, or an image that Pillow has opened; raises OSError or Undecodable on failure.
         size: the approximate number of bytes.
     """
@@ -51,16 +33,6 @@ class File:
     path: str
     content: Callable[[], bytes | Image.Image]
     size: int
-
-
-def is_image_name(name: str) -> bool:
-    """Does this name have the extension of an image format?"""
-    return name.lower().endswith(EXTENSIONS + UNSUPPORTED_EXTENSIONS)
-
-
-def is_hidden(name: str) -> bool:
-    """Is this path component hidden, or a folder that macOS adds to archives?"""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def read_content(path: Path) -> bytes:
@@ -79,22 +51,27 @@ def too_many_bytes(size: int) -> str:
     return f"{size:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
-def check_inside(path: Path, root: Path, shown: str) -> None:
+def check_inside(path: Path, root: Path, elsewhere: Elsewhere, shown: str) -> None:
     """Check that a path does not lead out of `root`, by a symbolic link or otherwise.
 
     Args:
         path: the path on disk.
         root: a folder without symbolic links in its own path.
+        elsewhere: the folders outside of `root` that a link may lead to.
         shown: the path as the error message should show it.
 
     Raises:
-        DataError: the path leads out of `root`.
+        DataError: the path leads out of `root`, and is not a link to a place that `elsewhere` allows.
     """
     try:
-        inside = path.resolve().is_relative_to(root)
+        end = path.resolve()
     except (OSError, RuntimeError):  # a link to itself
-        inside = False
-    if not inside:
+        allowed = False
+    else:
+        # Without links, the path itself must stay inside: `../other` is no link to a place that is allowed.
+        is_link = Path(os.path.normpath(path)).is_relative_to(root)
+        allowed = end.is_relative_to(root) or (is_link and any(map(end.is_relative_to, elsewhere(root))))
+    if not allowed:
         raise DataError(f"{shown}: leads out of {root} or nowhere; copy its target into the folder, or remove it")
 
 
@@ -127,7 +104,7 @@ def _listed(results: list[tuple[str, Decoded | str]]) -> pd.DataFrame:
     readable = np.array([isinstance(result, Decoded) for _, result in results], dtype=bool)
     known = [result if isinstance(result, Decoded) else None for _, result in results]
     return listing(
-        path=[_text(path) for path, _ in results],
+        path=[path for path, _ in results],
         index=np.where(readable, np.cumsum(readable) - 1, -1),
         reason=[None if isinstance(result, Decoded) else result for _, result in results],
         width=[one.width if one else -1 for one in known],
@@ -165,7 +142,7 @@ def _in_parallel(tasks: Iterable[list[File]], form: ImageFormat) -> Iterator[lis
 
 
 def _decode_task(task: list[File], form: ImageFormat) -> list[tuple[str, Decoded | str]]:
-    return [(file.path, _decode_file(file, form)) for file in task]
+    return [(as_text(file.path), _decode_file(file, form)) for file in task]
 
 
 def _decode_file(file: File, form: ImageFormat) -> Decoded | str:
@@ -175,8 +152,3 @@ def _decode_file(file: File, form: ImageFormat) -> Decoded | str:
         return str(problem)
     except OSError as error:
         return f"cannot be read: {os.strerror(error.errno) if error.errno else error}"
-
-
-def _text(path: str) -> str:
-    """A path as text, also if its bytes are not valid UTF-8."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

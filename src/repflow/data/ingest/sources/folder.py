@@ -1,26 +1,18 @@
 """A folder of image files: `ROOT/[SPLIT/]CLASS/**.{png,jpg,webp,...}`."""
 
 import functools
-import logging
 import os
 from pathlib import Path
 from typing import Literal
 
-from repflow.data.ingest.sources.contract import Collected, Request
-from repflow.data.ingest.sources.files import (
-    EXTENSIONS,
-    File,
-    check_inside,
-    decode_files,
-    is_hidden,
-    is_image_name,
-    read_content,
-)
+from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request, nowhere
+from repflow.data.ingest.sources.files import File, check_inside, decode_files, read_content
+from repflow.data.ingest.sources.formats import EXTENSIONS, START_BYTES
 from repflow.data.ingest.sources.layout import parse_layout
+from repflow.data.ingest.sources.names import as_text
+from repflow.data.ingest.sources.selection import Selection
 from repflow.errors import DataError
 from repflow.schema import parameters
-
-log = logging.getLogger("repflow")
 
 
 @parameters
@@ -37,15 +29,19 @@ class Folder:
     def collect(self, request: Request) -> Collected:
         """Every image file in the folder, sorted by path. See `Source`."""
         root = request.root / self.path
-        files, folders = find_files(root)
+        files, folders = find_files(root, request.elsewhere)
         collected = decode_files(files, request.form)
         layout = parse_layout(collected.listing["path"].tolist(), folders, str(root))
         rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
         return Collected(collected.images, rows)
 
 
-def find_files(root: Path) -> tuple[list[File], list[str]]:
-    """All image files below `root` and all folders, sorted by path. Hidden files and folders are skipped.
+def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], list[str]]:
+    """All image files below `root` and the text of all folders, sorted by path. Hidden ones are passed over.
+
+    Args:
+        root: the folder.
+        elsewhere: the folders outside of `root` that links may lead to.
 
     Raises:
         DataError: there is no such folder, it has no images, or a link in it leads out of it or to a folder.
@@ -56,43 +52,52 @@ def find_files(root: Path) -> tuple[list[File], list[str]]:
         raise DataError(f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`")
     files: list[File] = []
     folders: list[str] = []
-    passed: list[str] = []
-    waiting = [root.resolve()]
+    selection = Selection()
+    top = root.resolve()
+    allowed = functools.cache(elsewhere)
+    waiting = [top]
     while waiting:
         for entry in _entries(waiting.pop()):
             path = Path(entry.path)
-            name = path.relative_to(root.resolve()).as_posix()
+            name = path.relative_to(top).as_posix()
+            if selection.passes_over(entry.name):
+                continue
             if entry.is_symlink():
-                _check_link(path, root.resolve())
+                _check_link(path, top, allowed)
             if entry.is_dir():
-                folders.append(name)
+                folders.append(as_text(name))
                 waiting.append(path)
-            elif is_image_name(entry.name):
+            elif selection.takes(name, functools.partial(_start, path)):
                 size = entry.stat().st_size if entry.is_file() else 0
                 files.append(File(name, functools.partial(read_content, path), size))
-            else:
-                passed.append(name)
+    selection.report(root.name)
     if not files:
         raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-    report_skipped(root.name, passed)
-    return sorted(files, key=lambda file: file.path), sorted(folders)
-
-
-def report_skipped(where: str, passed: list[str]) -> None:
-    """Log a warning about files that were skipped because they have no image extension."""
-    if passed:
-        log.warning("%s: skipped %d files without an image extension, such as %s", where, len(passed), min(passed))
+    return sorted(files, key=lambda file: as_text(file.path)), sorted(folders)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not is_hidden(entry.name)]
+            return list(entries)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({os.strerror(error.errno or 0)}); fix its permissions") from error
+        reason = os.strerror(error.errno or 0)
+        raise DataError(f"{as_text(str(folder))}: cannot be read ({reason}); fix its permissions") from error
 
 
-def _check_link(link: Path, root: Path) -> None:
-    check_inside(link, root, f"the link {link}")
+def _check_link(link: Path, root: Path, elsewhere: Elsewhere) -> None:
+    shown = f"the link {as_text(str(link))}"
+    check_inside(link, root, elsewhere, shown)
     if link.is_dir():
-        raise DataError(f"the link {link}: leads to a folder, which is not followed; replace it with the folder")
+        raise DataError(f"{shown}: leads to a folder, which is not followed; replace it with the folder")
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file on disk; none where it cannot be read."""
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError:
+        return b""

@@ -1,34 +1,30 @@
 """Folder layouts: reads splits and classes from paths such as `[SPLIT/]CLASS/**`."""
 
 import logging
-import unicodedata
 from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from repflow.data.ingest.sources.contract import SPLITS
-from repflow.data.ingest.sources.files import EXTENSIONS
+from repflow.data.ingest.sources.formats import EXTENSIONS
+from repflow.data.ingest.sources.names import as_text, is_unlabelled, split_named
 from repflow.errors import DataError
-
-UNLABELLED = ("unlabelled", "unlabeled")
-"""Names of the folder whose images have no class."""
 
 log = logging.getLogger("repflow")
 
 Parts = tuple[str, ...]
 
 
-def parse_layout(paths: Sequence[str], folders: Collection[str], where: str, unwrap: bool = False) -> pd.DataFrame:
+def parse_layout(paths: Sequence[str], folders: Collection[str], where: str) -> pd.DataFrame:
     """Read classes and splits from the paths of images.
 
-    The top-level folders are splits if all of them are called train, val, validation or test (or unlabelled). The next
-    level are the classes; deeper folders belong to their class.
+    The top-level folders are splits if all of them have the name of one (`names.SPLITS`) or are called unlabelled. The
+    next level are the classes; deeper folders belong to their class. A folder that contains everything is skipped, as
+    many archives have one, and splits may stand below the classes instead of above them.
 
     Args:
         paths: paths of the images, relative to the root, with "/" between the parts.
         folders: all folders, including empty ones.
         where: the root, for messages.
-        unwrap: skip a single top-level folder that contains everything, as in many archives.
 
     Returns:
         The columns `given_class` and `split`, one row per path, None where there is none.
@@ -36,36 +32,43 @@ def parse_layout(paths: Sequence[str], folders: Collection[str], where: str, unw
     Raises:
         DataError: the folder of a class has no image.
     """
-    split_paths = [tuple(path.split("/")) for path in paths]
-    split_folders = {tuple(folder.split("/")) for folder in folders}
+    split_paths = [tuple(as_text(path).split("/")) for path in paths]
+    split_folders = {tuple(as_text(folder).split("/")) for folder in folders}
     split_folders |= {path[:depth] for path in split_paths for depth in range(1, len(path))}
-    skip = 1 if unwrap and _is_wrapped(split_paths, split_folders) else 0
-    split_paths = [path[skip:] for path in split_paths]
-    split_folders = {folder[skip:] for folder in split_folders if len(folder) > skip}
-    has_splits = _has_splits({folder[0] for folder in split_folders}, where)
+    while _is_wrapped(split_paths, split_folders):
+        log.info("%s: everything is in the folder %r, which is skipped", where, split_paths[0][0])
+        split_paths = [path[1:] for path in split_paths]
+        split_folders = {folder[1:] for folder in split_folders if len(folder) > 1}
+    if _splits_are_below(split_paths, split_folders):
+        split_paths = [(path[1], path[0], *path[2:]) for path in split_paths]
+        split_folders = {path[:depth] for path in split_paths for depth in range(1, len(path))}
+    has_splits = _has_splits({folder[0] for folder in split_folders})
     _check_empty(split_paths, split_folders, has_splits, where)
+    _warn_of_depth(split_paths, 1 + has_splits, where)
     found = [_class_and_split(path, has_splits) for path in split_paths]
     return pd.DataFrame(found, columns=["given_class", "split"], dtype=object)
 
 
 def _is_wrapped(paths: Sequence[Parts], folders: Collection[Parts]) -> bool:
+    """Is everything in one folder, which is neither a split nor a class?"""
     tops = {folder[0] for folder in folders}
-    if len(tops) != 1 or any(len(path) == 1 for path in paths) or _is_split(*tops) or _is_unlabelled(*tops):
+    if len(tops) != 1 or any(len(path) == 1 for path in paths) or split_named(*tops) or is_unlabelled(*tops):
         return False
-    return any(len(folder) > 1 for folder in folders)
+    below = {path[1] for path in paths if len(path) > 2}
+    # A single class may have one folder beside its images; two or more with images are the classes themselves.
+    return len(below) > 1 or (len(below) == 1 and all(len(path) > 2 for path in paths))
 
 
-def _has_splits(tops: Collection[str], where: str) -> bool:
-    splits = sorted(top for top in tops if _is_split(top))
-    others = sorted(top for top in tops if not _is_split(top) and not _is_unlabelled(top))
-    if splits and others:
-        log.warning(
-            "%s: %r is taken as a class, not as a split, because the folder %r is on the same level",
-            where,
-            splits[0],
-            others[0],
-        )
-    return bool(splits) and not others
+def _splits_are_below(paths: Sequence[Parts], folders: Collection[Parts]) -> bool:
+    """Is every class divided into folders of splits, as CLASS/train and CLASS/test?"""
+    if _has_splits({folder[0] for folder in folders}) or any(len(path) < 3 for path in paths):
+        return False
+    return _has_splits({folder[1] for folder in folders if len(folder) == 2})
+
+
+def _has_splits(tops: Collection[str]) -> bool:
+    splits = sum(split_named(top) is not None for top in tops)
+    return splits > 0 and splits + sum(map(is_unlabelled, tops)) == len(tops)
 
 
 def _check_empty(paths: Sequence[Parts], folders: Collection[Parts], has_splits: bool, where: str) -> None:
@@ -74,7 +77,7 @@ def _check_empty(paths: Sequence[Parts], folders: Collection[Parts], has_splits:
     filled = {path[:level] for path in paths if len(path) > level}
     # A folder `unlabelled` may be on the level of the splits; its subfolders are not classes.
     empty = sorted(
-        folder for folder in folders if len(folder) == level and folder not in filled and not _is_unlabelled(folder[0])
+        folder for folder in folders if len(folder) == level and folder not in filled and not is_unlabelled(folder[0])
     )
     if empty:
         name = "/".join(empty[0])
@@ -85,20 +88,24 @@ def _check_empty(paths: Sequence[Parts], folders: Collection[Parts], has_splits:
         )
 
 
+def _warn_of_depth(paths: Sequence[Parts], level: int, where: str) -> None:
+    """Where every image lies deeper than in the folder of its class, the classes may be the deeper folders."""
+    classified = [path for path in paths if len(path) > level and not any(map(is_unlabelled, path[:level]))]
+    if classified and all(len(path) > level + 1 for path in classified):
+        first = classified[0]
+        log.warning(
+            "%s: no class folder holds an image directly; %r is taken for a class, not the deeper folder %r",
+            where,
+            first[level - 1],
+            "/".join(first[level - 1 : level + 1]),
+        )
+
+
 def _class_and_split(path: Parts, has_splits: bool) -> tuple[str | None, str | None]:
     split = None
     if has_splits:
-        split = SPLITS.get(path[0].casefold())
+        split = split_named(path[0])
         path = path[1:] if split else path
-    if len(path) == 1 or _is_unlabelled(path[0]):
+    if len(path) == 1 or is_unlabelled(path[0]):
         return None, split
-    # "é" can be one Unicode character or two, and file systems differ in which form they keep.
-    return unicodedata.normalize("NFC", path[0]), split
-
-
-def _is_split(name: str) -> bool:
-    return name.casefold() in SPLITS
-
-
-def _is_unlabelled(name: str) -> bool:
-    return name.casefold() in UNLABELLED
+    return path[0].strip(), split

@@ -12,6 +12,7 @@ from repflow.data.ingest.sources.archive_reader import ArchiveReader
 from repflow.data.ingest.sources.contract import Request
 from repflow.data.ingest.sources.files import File
 from repflow.data.ingest.sources.folder import find_files
+from repflow.data.ingest.sources.names import as_text
 from repflow.errors import DataError
 from repflow.schema import Count, parameters
 
@@ -46,7 +47,7 @@ class PhotoFolder:
     def photos(self, request: Request) -> list[np.ndarray]:
         """Every photo, uint8 [3, height, width], sorted by path."""
         place = request.root / self.path
-        return _decoded(find_files(place)[0], str(place))
+        return _decoded(find_files(place, request.elsewhere)[0], str(place))
 
 
 @parameters
@@ -87,6 +88,6 @@ def _decoded(files: Iterable[File], where: str) -> list[np.ndarray]:
                 found.append((file.path, decode_whole(content, LONGEST)))
             except (Undecodable, OSError) as problem:
                 raise DataError(
-                    f"{where}: the photo {file.path} cannot be decoded ({problem}); repair or remove it"
+                    f"{where}: the photo {as_text(file.path)} cannot be decoded ({problem}); repair or remove it"
                 ) from None
-    return [photo for _, photo in sorted(found, key=lambda pair: pair[0])]
+    return [photo for _, photo in sorted(found, key=lambda pair: as_text(pair[0]))]

@@ -1,14 +1,14 @@
 """A table of image files: CSV or Parquet with the columns path, label, split and group."""
 
 import functools
-import unicodedata
-from pathlib import Path
-from typing import Any, Literal
+import os
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
-import pandas as pd
-
-from repflow.data.ingest.sources.contract import SPLITS, Collected, Request
+from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request
 from repflow.data.ingest.sources.files import File, check_inside, decode_files, read_content
+from repflow.data.ingest.sources.names import as_text
+from repflow.data.ingest.sources.table_file import read_table
 from repflow.errors import DataError
 from repflow.schema import parameters
 
@@ -17,11 +17,12 @@ from repflow.schema import parameters
 class Table:
     """Image files listed in a table, one per row.
 
-    The column `path` is required. `label`, `split` (train, val, validation or test) and `group` (images that a split
-    must not divide) are optional, and their cells may be empty. Other columns are ignored.
+    The column `path` is required. `label`, `split` (train, val, validation, test, ...) and `group` (images that a split
+    must not divide) are optional, and their cells may be empty. Other columns are named in the log and not used.
 
     Attributes:
-        path: the table, relative to `data.root`: a `.parquet` file, anything else is read as CSV.
+        path: the table, relative to `data.root`: Parquet, or text with a header, separated by commas, semicolons, tabs
+            or vertical bars.
         images: the folder that the paths in the table are relative to, itself relative to `data.root`; None for the
             folder of the table.
     """
@@ -37,61 +38,56 @@ class Table:
         root = (request.root / self.images if self.images is not None else place.parent).resolve()
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; check `images` of the table source")
-        files = [_file(number, path, root, place) for number, path in enumerate(table["path"])]
-        collected = decode_files(files, request.form)
+        finder = _Finder(root, functools.cache(request.elsewhere))
+        places = [
+            finder.find(path, f"{place}: {line}") for path, line in zip(table["path"], table["line"], strict=True)
+        ]
         # Files are named by row number, so that sorting restores the order of the table.
-        classes = table["label"].map(functools.partial(unicodedata.normalize, "NFC"), na_action="ignore")
-        rows = collected.listing.assign(path=table["path"], given_class=classes)
+        files = [File(f"{row:012}", functools.partial(read_content, each), 2**16) for row, each in enumerate(places)]
+        collected = decode_files(files, request.form)
+        rows = collected.listing.assign(path=table["path"].map(as_text), given_class=table["label"])
         return Collected(collected.images, rows.assign(split=table["split"], group=table["group"]))
 
 
-def read_table(place: Path) -> pd.DataFrame:
-    """The columns path, label, split and group of a table as text, None for empty cells.
+class _Finder:
+    """Finds the files of a table on disk, also where a name is spelt in another Unicode form there."""
 
-    Raises:
-        DataError: there is no such table, it has no rows or no column `path`, a path is empty or a split is unknown.
-    """
-    if not place.is_file():
-        raise DataError(f"{place}: no such table; check `data.root` and the `path` of the source")
-    try:
-        if place.suffix == ".parquet":
-            table = pd.read_parquet(place)
-        else:
-            table = pd.read_csv(place, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
-    if "path" not in table.columns:
-        given = ", ".join(map(str, table.columns))
-        raise DataError(f"{place}: the required column 'path' is missing (columns: {given})")
-    if table.empty:
-        raise DataError(f"{place}: has no rows; list at least one image")
-    names = ("path", "label", "split", "group")
-    texts = {name: [_text(cell) for cell in table[name]] if name in table.columns else None for name in names}
-    table = pd.DataFrame({name: texts[name] for name in names}, index=range(len(table)), dtype=object)
-    _check_cells(table, place)
-    return table.assign(split=table["split"].map(lambda name: SPLITS[name.casefold()], na_action="ignore"))
+    def __init__(self, root: Path, elsewhere: Elsewhere) -> None:
+        self._root, self._elsewhere = root, elsewhere
+        self._names: dict[Path, dict[str, str]] = {}
 
+    def find(self, path: str, where: str) -> Path:
+        """The place of `path` on disk, or where it would be.
 
-def _check_cells(table: pd.DataFrame, place: Path) -> None:
-    empty = table.index[table["path"].isna()]
-    if len(empty):
-        raise DataError(f"{place}: row {empty[0] + 1}: 'path' is empty")
-    given = table["split"].dropna()
-    unknown = given[~given.str.casefold().isin(list(SPLITS))]
-    if len(unknown):
-        allowed = f"allowed: {', '.join(SPLITS)}, or empty"
-        raise DataError(f"{place}: row {unknown.index[0] + 1}: {unknown.iloc[0]!r} is not a split ({allowed})")
+        Raises:
+            DataError: the path leads out of the root.
+        """
+        shown = f"{where}: {as_text(path)}"
+        for spelling in (path, path.replace("\\", "/")):
+            found = self._root / spelling
+            self._check(found, shown)
+            if not os.path.lexists(found):
+                found = self._respelt(spelling)
+                self._check(found, shown)
+            if found.exists():
+                return found
+        return self._root / path
 
+    def _check(self, place: Path, shown: str) -> None:
+        check_inside(place, self._root, self._elsewhere, shown)
 
-def _text(cell: Any) -> str | None:
-    """A cell as text; "3" for 3.0, because missing cells turn a column of integers into floating point."""
-    if cell is None or (not isinstance(cell, str) and pd.isna(cell)):
-        return None
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip() or None
+    def _respelt(self, path: str) -> Path:
+        """The path with every part as it is spelt on disk, where a part has the same text there."""
+        found = self._root
+        for part in PurePosixPath(path).parts:
+            found = found / self._spellings(found).get(as_text(part), part)
+        return found
 
-
-def _file(number: int, path: str, root: Path, place: Path) -> File:
-    check_inside(root / path, root, f"{place}: row {number + 1}: {path}")
-    return File(f"{number:012}", functools.partial(read_content, root / path), 2**16)
+    def _spellings(self, folder: Path) -> dict[str, str]:
+        """The names in a folder by their text."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = {as_text(name): name for name in os.listdir(folder)}
+            except OSError:
+                self._names[folder] = {}
+        return self._names[folder]

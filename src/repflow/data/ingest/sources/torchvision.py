@@ -13,8 +13,9 @@ import pandas as pd
 from PIL import Image
 
 from repflow.data.ingest.decode import Undecodable
-from repflow.data.ingest.sources.contract import SPLITS, Collected, Request
+from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.files import File, decode_files
+from repflow.data.ingest.sources.names import SPLITS, as_text
 from repflow.errors import DataError, ParameterError
 from repflow.schema import parameters
 
@@ -139,4 +140,4 @@ def _class_name(dataset: Any, target: int) -> str | None:
     if not isinstance(classes, list | tuple) or target >= len(classes):
         return str(target)
     name = classes[target]
-    return name if isinstance(name, str) else str(name[0])
+    return as_text(name if isinstance(name, str) else str(name[0]))
