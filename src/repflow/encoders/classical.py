@@ -71,8 +71,10 @@ class HOG(nn.Module):
     def __init__(self, config: HOGConfig, pixels: int):
         super().__init__()
         self._config, self._pixels = config, pixels
-        angles = torch.tensor([math.pi * number / config.directions for number in range(1, config.directions)])
-        borders = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in angles.tolist()])
+        # In double precision: at the border of an image directions are exactly 0 or 90 degrees, and belong to the bin
+        # that begins there.
+        angles = [math.pi * number / config.directions for number in range(1, config.directions)]
+        borders = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in angles])
         self.register_buffer("borders", borders, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:

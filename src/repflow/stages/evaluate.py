@@ -24,7 +24,7 @@ from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain, write_metrics
-from repflow.stages.verdict import verdicts
+from repflow.stages.verdict import home, verdicts
 
 LOG = logging.getLogger(__name__)
 
@@ -124,9 +124,10 @@ def score_models(
         ceiling: the upper baseline, trained on target labels.
 
     Returns:
-        model to domain to scores; for each model but the baseline `over_baseline`, by domain its accuracy minus that of
-        the baseline, with `beyond` true if the whole interval is above 0; and for each adapted model `gain`, the same
-        over the floor on the target, and `gap_closed`, its share of the gap between floor and ceiling, if there is one.
+        model to domain to scores; for each model but the baseline `over_baseline`, its accuracy on the domain that it
+        is for, minus that of the baseline, with `beyond` true if the whole interval is above 0; and for each adapted
+        model `gain`, the same over the floor, and `gap_closed`, its share of the gap between floor and ceiling, if
+        there is a gap.
     """
     results: dict[str, Any] = {}
     for domain, models in predictions.items():
@@ -137,9 +138,9 @@ def score_models(
             own = scores(each, labels[domain], config.bins)
             ends = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
             results.setdefault(name, {})[domain] = {**ends, **own}
-            if name != BASELINE and BASELINE in models:
+            if name != BASELINE and BASELINE in models and domain == home(name):
                 over = comparison.difference(name, BASELINE)
-                results[name].setdefault("over_baseline", {})[domain] = {**_ends(over), "beyond": over.low > 0}
+                results[name]["over_baseline"] = {**_ends(over), "beyond": over.low > 0}
         if domain == "target" and floor is not None and floor in models:
             for name in models:
                 if name not in (BASELINE, "finetune", floor):

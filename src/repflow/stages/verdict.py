@@ -1,6 +1,6 @@
 """What the test results say, in words: each trained model beside the baseline."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 ADVICE = (
@@ -16,20 +16,18 @@ def verdicts(evaluation: Mapping[str, Any]) -> list[str]:
     Args:
         evaluation: the content of `metrics/evaluate.json`.
     """
-    return [_line(evaluation, *each) for each in _compared(evaluation)]
+    return [_line(evaluation, name) for name, scores in evaluation.items() if "over_baseline" in scores]
 
 
-def _compared(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Model and domain: the fine-tuned model on the source, the others on the target where it has test rows."""
-    for name, scores in evaluation.items():
-        domain = "source" if name == "finetune" else "target"
-        if domain in scores.get("over_baseline", {}):
-            yield name, domain
+def home(name: str) -> str:
+    """The domain that a model is for: the source for the fine-tuned one, the target for adapted ones."""
+    return "source" if name == "finetune" else "target"
 
 
-def _line(evaluation: Mapping[str, Any], name: str, domain: str) -> str:
+def _line(evaluation: Mapping[str, Any], name: str) -> str:
+    domain = home(name)
     own, baseline = evaluation[name][domain], evaluation["baseline"][domain]
-    over = evaluation[name]["over_baseline"][domain]
+    over = evaluation[name]["over_baseline"]
     found = (
         f"{name}: {_percent(own['accuracy'])} of {evaluation['rows'][domain]:,} {domain} test images are right"
         f" ({_percent(own['low'])} to {_percent(own['high'])}); baseline {_percent(baseline['accuracy'])}"
