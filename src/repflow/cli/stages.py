@@ -102,6 +102,16 @@ def split() -> None:
     run_stage("split")
 
 
+@app.command(rich_help_panel=PANEL)
+def baseline() -> None:
+    """Fit logistic regression on pixels and on oriented gradients, which every trained model has to beat.
+
+    Reads the labelled and the validation rows of the source; writes models/baseline/ and metrics/baseline.json.
+    Example: `repflow baseline`
+    """
+    run_stage("baseline")
+
+
 @app.command(rich_help_panel=PANEL, epilog=_methods("pretrain", "NAME"))
 def pretrain() -> None:
     """Pretrain an encoder on images without labels.

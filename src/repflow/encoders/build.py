@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
 
-AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig
+AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 """The parameters of any encoder, distinguished by `name`."""
@@ -33,6 +34,10 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
             body, width = resnet(config, channels)
         case ViTConfig():
             body, width = vit(config, channels, size)
+        case PixelsConfig():
+            body, width = pixels(config, channels, size)
+        case HOGConfig():
+            body, width = hog(config, size)
         case SplitConfig():
             return SplitEncoder(config, channels, size)
     return Encoder(body, width, channels)

@@ -25,6 +25,7 @@ STAGES: Mapping[str, str | None] = {
     "ingest": None,
     "validate": None,
     "split": None,
+    "baseline": None,
     "pretrain": "pretrain",
     "probe": None,
     "tune": "finetune",

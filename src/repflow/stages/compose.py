@@ -95,6 +95,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     from repflow.data.ingest.ingestion import DataConfig
     from repflow.data.splits import SplitConfig
     from repflow.encoders import EncoderConfig
+    from repflow.evaluation.baseline import BaselineConfig
     from repflow.evaluation.classification import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
     from repflow.hardware.devices import HardwareConfig
@@ -111,6 +112,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
         "encoder": EncoderConfig,
         "hardware": HardwareConfig,
         "runtime": RuntimeConfig,
+        "baseline": BaselineConfig,
         "probe": ProbeConfig,
         "tune": TuneConfig,
         "evaluate": EvaluateConfig,

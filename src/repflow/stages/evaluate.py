@@ -4,6 +4,7 @@ The only stage besides the baseline `train_on_target` that reads target labels.
 """
 
 import csv
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain, write_metrics
+from repflow.stages.verdict import home, verdicts
+
+LOG = logging.getLogger(__name__)
 
 DOMAINS = ("source", "target")
+BASELINE = "baseline"
 
 Probabilities = Mapping[str, Mapping[str, np.ndarray]]
 """Domain to model to predicted probabilities, float64 [N, classes]; the same N rows for all models of a domain."""
@@ -46,11 +51,13 @@ def run() -> None:
     metrics |= score_models(predictions, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
     write_plots(predictions, tests, groups, config.bins)
+    for line in verdicts(metrics):
+        LOG.info("evaluate: %s", line)
 
 
 def models() -> dict[str, Path]:
     """Name to folder of every classifier of the run, without skipped ones."""
-    folders = {"finetune": paths.MODELS / "finetune"}
+    folders = {BASELINE: paths.MODELS / "baseline", "finetune": paths.MODELS / "finetune"}
     folders |= {name: paths.MODELS / "adapt" / name for name in adaptations()}
     return {name: folder for name, folder in folders.items() if not was_skipped(folder)}
 
@@ -117,9 +124,10 @@ def score_models(
         ceiling: the upper baseline, trained on target labels.
 
     Returns:
-        model to domain to scores; and for each adapted model `gain`, its target accuracy minus that of the floor, with
-        `beyond` true if the whole interval is above 0, and `gap_closed`, its share of the gap between floor and
-        ceiling, if there is a gap.
+        model to domain to scores; for each model but the baseline `over_baseline`, its accuracy on the domain that it
+        is for, minus that of the baseline, with `beyond` true if the whole interval is above 0; and for each adapted
+        model `gain`, the same over the floor, and `gap_closed`, its share of the gap between floor and ceiling, if
+        there is a gap.
     """
     results: dict[str, Any] = {}
     for domain, models in predictions.items():
@@ -130,9 +138,12 @@ def score_models(
             own = scores(each, labels[domain], config.bins)
             ends = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
             results.setdefault(name, {})[domain] = {**ends, **own}
+            if name != BASELINE and BASELINE in models and domain == home(name):
+                over = comparison.difference(name, BASELINE)
+                results[name]["over_baseline"] = {**_ends(over), "beyond": over.low > 0}
         if domain == "target" and floor is not None and floor in models:
             for name in models:
-                if name not in ("finetune", floor):
+                if name not in (BASELINE, "finetune", floor):
                     results[name] |= _compare_with_baselines(
                         comparison, name, floor, ceiling if ceiling in models else None
                     )

@@ -20,6 +20,7 @@ SECTIONS = (
     "encoder",
     "hardware",
     "runtime",
+    "baseline",
     "pretrain",
     "probe",
     "tune",

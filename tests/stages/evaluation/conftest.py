@@ -18,7 +18,7 @@ from repflow.data.read.rows import Rows, Side, open_domain
 from repflow.encoders import Classifier, HeadConfig
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.model_files import Description, save_model
-from repflow.stages import evaluate, probe, report
+from repflow.stages import baseline, evaluate, probe, report
 from repflow.training.curves import write_curve
 
 ADAPTATIONS = {"source_only": "Source only", "coral": "CORAL", "train_on_target": "Train on target"}
@@ -38,6 +38,7 @@ SECTIONS: dict[str, Any] = {
         "weak": [{"op": "affine", "degrees": 10.0}],
         "strong": [{"op": "affine", "degrees": 20.0, "scale": [0.8, 1.2]}, {"op": "cutout", "size": [0.2, 0.4]}],
     },
+    "baseline": {"linear": {"regularisation": [0.1, 1.0], "iterations": 100}},
     "probe": {"random_encoders": 2, "clustering": {"restarts": 1}, "knn": {"neighbours": 5}},
     "evaluate": {"resamples": 200, "confidence": 0.95, "bins": 15},
     "adapt": {name: {"family": "adaptation", "name": name} for name in ADAPTATIONS},
@@ -94,6 +95,9 @@ def _trained_project(_project: Path, tmp_path_factory: pytest.TempPathFactory) -
     write_json(folder / "metrics/validate/target.json", {"files": 0, "note": "nothing was checked"})
     counts = {side.value: {} for side in Side} | {"labelled": {"0": 60}, "test": {"0": 80}}
     write_json(folder / "metrics/split.json", {"source": counts, "target": counts})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        baseline.run()
     return folder
 
 

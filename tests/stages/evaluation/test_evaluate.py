@@ -18,7 +18,7 @@ from repflow.evaluation.classification import EvaluateConfig
 from repflow.evaluation.features import probabilities
 from repflow.stages import evaluate
 
-MODELS = ["finetune", "source_only", "coral", "train_on_target"]
+MODELS = ["baseline", "finetune", "source_only", "coral", "train_on_target"]
 
 
 def metrics(folder: Path) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def test_every_model_is_tested_on_every_domain(trained_project: Path) -> None:
     assert list(results) == ["rows", "groups", *MODELS]
     assert results["rows"] == {"source": 80, "target": 80}
     for name in MODELS:
-        classifier, _ = load_classifier(trained_project / "models" / (name if name == "finetune" else f"adapt/{name}"))
+        folder = name if name in ("baseline", "finetune") else f"adapt/{name}"
+        classifier, _ = load_classifier(trained_project / "models" / folder)
         for domain in ("source", "target"):
             rows = open_domain(domain, trained_project / "data/stores", trained_project / "data/splits").labelled_rows(
                 Side.TEST
@@ -68,8 +69,26 @@ def test_adapted_models_are_compared_with_both_baselines(trained_project: Path) 
     assert share["value"] == pytest.approx(gain["value"] / gap, abs=1e-3)
     assert 0 < share["low"] < share["value"] < share["high"] < 1
     for name in ("finetune", "source_only"):
-        assert set(results[name]) == {"source", "target"}
+        assert set(results[name]) == {"source", "target", "over_baseline"}
     assert "gap_closed" not in results["train_on_target"]
+
+
+def test_every_model_is_compared_with_the_baseline_and_the_log_says_how(
+    trained_project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    evaluate.run()
+    results = metrics(trained_project)
+    assert "over_baseline" not in results["baseline"]
+    for name in MODELS[1:]:
+        domain = "source" if name == "finetune" else "target"
+        over = results[name]["over_baseline"]
+        accuracies = [results[each][domain]["accuracy"] for each in (name, "baseline")]
+        assert over["value"] == pytest.approx(accuracies[0] - accuracies[1], abs=2e-4)
+        assert over["beyond"] is (over["low"] > 0)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("evaluate: ")]
+    assert [line.split(": ")[1] for line in said] == MODELS[1:]
+    assert all("it" in line and "baseline" in line for line in said)
 
 
 def test_recall_and_calibration_count_every_row(trained_project: Path) -> None:
@@ -110,10 +129,11 @@ def test_one_domain_alone(trained_project: Path, leave_one_domain: Callable[[Pat
     leave_one_domain(trained_project)
     evaluate.run()
     results = metrics(trained_project)
-    assert set(results) == {"rows", "groups", "finetune"}
+    assert set(results) == {"rows", "groups", "baseline", "finetune"}
     assert results["rows"] == {"source": 80}
-    assert set(results["finetune"]) == {"source"}
-    assert [path.name for path in (trained_project / "plots/confusion").iterdir()] == ["finetune.source.csv"]
+    assert set(results["finetune"]) == {"source", "over_baseline"}
+    written_files = sorted(path.name for path in (trained_project / "plots/confusion").iterdir())
+    assert written_files == ["baseline.source.csv", "finetune.source.csv"]
 
 
 def test_a_target_without_labels_cannot_be_tested(trained_project: Path) -> None:
@@ -124,7 +144,8 @@ def test_a_target_without_labels_cannot_be_tested(trained_project: Path) -> None
     evaluate.run()
     results = metrics(trained_project)
     assert results["rows"] == {"source": 80}
-    assert all(set(results[name]) == {"source"} for name in MODELS)
+    assert set(results["finetune"]) == {"source", "over_baseline"}
+    assert all(set(results[name]) == {"source"} for name in MODELS if name != "finetune")
 
 
 def test_without_a_baseline_there_is_no_comparison(trained_project: Path) -> None:
@@ -160,7 +181,7 @@ def test_class_names_survive_the_table(trained_project: Path) -> None:
         manifest.to_parquet(path, index=False)
     (trained_project / "data/splits/classes.json").write_text(json.dumps(names))
     for name in MODELS:
-        folder = trained_project / "models" / (name if name == "finetune" else f"adapt/{name}")
+        folder = trained_project / "models" / (name if name in ("baseline", "finetune") else f"adapt/{name}")
         about = json.loads((folder / "model.json").read_text())
         (folder / "model.json").write_text(json.dumps(about | {"classes": names}))
     evaluate.run()

@@ -22,6 +22,7 @@ from repflow.stages.reporting.content import (
 )
 from repflow.stages.reporting.results import RunResults, metrics
 from repflow.stages.reporting.style import SOURCE, TARGET
+from repflow.stages.verdict import verdicts
 
 _SHOWN_CLASSES = 20
 
@@ -73,16 +74,22 @@ def test_section(run: RunResults) -> Section:
         alt = f"{title}, {level} confidence intervals"
         chart = interval_chart(f"accuracy.{domain}", alt, title, _estimates(run, domain), colour, marks)
         figures.append(Figure(chart, _accuracy_caption(run, domain, number)))
-    return Section("Test results", [Paragraph(text), Figures(figures), _score_table(run)])
+    said = [Paragraph(f"{line[0].upper()}{line[1:]}.") for line in verdicts(run.evaluation)]
+    return Section("Test results", [*said, Paragraph(text), Figures(figures), _score_table(run)])
 
 
 def _estimates(run: RunResults, domain: str) -> list[Estimate]:
     published = run.config.published.accuracy if run.config.published and domain == "target" else {}
     return [
-        Estimate(card.name, own["accuracy"], own["low"], own["high"], published.get(key))
-        for key, card in run.models.items()
+        Estimate(name, own["accuracy"], own["low"], own["high"], published.get(key))
+        for key, name in _names(run).items()
         if (own := run.scores(key, domain))
     ]
+
+
+def _names(run: RunResults) -> dict[str, str]:
+    """Key to name of all tested models, the baseline first."""
+    return {"baseline": "Baseline", **{key: card.name for key, card in run.models.items()}}
 
 
 def _marks(run: RunResults, domain: str) -> dict[str, float]:
@@ -107,8 +114,8 @@ def _score_table(run: RunResults) -> Table:
         header += [f"{domain} accuracy", "interval", "F1", "ECE"]
     published = run.config.published
     rows = []
-    for key, card in run.models.items():
-        cells = [card.name]
+    for key, name in _names(run).items():
+        cells = [name]
         for domain in domains:
             own = run.scores(key, domain)
             ends = between(own["low"], own["high"])

@@ -1,0 +1,108 @@
+"""The classifier that a person would try first: logistic regression on pixels, or on oriented gradients.
+
+It is a classifier as any other, so that whatever reads one, tests, predicts with and exports this one, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from sklearn.pipeline import Pipeline
+from torch import nn
+
+from repflow.data.read.rows import Rows
+from repflow.encoders import Classifier, EncoderConfig, HeadConfig, build_encoder
+from repflow.encoders.classical import HOGConfig, PixelsConfig
+from repflow.encoders.classifier import build_head
+from repflow.evaluation.features import encode
+from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
+from repflow.schema import Count, parameters
+
+
+@parameters
+class BaselineConfig:
+    """Parameters of the baseline.
+
+    Attributes:
+        features: the features to choose from, by validation accuracy, the first of equals; without validation images
+            the last one.
+        linear: the logistic regression; its regularisation is chosen in the same way.
+        most: labelled images that are used at most, evenly spaced: enough for a baseline, which takes seconds.
+    """
+
+    features: tuple[EncoderConfig, ...] = (PixelsConfig(), HOGConfig())
+    linear: LinearConfig = field(default_factory=LinearConfig)
+    most: Count = 20_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One choice of features, fitted.
+
+    Attributes:
+        features: the choice.
+        classifier: in evaluation mode.
+        validation: accuracy on the validation images; None if there are none.
+    """
+
+    features: EncoderConfig
+    classifier: Classifier
+    validation: float | None
+
+
+def fit_baselines(config: BaselineConfig, labelled: Rows, validation: Rows) -> list[Candidate]:
+    """Every choice of features, fitted on the labelled images.
+
+    Args:
+        config: the choices. Features that do not fit the size of the images are left out.
+        labelled: with labels from 0 to K - 1, of at least two classes.
+        validation: rows with labels, or none.
+
+    Raises:
+        DataError: the labels are all of one class.
+    """
+    rows = np.unique(np.linspace(0, len(labelled) - 1, min(config.most, len(labelled))).round().astype(int))
+    channels, size = labelled.images.shape[1:3]
+    candidates = []
+    for features in config.features:
+        if isinstance(features, HOGConfig) and size < 2 * features.cells:
+            continue
+        encoder = build_encoder(features, channels, size).eval()
+        encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))  # the standardisation comes afterwards
+        seen = encode(encoder, validation.images) if len(validation) else np.empty((0, encoder.width), np.float32)
+        fitted = fit_linear_probe(
+            config.linear, encode(encoder, labelled.images[rows]), labelled.labels[rows], seen, validation.labels
+        )
+        head = build_head(HeadConfig(), encoder.width, len(labelled.classes))
+        _fold(fitted, head, len(labelled.classes))
+        score = float(fitted.score(seen, validation.labels)) if len(validation) else None
+        candidates.append(Candidate(features, Classifier(encoder, head).eval(), score))
+    return candidates
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """The candidate with the highest validation accuracy, the first of equals; without validation the last one."""
+    if candidates[0].validation is None:
+        return candidates[-1]
+    return max(candidates, key=lambda each: each.validation or 0.0)
+
+
+def _fold(fitted: Pipeline, head: nn.Sequential, classes: int) -> None:
+    """Make one linear layer of standardisation and logistic regression, with a very low logit for unseen classes."""
+    scaler, regression = fitted[0], fitted[1]
+    weights, biases = regression.coef_, regression.intercept_
+    if len(weights) == 1:  # scikit-learn gives one row for two classes
+        weights, biases = np.vstack([-weights, weights]) / 2, np.hstack([-biases, biases]) / 2
+    weights = weights / scaler.scale_
+    last = head[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(_NEVER)
+        for row, label in enumerate(regression.classes_):
+            last.weight[label] = torch.from_numpy(weights[row])
+            last.bias[label] = float(biases[row] - weights[row] @ scaler.mean_)
+
+
+_NEVER = -1e4
