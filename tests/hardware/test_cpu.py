@@ -19,13 +19,13 @@ from repflow.hardware.cpu import pin
 for name in sys.argv[2:]: __import__(name)
 pin(sys.argv[1])
 import torch, scipy.linalg, threadpoolctl
-from numpy._core._multiarray_umath import __cpu_features__
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 blas = [each for each in threadpoolctl.threadpool_info() if each["internal_api"] == "openblas"]
 print(json.dumps({
     "torch": torch.backends.cpu.get_cpu_capability(),
     "blas": sorted({each["architecture"] for each in blas}),
     "threads": sorted({each["num_threads"] for each in blas}),
-    "numpy": [name for name, used in __cpu_features__.items() if used and ("512" in name or name == "X86_V4")],
+    "numpy": [name for name in __cpu_dispatch__ if __cpu_features__[name] and ("512" in name or name == "X86_V4")],
 }))
 """
 IDLE = """
