@@ -20,6 +20,7 @@ COMMANDS = (
     "ingest",
     "validate",
     "split",
+    "baseline",
     "pretrain",
     "probe",
     "tune",
