@@ -41,6 +41,7 @@ from processes import Processes, with_source
 from repflow.errors import RepflowError
 from repflow.runs.isolated import default_name, finish, isolated
 from repflow.runs.start import uncommitted_warning
+from repflow.stages.composing.choices import read_choices
 from stage_run import RETRY_DELAYS, Stages, is_retryable
 from worker import ends_with_worker
 
@@ -98,6 +99,8 @@ def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path],
                 state = _in_isolated_run(overrides, name, push, work)
             else:
                 with _locked_checkout(PROJECT):
+                    if described := read_choices(PROJECT / "conf").described():
+                        get_run_logger().info("the checkout differs from the defaults in: %s", described)
                     state = work(PROJECT)
         except (DvcException, RepflowError, RuntimeError, ValueError) as error:
             state = Failed(message=str(error))
@@ -110,6 +113,8 @@ def _in_isolated_run(overrides: list[str], name: str, push: bool, work: Callable
     log = get_run_logger()
     with isolated(PROJECT, overrides, name, push) as run:
         log.info("run %s: runs in %s", run.name, run.folder)
+        if described := read_choices(run.folder / "conf").described():
+            log.info("run %s: differs from the defaults in: %s", run.name, described)
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning(uncommitted_warning(left_out))

@@ -20,8 +20,8 @@ def quoted(override: str) -> str:
     """An override as Hydra's grammar wants it.
 
     The value of a path is taken as it stands: a path may have brackets, commas, accents, "=" and "~" without quotes
-    that a shell would not need. Any other value is quoted where Hydra cannot parse it. What is quoted already stays, and
-    so do `null` and interpolations.
+    that a shell would not need. Any other value is quoted where Hydra cannot parse it. What is quoted already stays as
+    it is, and so do `null` and interpolations.
     """
     key, sign, value = override.partition("=")
     if not sign:
