@@ -38,6 +38,7 @@ from concurrency import ServerUnavailable, create_limits
 from graph import Stage, read_graph
 from parameters import PROJECT, Choices, RunName, Target
 from processes import Processes, with_source
+from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
 from repflow.runs.isolated import default_name, finish, isolated
 from repflow.runs.start import uncommitted_warning
@@ -214,6 +215,7 @@ def _outcome(states: Mapping[str, State[Any]]) -> State[Any]:
 
 def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
+    take_every_character()
     parser = argparse.ArgumentParser(description="Run the DVC graph as a Prefect flow.")
     parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of stages (adapt); default: all")
     parser.add_argument(

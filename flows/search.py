@@ -34,6 +34,7 @@ from repflow.hardware.cpu import pin
 from stage_run import WAIT_FOR_LOCK, Stages, cause
 
 pin("avx2")  # for this process and its Dask workers; Dask imports numpy
+from repflow.cli.surroundings import take_every_character
 from trials import STAGE, task_runner, trials  # noqa: E402
 
 
@@ -106,6 +107,7 @@ def _check_code(project: Path) -> None:
 
 def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
+    take_every_character()
     parser = argparse.ArgumentParser(
         description="Run the DVC graph as a Prefect flow, with the search's trials on Dask."
     )

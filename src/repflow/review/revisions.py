@@ -1,13 +1,14 @@
 """Resolve names of revisions (branches, tags, commits, experiments, globs) to commits."""
 
 import fnmatch
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repflow.errors import ParameterError
+from repflow.errors import ParameterError, RepflowError
 
 WORKING_TREE = "working tree"
 
@@ -36,21 +37,33 @@ def project(folder: Path) -> Iterator[Any]:
 
     Raises:
         ParameterError: there is none, or it is not in a git repository.
+        RepflowError: git cannot read the repository; the message is git's own.
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import NoSCM, SCMError
+    from pygit2 import GitError
 
     try:
         repo = Repo(str(folder))
     except NotDvcRepoError as error:
         raise ParameterError(f"{folder.resolve()}: not in a DVC project; run in the project's root") from error
     except SCMError as error:
-        raise ParameterError(f"{folder.resolve()}: not in a git repository ({error})") from error
+        raise ParameterError(f"{folder.resolve()}: {error}") from error
     with repo:
         if isinstance(repo.scm, NoSCM):
             raise ParameterError(f"{repo.root_dir}: not in a git repository; there are no revisions to compare")
-        yield repo
+        try:
+            yield repo
+        except GitError as error:
+            raise RepflowError(f"{repo.root_dir}: git: {error}{_advice(str(error), repo.root_dir)}") from error
+
+
+def _advice(said: str, folder: str) -> str:
+    """What to do about a message of git, where that is certain."""
+    if "not owned by current user" not in said:
+        return ""
+    return f"; if you trust it: git config --global --add safe.directory {shlex.quote(folder)}"
 
 
 def resolve(repo: Any, given: str) -> list[Revision]:

@@ -211,8 +211,8 @@ def _claim(
                     return run, False
                 given = " ".join(before.overrides) or "none"
                 reason = (
-                    f"a stopped run of this name has other overrides ({given}), another base ({before.base[:9]}) or other"
-                    " kept choices"
+                    f"a stopped run of this name has other overrides ({given}), another base ({before.base[:9]}) or"
+                    " other kept choices"
                 )
             elif repository.has_branch(tried):
                 reason = f"a finished run has this name (git show {PREFIX}{tried})"

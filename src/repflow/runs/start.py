@@ -30,7 +30,7 @@ def start(project: Path, overrides: Sequence[str], name: str = "", push: bool = 
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning("%s", uncommitted_warning(left_out))
-        log.info("run %s: working in %s", run.name, run.folder)
+        log.info("run %s: works in %s", run.name, run.folder)
         if described := read_choices(run.folder / "conf").described():
             log.info("run %s: differs from the defaults in: %s", run.name, described)
         code = _reproduce(run)
