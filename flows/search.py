@@ -29,12 +29,12 @@ from graph import read_graph
 from parameters import Choices, RunName
 from pipeline import DEFAULTS, SERVER_START, bring_up_to_date, in_workspace, run_name
 from processes import Processes, with_source
+from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
 from repflow.hardware.cpu import pin
 from stage_run import WAIT_FOR_LOCK, Stages, cause
 
 pin("avx2")  # for this process and its Dask workers; Dask imports numpy
-from repflow.cli.surroundings import take_every_character
 from trials import STAGE, task_runner, trials  # noqa: E402
 
 

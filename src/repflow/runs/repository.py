@@ -105,7 +105,8 @@ def check_author(repository: Repository) -> None:
         repository.git("var", "GIT_COMMITTER_IDENT")
     except RepflowError as error:
         raise RepflowError(
-            f"git has no author for commits; set one: git config user.name NAME; git config user.email ADDRESS ({error})"
+            "git has no author for commits; set one: git config user.name NAME; git config user.email ADDRESS"
+            f" ({error})"
         ) from None
 
 
