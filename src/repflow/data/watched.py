@@ -119,6 +119,8 @@ def _check_paths(value: Any, where: str) -> None:
 
 def _folder_of_rows(table: str, folder: str) -> str:
     """The folder that holds every image of a table which stands beside the project's own folders."""
+    if not os.path.isfile(table):
+        return UNWATCHED  # `ingest` says that there is no such table
     places = {os.path.dirname(os.path.normpath(row)) for row in _rows(table)}
     common = os.path.normpath(os.path.join(folder, _common(places) if places else "."))
     if _covers(common, _STORES):
@@ -130,9 +132,7 @@ def _folder_of_rows(table: str, folder: str) -> str:
 
 
 def _rows(table: str) -> Sequence[str]:
-    """The column `path` of a table; nothing where there is no such table."""
-    if not os.path.isfile(table):
-        return ()
+    """The column `path` of a table."""
     if table.endswith(".parquet"):
         from pyarrow import parquet
 
