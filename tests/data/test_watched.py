@@ -3,7 +3,6 @@
 import io
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The files of the project that are opened in a test."""
     found: set[str] = set()
     original = io.open
@@ -69,7 +68,7 @@ def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]
 
     monkeypatch.setattr("builtins.open", note)
     monkeypatch.setattr(io, "open", note)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("name", SOURCES)

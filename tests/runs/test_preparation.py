@@ -49,7 +49,7 @@ def test_dvc_says_why_images_cannot_be_checked_out(project: Path, images: Path, 
     dvc(project, "add", "--quiet", "images")
     commit(project, git)
     shutil.rmtree(project / ".dvc/cache/files")
-    with pytest.raises(RepflowError, match="dvc checkout: .*images"), isolated(project, OWN):
+    with pytest.raises(RepflowError, match=r"dvc checkout: .*images"), isolated(project, OWN):
         pass
     assert list_runs(project) == []
 
@@ -66,17 +66,18 @@ def test_images_that_git_ignores_are_linked(project: Path, images: Path, git: Gi
 def test_a_folder_that_git_tracks_in_part_is_refused(project: Path, images: Path, git: Git) -> None:
     commit(project, git)
     Image.new("RGB", (9, 9)).save(images / "cat/2.png")
-    with pytest.raises(ParameterError, match=r"images: .* lacks 1 of its images, such as images/cat/2\.png"):
-        with isolated(project, OWN):
-            pass
+    lacks = r"images: .* lacks 1 of its images, such as images/cat/2\.png"
+    with pytest.raises(ParameterError, match=lacks), isolated(project, OWN):
+        pass
     assert list_runs(project) == []
 
 
 def test_a_relative_path_out_of_the_checkout_is_refused(project: Path) -> None:
     outside = project.parent / "elsewhere"
-    with pytest.raises(ParameterError, match=rf"\.\./elsewhere: leads out of the checkout.*absolute path {outside}"):
-        with isolated(project, ["data=one_folder", "data.source.path=../elsewhere"]):
-            pass
+    leads = rf"\.\./elsewhere: leads out of the checkout.*absolute path {outside}"
+    overrides = ["data=one_folder", "data.source.path=../elsewhere"]
+    with pytest.raises(ParameterError, match=leads), isolated(project, overrides):
+        pass
     assert list_runs(project) == []
 
 

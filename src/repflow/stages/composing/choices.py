@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from repflow.errors import ParameterError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 NAME = "chosen.yaml"
 
@@ -40,6 +40,8 @@ class Choices:
     @property
     def text(self) -> str:
         """The content of the file."""
+        from omegaconf import OmegaConf
+
         if not self.groups and not self.values:
             return f"{_HEAD}{{}}\n"
         # Hydra wants overrides at the end of a defaults list.
@@ -59,6 +61,9 @@ def read_choices(conf: Path) -> Choices:
     Raises:
         ParameterError: the file is not what `Choices.text` writes, for instance after a conflicting merge.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     path = conf / NAME
     if not path.exists():
         return Choices()
@@ -75,8 +80,8 @@ def read_choices(conf: Path) -> Choices:
 
 
 def with_overrides(
-    kept: Choices, overrides: Sequence[Override], groups: Iterable[str], defaults: Mapping[str, Any], base: Any
-) -> tuple[Choices, list[Override]]:
+    kept: Choices, overrides: Sequence["Override"], groups: Iterable[str], defaults: Mapping[str, Any], base: Any
+) -> tuple[Choices, list["Override"]]:
     """The choices with those of `overrides` added; where both choose the same, the later one counts.
 
     A group that is chosen anew forgets the values that were kept below it, as they belong to the choice before. A
@@ -95,10 +100,10 @@ def with_overrides(
     chosen, values = dict(kept.groups), copy.deepcopy(dict(kept.values))
     known, left = set(groups), []
     for each in overrides:
-        if each.key_or_group in known and each.type is not OverrideType.DEL:
+        if each.key_or_group in known and not each.is_delete():
             _choose(chosen, values, each, defaults)
     for each in overrides:
-        if each.type is OverrideType.DEL:
+        if each.is_delete():
             forgotten = _forget(values, _parts(each.key_or_group))
             if not _take_out(chosen, each.key_or_group, defaults) and not forgotten:
                 left.append(each)
@@ -107,10 +112,10 @@ def with_overrides(
     return Choices(chosen, values), left
 
 
-def _choose(chosen: dict[str, Any], values: dict[str, Any], override: Override, defaults: Mapping[str, Any]) -> None:
+def _choose(chosen: dict[str, Any], values: dict[str, Any], override: "Override", defaults: Mapping[str, Any]) -> None:
     group, package, choice = override.key_or_group, override.package, override.value()
     entry = f"/{group}@{package}" if package else f"/{group}"
-    entry = f"override {entry}" if override.type is OverrideType.CHANGE else entry
+    entry = entry if override.is_add() else f"override {entry}"
     if chosen.get(entry, defaults.get(group)) != choice:
         _forget(values, _parts(package or group))
     chosen[entry] = choice

@@ -3,14 +3,13 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
-from hydra.errors import HydraException
+from typing import TYPE_CHECKING, Any
 
 from repflow.data.watched import PATH_KEYS
 from repflow.errors import ParameterError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 _SECTIONS = ("data.source.", "data.target.")
 _NAMES = {name for names in PATH_KEYS.values() for name in names}
@@ -23,6 +22,8 @@ def quoted(override: str) -> str:
     that a shell would not need. Any other value is quoted where Hydra cannot parse it. What is quoted already stays as
     it is, and so do `null` and interpolations.
     """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     key, sign, value = override.partition("=")
     if not sign:
         return override
@@ -32,13 +33,15 @@ def quoted(override: str) -> str:
     return override
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
+def parse(overrides: Sequence[str]) -> list["Override"]:
     """Parse overrides that `quoted` made.
 
     Raises:
         ParameterError: one has no value, or several.
         hydra.errors.HydraException: one is not in Hydra's grammar.
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         if override.is_sweep_override():
@@ -46,7 +49,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def check_choices(overrides: Sequence[Override], groups: Mapping[str, list[str]]) -> None:
+def check_choices(overrides: Sequence["Override"], groups: Mapping[str, list[str]]) -> None:
     """Check that every choice is a file in conf/. Hydra's own message takes ten lines.
 
     Args:
@@ -67,14 +70,15 @@ def check_choices(overrides: Sequence[Override], groups: Mapping[str, list[str]]
                     )
 
 
-def check_keys(overrides: Sequence[Override], groups: Mapping[str, list[str]], composed: Any) -> None:
+def check_keys(overrides: Sequence["Override"], groups: Mapping[str, list[str]], composed: Any) -> None:
     """Check that every key that is changed is in the composed configuration.
 
     Raises:
         ParameterError: there is no such key; the message suggests one.
     """
     for override in overrides:
-        if override.type is OverrideType.CHANGE and override.key_or_group not in groups:
+        changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+        if changes and override.key_or_group not in groups:
             _check_key(override.key_or_group, composed)
 
 
@@ -94,6 +98,9 @@ def _is_quoted(value: str) -> bool:
 
 
 def _parses(override: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         OverridesParser.create().parse_override(override)
     except HydraException:
