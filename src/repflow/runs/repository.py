@@ -89,10 +89,14 @@ def open_repository(project: Path) -> Repository:
             raise RepflowError(f"{project}: not in a git repository, which runs need; create one: git init") from None
         raise
     repository = Repository(top, project)
-    if not repository.git("rev-list", "--max-count=1", "--all"):
-        raise RepflowError(
-            f"{top}: the repository has no commit to start from; commit first: git add --all && git commit"
-        )
+    try:
+        repository.git("rev-parse", "--verify", "HEAD")
+    except RepflowError as error:
+        if "Needed a single revision" in str(error):
+            raise RepflowError(
+                f"{top}: the repository has no commit to start from; commit first: git add --all && git commit"
+            ) from None
+        raise
     for needed in ("dvc.yaml", ".dvc/config"):
         if not repository.git("ls-tree", "HEAD", needed):
             raise RepflowError(f"{project / needed}: not in the last commit, from which runs start; commit it")
