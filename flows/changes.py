@@ -52,7 +52,7 @@ def changed_modules(project: Path, fingerprints: Iterable[str]) -> list[str]:
     found: set[str] = set()
     for path in fingerprints:
         command = ["git", "show", f"HEAD:./{path}"]
-        committed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        committed = subprocess.run(command, cwd=project, capture_output=True, check=False)
         if committed.returncode == 0 and (project / path).exists():
             now = json.loads((project / path).read_text(encoding="utf-8"))
             found.update(differences(json.loads(committed.stdout), now))

@@ -36,7 +36,7 @@ class Launcher:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,  # with a terminal there, a traceback would be coloured
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
             )
@@ -88,7 +88,7 @@ class Command:
     """
 
     def __init__(self, output: int, control: socket.socket):
-        self.output = os.fdopen(output, errors="replace")
+        self.output = os.fdopen(output, encoding="utf-8", errors="replace")
         self._control = control
         number = b""
         with suppress(ConnectionError):

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, create_model
 
+from repflow.stages.compose import default_choices
+from repflow.stages.composing.choices import read_choices
+
 PROJECT = Path(__file__).absolute().parents[1]
 
 RunName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$", max_length=50)]
@@ -46,12 +49,12 @@ _END = re.compile(r"(?<=\.)(?: (?=[A-Z0-9`])|$)")
 
 
 class _Choices(BaseModel):
-    """The choices of the form; a field with its default value keeps what conf/ has."""
+    """The choices of the form; a field with its default value keeps what conf/ and its kept choices have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     def overrides(self) -> list[str]:
-        """The choices that differ from the defaults, as arguments of `repflow compose`."""
+        """The choices that differ from what conf/ and its kept choices have, as arguments of `repflow compose`."""
         changed = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -67,7 +70,9 @@ class _Choices(BaseModel):
 def choices_of(conf: Path) -> type[_Choices]:
     """The model of the choices in the folder `conf`, with a field for each config group that has several options."""
     fields: dict[str, Any] = {}
-    for group, default in _defaults(conf):
+    kept = read_choices(conf)
+    for group, default in default_choices(conf).items():
+        default = kept.groups.get(f"override /{group}", default)
         names = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         if len(names) < 2:
             continue
@@ -82,7 +87,7 @@ def choices_of(conf: Path) -> type[_Choices]:
             f"Folder of the {domain} domain's images, relative to data/raw/; used with data=folder and data=one_folder"
         )
         fields[f"{domain}_images"] = (str, Field("", pattern=_FOLDER, max_length=200, description=text))
-    seed = Field(0, ge=0, le=_LARGEST_SEED, description="Random seed of all stages")
+    seed = Field(kept.values.get("seed", 0), ge=0, le=_LARGEST_SEED, description="Random seed of all stages")
     fields["seed"] = (int, seed)
     for name, (_, least, largest, about) in _NUMBERS.items():
         fields[name] = (
@@ -90,12 +95,6 @@ def choices_of(conf: Path) -> type[_Choices]:
             Field(None, description=f"{about}; None for the value in conf/"),
         )
     return create_model("Choices", __base__=_Choices, **fields)
-
-
-def _defaults(conf: Path) -> list[tuple[str, str | list[str]]]:
-    """Config groups and their default options, from config.yaml."""
-    listed = yaml.safe_load((conf / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    return [pair for entry in listed if isinstance(entry, dict) for pair in entry.items()]
 
 
 def _about(path: Path) -> str:

@@ -38,9 +38,11 @@ from concurrency import ServerUnavailable, create_limits
 from graph import Stage, read_graph
 from parameters import PROJECT, Choices, RunName, Target
 from processes import Processes, with_source
+from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
 from repflow.runs.isolated import default_name, finish, isolated
 from repflow.runs.start import uncommitted_warning
+from repflow.stages.composing.choices import read_choices
 from stage_run import RETRY_DELAYS, Stages, is_retryable
 from worker import ends_with_worker
 
@@ -98,6 +100,8 @@ def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path],
                 state = _in_isolated_run(overrides, name, push, work)
             else:
                 with _locked_checkout(PROJECT):
+                    if described := read_choices(PROJECT / "conf").described():
+                        get_run_logger().info("the checkout differs from the defaults in: %s", described)
                     state = work(PROJECT)
         except (DvcException, RepflowError, RuntimeError, ValueError) as error:
             state = Failed(message=str(error))
@@ -110,6 +114,8 @@ def _in_isolated_run(overrides: list[str], name: str, push: bool, work: Callable
     log = get_run_logger()
     with isolated(PROJECT, overrides, name, push) as run:
         log.info("run %s: runs in %s", run.name, run.folder)
+        if described := read_choices(run.folder / "conf").described():
+            log.info("run %s: differs from the defaults in: %s", run.name, described)
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning(uncommitted_warning(left_out))
@@ -209,6 +215,7 @@ def _outcome(states: Mapping[str, State[Any]]) -> State[Any]:
 
 def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
+    take_every_character()
     parser = argparse.ArgumentParser(description="Run the DVC graph as a Prefect flow.")
     parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of stages (adapt); default: all")
     parser.add_argument(

@@ -29,6 +29,7 @@ from graph import read_graph
 from parameters import Choices, RunName
 from pipeline import DEFAULTS, SERVER_START, bring_up_to_date, in_workspace, run_name
 from processes import Processes, with_source
+from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
 from repflow.hardware.cpu import pin
 from stage_run import WAIT_FOR_LOCK, Stages, cause
@@ -106,6 +107,7 @@ def _check_code(project: Path) -> None:
 
 def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
+    take_every_character()
     parser = argparse.ArgumentParser(
         description="Run the DVC graph as a Prefect flow, with the search's trials on Dask."
     )

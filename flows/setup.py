@@ -23,6 +23,7 @@ from prefect.utilities.callables import parameter_schema
 
 from concurrency import LIMITS, ServerUnavailable, create_limits
 from parameters import PROJECT
+from repflow.cli.surroundings import take_every_character
 
 POOLS = {"cpu": "Machines that train on the CPU.", "gpu": "Machines with a CUDA GPU."}
 """Work pools and their descriptions."""
@@ -127,6 +128,7 @@ def _schedules(
 
 def main() -> int:
     """Set up the server that PREFECT_API_URL names."""
+    take_every_character()
     parser = argparse.ArgumentParser(description="Create limits, work pools and deployments on a Prefect server.")
     for kind in LIMITS:
         parser.add_argument(f"--{kind}", type=int, help=f"concurrency limit of {kind} stages, over all flow runs")

@@ -21,6 +21,7 @@ import httpx
 
 from parameters import PROJECT
 from processes import Processes, Stopped
+from repflow.cli.surroundings import take_every_character
 
 HOST = "127.0.0.1"
 _START_TIMEOUT = 300.0
@@ -174,6 +175,7 @@ def _post(address: str, values: dict[str, Any]) -> Any:
 
 def main() -> int:
     """Run the server and the workers until Ctrl-C."""
+    take_every_character()
     parser = argparse.ArgumentParser(description="Start a Prefect server with a worker and the deployments.")
     parser.add_argument("--port", type=int, default=4200, help="port on 127.0.0.1 (default: 4200)")
     given = parser.parse_args()

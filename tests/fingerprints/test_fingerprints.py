@@ -182,3 +182,15 @@ def test_every_version_of_python_computes_the_same(python: str) -> None:
     assert there.returncode == 0, there.stderr
     assert len(json.loads(here.stdout)) > 100
     assert json.loads(there.stdout) == json.loads(here.stdout)
+
+
+def test_line_endings_that_git_may_write_change_nothing(tmp_path: Path) -> None:
+    for name, ending in (("lf", b"\n"), ("crlf", b"\r\n")):
+        package = tmp_path / name / "one"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_bytes(b'TEXT = """a\nb"""\nprint(TEXT)\n'.replace(b"\n", ending))
+        (package / "page.html").write_bytes(b"<p>\n</p>\n".replace(b"\n", ending))
+        (package / "table.bin").write_bytes(b"\0\r\n")
+    lf, crlf = (fingerprint(["one"], Files(tmp_path / name)) for name in ("lf", "crlf"))
+    assert len(lf) == 3
+    assert lf == crlf

@@ -43,7 +43,7 @@ def test_a_run_commits_what_it_changed_and_leaves_the_checkout_alone(project: Pa
     assert (git(project, "status", "--short"), git(project, "branch", "--show-current")) == (status, "main")
     branch = "run/pretrain-rotation-seed-7"
     changed = git(project, "diff", "--name-only", "main", branch).split()
-    assert changed == ["dvc.lock", "metrics/evaluate.json", "params.yaml"]
+    assert changed == ["conf/chosen.yaml", "dvc.lock", "metrics/evaluate.json", "params.yaml"]
     assert yaml.safe_load(git(project, "show", f"{branch}:params.yaml"))["pretrain"]["name"] == "rotation"
     assert git(project, "log", "-1", "--format=%B", branch) == message.strip()
     assert git(project, "worktree", "list").count("\n") == 0

@@ -84,6 +84,23 @@ def test_relative_paths_start_at_the_root_of_the_parameters(project: Callable[..
     assert len(open_store(root / "data/stores/source").images) == 1
 
 
+def test_images_that_dvc_does_not_watch_are_refused(project: Callable[..., Path]) -> None:
+    nowhere = {"images": "code/ingest.json", "table": "code/ingest.json", "photos": "code/ingest.json"}
+    root = project({"kind": "folder", "path": "set"}, reads={"source": nowhere, "target": nowhere})
+    with pytest.raises(ParameterError, match=r"data\.reads\.source: does not cover set, .* `repflow compose`"):
+        ingest.run("source")
+    assert not (root / "data").exists()
+
+
+def test_home_is_expanded(project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project({"kind": "folder", "path": "~/set"})
+    monkeypatch.setenv("HOME", str(root / "home"))
+    (root / "home/set/cat").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(root / "home/set/cat/1.png")
+    ingest.run("source")
+    assert len(open_store(root / "data/stores/source").images) == 1
+
+
 @pytest.mark.parametrize(
     ("source", "data", "message"),
     [

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from repflow.cli.surroundings import have_a_name_and_a_home, take_every_character
 from repflow.errors import RepflowError, StorageError
 
 _INTERRUPTED = 130
@@ -17,6 +18,11 @@ _TERMINATED = 143
 
 class Commands(TyperGroup):
     """Runs a command so that an expected failure prints one message and ends with its exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        take_every_character()
+        have_a_name_and_a_home()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         previous = signal.signal(signal.SIGTERM, _terminate)
@@ -44,6 +50,8 @@ def _expected(error: BaseException) -> RepflowError | None:
         return error
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{error.filename}: {error.strerror}; fix the permissions and run the command again")
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
+        return StorageError(f"{error.strerror}; set TMPDIR to a folder that can be written to")
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
         # Errors of libraries in other languages have the number only in their text.

@@ -26,15 +26,17 @@ def compose(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Hydra overrides: group=choice and key=value.", show_default=False)
     ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all earlier choices first.")] = False,
 ) -> None:
-    """Compose params.yaml from the Hydra configuration in conf/.
+    """Keep choices, and compose params.yaml from the Hydra configuration in conf/.
 
-    Always starts from the defaults in conf/config.yaml, checks every parameter and logs what changed. Writes
-    params.yaml. Example: `repflow compose pretrain=rotation split.labels_per_class=20 seed=3`
+    Adds the given choices to the earlier ones in conf/chosen.yaml, from which `dvc exp run`, isolated runs and the form
+    start, too; checks every parameter and logs what changed. Paths need no quotes beyond the shell's. Writes
+    conf/chosen.yaml and params.yaml. Example: `repflow compose pretrain=rotation split.labels_per_class=20 seed=3`
     """
     from repflow.stages import compose as stage
 
-    stage.run(overrides or [])
+    stage.run(overrides or [], reset)
 
 
 @app.command(rich_help_panel=PANEL)

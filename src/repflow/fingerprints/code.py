@@ -14,7 +14,7 @@ def fingerprint(roots: Iterable[str], source: Source) -> dict[str, str]:
 
     Names are those of modules, and paths of other files (templates, tables) in the folders of their packages. A digest
     has 16 hexadecimal digits; that of a module does not change with comments, docstrings, layout, or the version of
-    Python that computes it.
+    Python that computes it, and none with the line endings that git may write.
 
     Args:
         roots: names of modules.
@@ -27,7 +27,7 @@ def fingerprint(roots: Iterable[str], source: Source) -> dict[str, str]:
     packages = {path.rpartition("/")[0] for path in modules.values()}
     data = {path for package in packages for path in source.data_files(package)}
     digests = {name: code_digest(source.read(path) or b"") for name, path in modules.items()}
-    return digests | {path: _digest(source.read(path) or b"") for path in sorted(data)}
+    return digests | {path: _digest(_with_line_feeds(source.read(path) or b"")) for path in sorted(data)}
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -41,6 +41,11 @@ def code_digest(content: bytes) -> str:
     tokens: list[str] = []
     _add_tokens(parse(content), tokens)
     return _digest("\n".join(tokens).encode())
+
+
+def _with_line_feeds(content: bytes) -> bytes:
+    """Text with the line endings that git keeps; other files as they are, told by a zero byte as git does."""
+    return content if b"\0" in content else content.replace(b"\r\n", b"\n")
 
 
 def _digest(content: bytes) -> str:

@@ -1,13 +1,14 @@
 """Resolve names of revisions (branches, tags, commits, experiments, globs) to commits."""
 
 import fnmatch
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repflow.errors import ParameterError
+from repflow.errors import DataError, ParameterError, RepflowError
 
 WORKING_TREE = "working tree"
 
@@ -36,21 +37,47 @@ def project(folder: Path) -> Iterator[Any]:
 
     Raises:
         ParameterError: there is none, or it is not in a git repository.
+        RepflowError: git cannot read the repository; the message is git's own.
+        DataError: in the block, DVC could not read one of its files.
     """
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import NoSCM, SCMError
+    from pygit2 import GitError
 
     try:
         repo = Repo(str(folder))
     except NotDvcRepoError as error:
         raise ParameterError(f"{folder.resolve()}: not in a DVC project; run in the project's root") from error
     except SCMError as error:
-        raise ParameterError(f"{folder.resolve()}: not in a git repository ({error})") from error
+        raise ParameterError(f"{folder.resolve()}: {error}") from error
     with repo:
         if isinstance(repo.scm, NoSCM):
             raise ParameterError(f"{repo.root_dir}: not in a git repository; there are no revisions to compare")
-        yield repo
+        try:
+            yield repo
+        except GitError as error:
+            raise RepflowError(f"{repo.root_dir}: git: {error}{_advice(str(error), repo.root_dir)}") from error
+        except DvcException as error:
+            conflicting = _conflicting(Path(repo.root_dir))
+            reason = f"{conflicting} has the marks of a conflicting merge; docs/review.md says how to end it"
+            raise DataError(f"{repo.root_dir}: {reason if conflicting else error}") from error
+
+
+def _conflicting(folder: Path) -> str:
+    """The first of DVC's files in which git left both sides of a merge; "" if there is none."""
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
+        path = folder / name
+        if path.exists() and any(line.startswith("<<<<<<< ") for line in path.read_text(encoding="utf-8").splitlines()):
+            return name
+    return ""
+
+
+def _advice(said: str, folder: str) -> str:
+    """What to do about a message of git, where that is certain."""
+    if "not owned by current user" not in said:
+        return ""
+    return f"; if you trust it: git config --global --add safe.directory {shlex.quote(folder)}"
 
 
 def resolve(repo: Any, given: str) -> list[Revision]:

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
 from repflow.runs.message import run_message
-from repflow.runs.repository import PREFIX, Repository, check_author, git, open_repository, push_remote
+from repflow.runs.preparation import compose, dvc, provide_images, share_storage
+from repflow.runs.repository import CHOSEN, PREFIX, Repository, check_author, git, open_repository, push_remote
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 50
@@ -31,12 +30,14 @@ class Run:
         repository: the repository of the checkout that it was started from.
         overrides: Hydra overrides, as for `repflow compose`.
         base: the commit that it starts from.
+        chosen: the checkout's conf/chosen.yaml, whose choices it starts from, committed or not.
     """
 
     name: str
     repository: Repository
     overrides: tuple[str, ...]
     base: str
+    chosen: str
 
     @property
     def branch(self) -> str:
@@ -69,7 +70,8 @@ class Run:
 def isolated(project: Path, overrides: Sequence[str], name: str = "", push: bool = False) -> Iterator[Run]:
     """Provide the worktree of a run for the duration of the block, locked against other processes.
 
-    The worktree starts from the last commit, with the parameters composed with `overrides`. If the block ends without
+    The worktree starts from the last commit, with the parameters composed with the checkout's kept choices and
+    `overrides`. If the block ends without
     `finish`, the worktree is kept, and a run of the same name and overrides resumes there.
 
     Args:
@@ -110,7 +112,9 @@ def finish(run: Run, push: bool = False) -> str:
     """
     message = run_message(run.folder, run.name, run.base, run.overrides)
     files = [
-        path for path in ("params.yaml", "dvc.lock", *uncached_outputs(run.folder)) if (run.folder / path).exists()
+        path
+        for path in ("params.yaml", CHOSEN, "dvc.lock", *uncached_outputs(run.folder))
+        if (run.folder / path).exists()
     ]
     with run.repository.locked():
         git(run.folder, "add", "--", *files)
@@ -118,7 +122,7 @@ def finish(run: Run, push: bool = False) -> str:
     try:
         if push:
             git(run.folder, "push", push_remote(run.repository), run.branch)
-            _dvc(run, "push", "--quiet")
+            dvc(run.folder, "push", "--quiet")
     except RepflowError as error:
         raise RepflowError(
             f"{run.branch} is committed, but could not be pushed: {error}; fix the cause, then run in {run.folder}:"
@@ -152,7 +156,7 @@ def read_record(repository: Repository, name: str) -> Run:
     """The run `name` from its record; without overrides if there is no record."""
     path = repository.runs / f"{name}.json"
     values: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"overrides": [], "base": ""}
-    return Run(name, repository, tuple(values["overrides"]), values["base"])
+    return Run(name, repository, tuple(values["overrides"]), values["base"], values.get("chosen", ""))
 
 
 def try_lock(repository: Repository, name: str, locks: contextlib.ExitStack) -> bool:
@@ -191,22 +195,25 @@ def _claim(
         raise ParameterError(
             f"{name!r}: not allowed as the name of a run; use lower-case words with dashes, up to {_LONGEST} characters"
         )
-    base = repository.git("rev-parse", "HEAD")
+    base, chosen = repository.git("rev-parse", "HEAD"), repository.chosen()
     stem = name or default_name(overrides)
     number = 1
     while True:
         tried = stem if number == 1 else f"{stem}-{number}"
-        run, reason = Run(tried, repository, overrides, base), ""
+        run, reason = Run(tried, repository, overrides, base, chosen), ""
         with contextlib.ExitStack() as tentative:
             if not try_lock(repository, tried, tentative):
                 reason = "another process is running it"
             elif run.worktree.exists():
                 before = read_record(repository, tried)
-                if (before.overrides, before.base) == (overrides, base):
+                if (before.overrides, before.base, before.chosen) == (overrides, base, chosen):
                     locks.push(tentative.pop_all())
                     return run, False
                 given = " ".join(before.overrides) or "none"
-                reason = f"a stopped run of this name has other overrides ({given}) or another base ({before.base[:9]})"
+                reason = (
+                    f"a stopped run of this name has other overrides ({given}), another base ({before.base[:9]}) or"
+                    " other kept choices"
+                )
             elif repository.has_branch(tried):
                 reason = f"a finished run has this name (git show {PREFIX}{tried})"
             else:
@@ -219,61 +226,23 @@ def _claim(
 
 def _create(run: Run) -> None:
     with writing(run.record) as fresh:
-        fresh.write_text(json.dumps({"overrides": run.overrides, "base": run.base}), encoding="utf-8")
+        record = {"overrides": run.overrides, "base": run.base, "chosen": run.chosen}
+        fresh.write_text(json.dumps(record), encoding="utf-8")
     try:
         run.repository.git("worktree", "add", "--quiet", "-b", run.branch, str(run.worktree), run.base)
+        if run.chosen:
+            (run.folder / CHOSEN).write_text(run.chosen, encoding="utf-8")
     except BaseException:
         remove(run)
         raise
 
 
 def _prepare(run: Run) -> None:
-    """Let the worktree use the checkout's cache, remotes and data, and compose its parameters."""
-    from configobj import ConfigObj
-    from dvc.repo import Repo
-
-    local = run.repository.project / ".dvc" / "config.local"
-    mine = run.folder / ".dvc" / "config.local"
-    with Repo(str(run.repository.project)) as repo, writing(mine) as fresh:
-        config = ConfigObj(str(local) if local.exists() else None)
-        config.filename = str(fresh)
-        config.setdefault("cache", {})["dir"] = repo.cache.local_cache_dir
-        # DVC's site cache is keyed by the project's path and would remain after the worktree is deleted.
-        config.setdefault("core", {})["site_cache_dir"] = str(run.folder / ".dvc" / "tmp" / "site")
-        for name, remote in repo.config["remote"].items():  # with paths resolved relative to the checkout
-            config.setdefault(f'remote "{name}"', {})["url"] = remote["url"]
-        if repo.config["core"].get("remote"):
-            config["core"]["remote"] = repo.config["core"]["remote"]
-        config.write()
-        os.chmod(fresh, 0o600)  # it may contain credentials
-    raw, linked = run.repository.project / "data" / "raw", run.folder / "data" / "raw"
-    if raw.exists() and not linked.exists():
-        linked.parent.mkdir(exist_ok=True)
-        linked.symlink_to(raw.resolve())
-    if run.overrides:
-        _compose(run)
-
-
-def _compose(run: Run) -> None:
-    """Compose the worktree's params.yaml with the worktree's own code."""
-    code = "from repflow.cli.app import app; app()"
-    command = [sys.executable, "-c", code, "compose", "--", *run.overrides]
-    done = subprocess.run(
-        command, cwd=run.folder, env={**os.environ, **run.environment}, capture_output=True, text=True
-    )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ParameterError(
-            "\n".join(lines).removeprefix("error: ") or f"repflow compose: exit code {done.returncode}"
-        )
-
-
-def _dvc(run: Run, *arguments: str) -> None:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=run.folder, capture_output=True, text=True)
-    if done.returncode:
-        lines = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        raise RepflowError(f"dvc {arguments[0]}: {' '.join(lines) or f'exit code {done.returncode}'}")
+    """Let the worktree use the checkout's cache, remotes and images, and compose its parameters."""
+    share_storage(run.repository, run.folder)
+    if run.overrides or run.chosen != run.repository.at_head(CHOSEN):
+        compose(run.folder, run.overrides, run.environment)
+    provide_images(run.repository, run.folder)
 
 
 def _lock_path(repository: Repository, name: str) -> Path:

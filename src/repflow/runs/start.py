@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from repflow.errors import RepflowError
 from repflow.runs.isolated import Run, finish, isolated
+from repflow.stages.composing.choices import read_choices
 
 log = logging.getLogger("repflow")
 
@@ -28,10 +30,12 @@ def start(project: Path, overrides: Sequence[str], name: str = "", push: bool = 
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning("%s", uncommitted_warning(left_out))
-        log.info("run %s: working in %s", run.name, run.folder)
+        log.info("run %s: works in %s", run.name, run.folder)
+        if described := read_choices(run.folder / "conf").described():
+            log.info("run %s: differs from the defaults in: %s", run.name, described)
         code = _reproduce(run)
         if code:
-            again = " ".join(["repflow runs start", "--name", run.name, *run.overrides])
+            again = shlex.join(["repflow", "runs", "start", "--name", run.name, *run.overrides])
             raise RepflowError(f"run {run.name}: a stage failed (dvc repro: exit code {code}); to resume: {again}")
         return finish(run, push)
 

@@ -1,36 +1,165 @@
-"""The command `compose`: Hydra composes conf/ into params.yaml, byte for byte as `dvc exp run -S` does."""
+"""The command `compose`: Hydra composes conf/ into params.yaml, byte for byte as `dvc exp run -S` does.
 
-import difflib
+What was chosen stays in conf/chosen.yaml, from which the next composition starts, whoever makes it.
+"""
+
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from repflow.errors import ParameterError
+from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
 from repflow.schema import build
 from repflow.stages.parameters import check_sections
 from repflow.stages.paths import PARAMETERS
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+    from repflow.stages.composing.choices import Choices
 
 CONF = Path("conf")
 
 log = logging.getLogger(__name__)
 
 
-def run(overrides: list[str]) -> None:
-    """Compose conf/ with `overrides`, check every parameter, write `params.yaml` and log what changed.
+def run(overrides: Sequence[str], reset: bool = False) -> None:
+    """Keep the choices of `overrides`, compose `params.yaml` from all choices, check it, and log what changed.
 
     Args:
         overrides: Hydra overrides, "group=choice" and "key=value".
+        reset: forget all earlier choices first.
 
     Raises:
-        ParameterError: an override, or a composed value, is not allowed.
+        ParameterError: an override, or a composed value, is not allowed; nothing is written then.
     """
-    text = composed(CONF, overrides)
-    check(yaml.safe_load(text))
+    _check_project(CONF)
+    from repflow.stages.composing.choices import NAME, Choices, read_choices
+    from repflow.stages.composing.overrides import quoted
+
+    given = [quoted(override) for override in overrides]
+    with writing(CONF / NAME) as fresh:
+        # Hydra finds these two files first, and all others in conf/.
+        shutil.copy(CONF / "config.yaml", fresh.parent)
+        kept = Choices() if reset else read_choices(CONF)
+        fresh.write_text(kept.text, encoding="utf-8")
+        with _explained(CONF, given):
+            choices, deletions = _added(kept, given, fresh.parent)
+            fresh.write_text(choices.text, encoding="utf-8")
+            text = _resolved(_composition(fresh.parent, deletions, CONF))
+        check(yaml.safe_load(text))
+    _write(text)
+    if deletions:
+        log.warning(
+            "%s: not kept, as conf/chosen.yaml can only add and replace; the next composition has it again",
+            " ".join(deletions),
+        )
+    if described := choices.described():
+        log.info("kept in %s: %s", CONF / NAME, described)
+
+
+def composed(conf: Path, overrides: Sequence[str]) -> str:
+    """The composed configuration of the folder `conf` with its kept choices, as YAML text.
+
+    Args:
+        conf: the folder.
+        overrides: further overrides, in Hydra's grammar.
+
+    Raises:
+        ParameterError: an override has an unknown key or choice, or conf/ itself cannot be composed.
+    """
+    _check_project(conf)
+    with _explained(conf, overrides):
+        _parsed(conf, overrides, conf)
+        return _resolved(_composition(conf, overrides))
+
+
+def default_choices(conf: Path) -> dict[str, Any]:
+    """Group to choice, or choices, in the defaults list of the folder `conf`, without what was kept."""
+    listed = yaml.safe_load((conf / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    return {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+
+
+def _added(kept: "Choices", overrides: Sequence[str], folder: Path) -> tuple["Choices", list[str]]:
+    """The choices with those of `overrides` added, and the deletions that cannot be kept."""
+    from repflow.stages.composing.choices import with_overrides
+    from repflow.stages.composing.overrides import groups_of
+
+    parsed, base = _parsed(CONF, overrides, folder)
+    choices, left = with_overrides(kept, parsed, groups_of(CONF), default_choices(CONF), base)
+    return choices, [str(each.input_line) for each in left]
+
+
+def _parsed(conf: Path, overrides: Sequence[str], folder: Path) -> tuple[list["Override"], Any]:
+    """Parsed and checked overrides, and what Hydra composes with the groups among them, as plain values."""
+    from omegaconf import OmegaConf
+
+    from repflow.stages.composing.overrides import check_choices, check_keys, groups_of, parse
+
+    groups, parsed = groups_of(conf), parse(overrides)
+    check_choices(parsed, groups)
+    chosen = [str(each.input_line) for each in parsed if each.key_or_group in groups and not each.is_delete()]
+    base = OmegaConf.to_container(_composition(folder, chosen, conf), resolve=False)
+    check_keys(parsed, groups, base)
+    return parsed, base
+
+
+def _composition(folder: Path, overrides: Sequence[str], conf: Path | None = None) -> "DictConfig":
+    """What Hydra composes from config.yaml in `folder`; files that are not there are taken from `conf`."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    from repflow.stages.composing.resolver import register
+
+    register()
+    place = QuotedString(f"file://{(conf or folder).resolve()}", Quote.single).with_quotes()
+    with initialize_config_dir(str(folder.resolve()), version_base=None):
+        return compose("config", overrides=[*overrides, f"hydra.searchpath=[{place}]"])
+
+
+def _resolved(config: "DictConfig") -> str:
+    from omegaconf import OmegaConf
+
+    missing = [key for key, value in _flat(OmegaConf.to_container(config, resolve=False)) if value == "???"]
+    if missing:
+        raise ParameterError(f"{', '.join(missing)}: must be set with these choices; add {missing[0]}=VALUE")
+    OmegaConf.resolve(config)
+    return OmegaConf.to_yaml(config)
+
+
+@contextlib.contextmanager
+def _explained(conf: Path, overrides: Sequence[str]) -> Iterator[None]:
+    """Turn errors of Hydra into one message; they take ten lines."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, RepflowError):  # a resolver raises one of its own
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from None
+        given = f" with {' '.join(overrides)}" if overrides else ""
+        message = " ".join(str(error).split("Config search path")[0].split())
+        raise ParameterError(f"{conf}/ cannot be composed{given}: {message}") from error
+
+
+def _check_project(conf: Path) -> None:
+    if not (conf / "config.yaml").is_file():
+        raise ParameterError(f"{conf / 'config.yaml'}: not found; run in the project's root")
+
+
+def _write(text: str) -> None:
+    """Write `params.yaml` if it differs, and log what changed."""
     before = PARAMETERS.read_text(encoding="utf-8") if PARAMETERS.exists() else None
     if text != before:
         with writing(PARAMETERS) as fresh:
@@ -40,32 +169,6 @@ def run(overrides: list[str]) -> None:
         log.info("  %s", change)
     outcome = "created" if before is None else f"{len(changes)} values changed" if changes else "unchanged"
     log.info("%s: %s", PARAMETERS, outcome)
-
-
-def composed(conf: Path, overrides: list[str]) -> str:
-    """The composed configuration of the folder `conf`, as YAML text.
-
-    Raises:
-        ParameterError: an override has an unknown key or choice, or conf/ itself cannot be composed.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not (conf / "config.yaml").is_file():
-        raise ParameterError(f"{conf / 'config.yaml'}: not found; run in the project's root")
-    try:
-        with initialize_config_dir(str(conf.resolve()), version_base=None):
-            _check_overrides(conf, overrides)
-            config = compose("config", overrides=overrides)
-        _check_given(OmegaConf.to_container(config, resolve=False))
-        OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        given = f" with {' '.join(overrides)}" if overrides else ""
-        message = " ".join(str(error).split("Config search path")[0].split())
-        raise ParameterError(f"{conf}/ cannot be composed{given}: {message}") from error
-    return OmegaConf.to_yaml(config)
 
 
 def check(whole: Any) -> None:
@@ -160,59 +263,3 @@ def _parse(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return None
-
-
-def _check_overrides(conf: Path, overrides: list[str]) -> None:
-    """Check overrides here, because Hydra's own messages take ten lines."""
-    from hydra import compose
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
-
-    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in _folders(conf)}
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    for override in parsed:
-        if override.is_sweep_override():
-            raise ParameterError(f"{override.input_line}: has several values; sweeps are not supported, give one value")
-        if override.key_or_group in groups and not override.is_delete():
-            _check_choices(override.key_or_group, override.value(), groups[override.key_or_group])
-    changed = [
-        each.key_or_group for each in parsed if each.type is OverrideType.CHANGE and each.key_or_group not in groups
-    ]
-    if changed:
-        chosen = [str(each.input_line) for each in parsed if each.key_or_group in groups]
-        config = compose("config", overrides=chosen)
-        for key in changed:
-            _check_key(key, config)
-
-
-def _check_given(config: Any) -> None:
-    missing = [key for key, value in _flat(config) if value == "???"]
-    if missing:
-        raise ParameterError(f"{', '.join(missing)}: must be set with these choices; add {missing[0]}=VALUE")
-
-
-def _folders(conf: Path) -> list[Path]:
-    return sorted(path for path in conf.iterdir() if path.is_dir())
-
-
-def _check_choices(group: str, value: Any, allowed: list[str]) -> None:
-    for choice in value if isinstance(value, list) else [value]:
-        if choice not in allowed:
-            raise ParameterError(f"{group}={choice}: no such choice in conf/{group}/{_hint(str(choice), allowed)}")
-
-
-def _check_key(key: str, config: Any) -> None:
-    place, parts = config, key.split(".")
-    for number, part in enumerate(parts):
-        names = sorted(str(name) for name in place) if isinstance(place, Mapping) else []
-        if part not in names:
-            where = ".".join(parts[: number + 1])
-            add = f"; to set a key that conf/ does not list, write +{key}=..." if number else ""
-            raise ParameterError(f"{where}: no such key in conf/{_hint(part, names)}{add}")
-        if number + 1 < len(parts):
-            place = place[part]
-
-
-def _hint(given: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f"{f'; did you mean {close[0]!r}?' if close else ''} (allowed: {', '.join(allowed) or 'none'})"

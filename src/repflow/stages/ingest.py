@@ -3,11 +3,20 @@
 from pathlib import Path
 
 from repflow.data.ingest.ingestion import DataConfig, ingest
+from repflow.data.watched import check_watched, with_home
+from repflow.schema import build
 from repflow.stages import parameters, paths
 from repflow.stages.linked_cache import linked_caches
 
 
 def run(domain: str) -> None:
-    """Write the store of `domain`, "source" or "target"."""
-    config = parameters.read("data", DataConfig)
+    """Write the store of `domain`, "source" or "target".
+
+    Raises:
+        ParameterError: a parameter is not allowed, or DVC does not watch what this would read.
+    """
+    given = parameters.read_raw("data")
+    parameters.read("data", DataConfig)
+    check_watched(given, domain)
+    config = build(DataConfig, with_home(given), f"{paths.PARAMETERS}: data")
     ingest(config, domain, parameters.seed(), Path(config.root), paths.STORES / domain, linked_caches)

@@ -180,8 +180,7 @@ def test_every_choice_of_data_fits_the_schema(choice: str) -> None:
             config.data[domain].path = "somewhere"
     values = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(values, dict)
-    built = build(DataConfig, values, choice)
-    assert built.reads is not None
+    build(DataConfig, values, choice)
 
 
 def test_a_truncated_store_is_refused(tmp_path: Path) -> None:

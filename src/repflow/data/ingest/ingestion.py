@@ -27,14 +27,20 @@ log = logging.getLogger("repflow")
 
 
 @parameters
+class Watched:
+    """Files or folders of one domain that DVC watches; see `repflow.data.watched`."""
+
+    images: str
+    table: str
+    photos: str
+
+
+@parameters
 class Reads:
-    """What DVC watches for changed images: a file or folder for each domain, relative to the project.
+    """What DVC watches for changed images in each domain: dvc.yaml makes them dependencies of `ingest`."""
 
-    Only dvc.yaml reads these: each is a dependency of `ingest`.
-    """
-
-    source: str
-    target: str
+    source: Watched
+    target: Watched
 
 
 @parameters

@@ -1,0 +1,26 @@
+"""The resolver `${watched:DOMAIN}` of conf/, which computes `data.reads` from the sources that were chosen.
+
+DVC composes conf/ in its own process: it loads `src/hydra_plugins`, as .dvc/config says, which calls `register`.
+"""
+
+from typing import TYPE_CHECKING
+
+from repflow.data.watched import watched
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def register() -> None:
+    """Make `${watched:source}` and `${watched:target}` known to OmegaConf."""
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("watched", _watched, replace=True)
+
+
+def _watched(domain: str, *, _root_: "DictConfig") -> "DictConfig":
+    from omegaconf import OmegaConf
+
+    data = _root_["data"]
+    values = {"root": data.get("root", "."), domain: OmegaConf.to_container(data[domain], resolve=True)}
+    return OmegaConf.create(watched(values, domain))

@@ -1,0 +1,129 @@
+"""What DVC watches is what `ingest` reads: every file that a source opens lies in what is watched."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repflow.data.ingest.ingestion import DataConfig
+from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.sources.contract import Request
+from repflow.data.watched import UNWATCHED, check_watched, watched, with_home
+from repflow.errors import ParameterError
+from repflow.schema import build
+
+FORM: dict[str, Any] = {"size": 16, "channels": 3, "resize": "stretch"}
+NONE = {"kind": "none"}
+IDX = {"kind": "idx", "images": "idx/images", "labels": "idx/labels.gz"}
+FOLDER = {"kind": "folder", "path": "images"}
+SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "folder": (FOLDER, {"images": "raw/images"}),
+    "folder with a slash": ({"kind": "folder", "path": "./images/"}, {"images": "raw/images"}),
+    "archive": ({"kind": "archive", "path": "images.tar"}, {"images": "raw/images.tar"}),
+    "table": ({"kind": "table", "path": "t.csv", "images": "images"}, {"images": "raw/images", "table": "raw/t.csv"}),
+    "table and its folder": ({"kind": "table", "path": "t2/t.csv"}, {"images": "raw/t2", "table": "raw/t2/t.csv"}),
+    "idx": (IDX, {"images": "raw/idx"}),
+    "blended": (
+        {"kind": "blended", "foreground": FOLDER, "photos": {"kind": "archive", "path": "images.tar"}},
+        {"images": "raw/images", "photos": "raw/images.tar"},
+    ),
+    "digits": ({"kind": "digits"}, {}),
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with images of every kind in raw/; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    content = io.BytesIO()
+    Image.fromarray(np.arange(20 * 20 * 3, dtype=np.uint8).reshape(20, 20, 3)).save(content, "png")
+    for folder in ("raw/images/cat", "raw/t2", "raw/idx"):
+        Path(folder).mkdir(parents=True)
+    for name in ("raw/images/cat/1.png", "raw/t2/1.png"):
+        Path(name).write_bytes(content.getvalue())
+    Path("raw/t.csv").write_text("path,label\ncat/1.png,cat\n")
+    Path("raw/t2/t.csv").write_text("path,label\n1.png,cat\n")
+    Path("raw/idx/images").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4]))
+    Path("raw/idx/labels").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    with tarfile.open("raw/images.tar", "w") as archive:
+        archive.add("raw/images/cat/1.png", "cat/1.png")
+    return tmp_path
+
+
+@pytest.fixture
+def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files of the project that are opened in a test."""
+    found: set[str] = set()
+    original = io.open
+
+    def note(file: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(file, str | os.PathLike) and Path(file).resolve().is_relative_to(project):
+            found.add(Path(file).resolve().relative_to(project).as_posix())
+        return original(file, *arguments, **named)
+
+    monkeypatch.setattr("builtins.open", note)
+    monkeypatch.setattr(io, "open", note)
+    return found
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_file_that_is_read_is_watched(project: Path, opened: set[str], name: str) -> None:
+    source, expected = SOURCES[name]
+    data = {**FORM, "root": "raw", "source": source, "target": NONE}
+    config = build(DataConfig, data, "data")
+    config.source.collect(Request(ImageFormat(16, 3, "stretch"), Path("raw"), 0, "ingest/source"))
+    reads = watched(data, "source")
+    assert {slot: place for slot, place in reads.items() if place != UNWATCHED} == expected
+    assert opened or name == "digits"
+    assert [path for path in opened if not any(Path(path).is_relative_to(place) for place in reads.values())] == []
+
+
+def test_home_is_expanded_for_reading_and_for_watching(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project / "raw"))
+    data = {"root": ".", "source": {"kind": "folder", "path": "~/images"}}
+    assert watched(data, "source")["images"] == f"{project}/raw/images"
+    assert with_home(data)["source"]["path"] == f"{project}/raw/images"
+
+
+def test_a_table_beside_the_project_watches_the_folder_of_its_rows(project: Path) -> None:
+    Path("t.csv").write_text("path\nraw/images/cat/1.png\nraw/t2/1.png\n")
+    table = {"kind": "table", "path": "t.csv"}
+    assert watched({"source": table}, "source") == {"images": "raw", "table": "t.csv", "photos": UNWATCHED}
+    Path("t.csv").write_text("path\nraw/1.png\nother/1.png\n")
+    with pytest.raises(ParameterError, match=r"t\.csv: lists images in several folders"):
+        watched({"source": table}, "source")
+    assert watched({"source": {"kind": "table", "path": "u.csv"}}, "source")["images"] == UNWATCHED
+
+
+@pytest.mark.parametrize("path", ["", "  ", ".", "..", "data", "data/stores/", "/"])
+def test_a_path_that_is_empty_or_holds_what_stages_write_is_refused(project: Path, path: str) -> None:
+    with pytest.raises(ParameterError, match=r"data\.source\.path: is empty|contains what the stages write"):
+        watched({"source": {"kind": "folder", "path": path}}, "source")
+
+
+def test_a_path_that_is_not_set_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"data\.target\.photos\.path: must be set"):
+        watched(
+            {"target": {"kind": "blended", "foreground": NONE, "photos": {"kind": "folder", "path": "???"}}}, "target"
+        )
+
+
+def test_only_torchvision_that_downloads_is_not_watched() -> None:
+    source = {"kind": "torchvision", "name": "CIFAR10"}
+    assert watched({"source": source, "root": "raw"}, "source")["images"] == "raw/torchvision"
+    assert watched({"source": {**source, "download": True}}, "source")["images"] == UNWATCHED
+
+
+def test_reading_what_is_not_watched_is_refused() -> None:
+    reads = {"source": {"images": "raw/images", "table": UNWATCHED, "photos": UNWATCHED}}
+    data = {"root": "raw", "source": FOLDER, "reads": reads}
+    check_watched(data, "source")
+    check_watched({**data, "source": {"kind": "folder", "path": "images/cat"}}, "source")
+    check_watched({key: value for key, value in data.items() if key != "reads"}, "source")
+    with pytest.raises(ParameterError, match=r"data\.reads\.source: does not cover raw/other.*repflow compose"):
+        check_watched({**data, "source": {"kind": "folder", "path": "other"}}, "source")
