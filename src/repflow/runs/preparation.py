@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from repflow.data.ingest.sources.files import is_image_name
+from repflow.data.ingest.sources.formats import is_image_name
 from repflow.data.watched import UNWATCHED
 from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
