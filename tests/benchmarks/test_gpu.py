@@ -1,6 +1,9 @@
 """The script for a GPU, run small on the CPU: all its parts, what it writes, and what a stop or a failure leaves."""
 
+import dataclasses
 import json
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -47,16 +50,28 @@ def test_every_part_runs_and_is_in_the_record(tmp_path: Path, capsys: pytest.Cap
     assert str(tmp_path) not in file.read_text()
 
 
-def test_a_second_call_continues_the_training(tmp_path: Path, images: Images) -> None:
+def test_a_second_call_continues_the_training(tmp_path: Path, images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     setup = Setup.of("cpu", seconds=1.0, state=tmp_path)
-    first = knn_curve.training(setup, images, seconds=0.0)
+
+    def accuracy_as_the_time_ends(*_: Any) -> float:
+        os.kill(os.getpid(), signal.SIGINT)  # as the timer does
+        return 0.5
+
+    with monkeypatch.context() as patch:
+        patch.setattr(knn_curve, "knn_accuracy", accuracy_as_the_time_ends)
+        first = knn_curve.training(setup, images, seconds=600.0)
     assert "continues" in first["ended"]
+    assert [point["step"] for point in first["curve"]] == [5]
     again = knn_curve.training(setup, images, seconds=600.0)
     assert again["ended"] == "all steps done"
-    steps = [point["step"] for point in again["curve"]]
-    assert steps == [5, 10, 15, 20]
+    assert [point["step"] for point in again["curve"]] == [5, 10, 15, 20]
     seconds = [point["seconds"] for point in again["curve"]]
     assert seconds == sorted(seconds)
+
+
+def test_the_time_ends_a_training(images: Images) -> None:
+    long = dataclasses.replace(SETUP, steps=10**6)
+    assert knn_curve.training(long, images, seconds=0.0)["ended"] == "time over"
 
 
 def test_a_part_that_fails_or_takes_too_long_says_so(images: Images) -> None:
