@@ -129,3 +129,25 @@ def test_the_documentation_names_every_operation_and_parameter(kind: Any) -> Non
 def test_the_documentation_names_every_policy() -> None:
     missing = {name for policies in KINDS.values() for name in policies if f"`{name}`" not in DOCUMENTATION}
     assert not missing
+
+
+@pytest.mark.parametrize(("images", "threads"), [(4, 1), (400, 2)])
+def test_a_batch_gets_no_more_threads_than_chunks(images: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 images of 3 x 64 x 64 take 20 MB, more than the chunks of two threads."""
+    seen: list[int] = []
+    policy = Policy(build(PolicyConfig, [{"op": "invert"}], "policy"))
+    apply = type(policy.operations[0]).apply
+
+    def noting(operation: Any, *given: Any) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return apply(operation, *given)
+
+    monkeypatch.setattr(type(policy.operations[0]), "apply", noting)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        policy(torch.rand(images, 3, 64, 64), Draw(0, "views"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {threads}
