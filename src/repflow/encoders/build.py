@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 
 from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.residual import ResNetConfig, resnet
+from repflow.encoders.small_residual import SmallResNetConfig, small_resnet
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
 
-AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
+AnyEncoder = (
+    SmallConfig | SmallResNetConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
+)
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 """The parameters of any encoder, distinguished by `name`."""
@@ -28,6 +32,8 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
     match config:
         case SmallConfig():
             body, width = small(config, channels)
+        case SmallResNetConfig():
+            body, width = small_resnet(config, channels, size)
         case LeNetConfig():
             body, width = lenet(config, channels, size)
         case ResNetConfig():
@@ -41,3 +47,18 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
         case SplitConfig():
             return SplitEncoder(config, channels, size)
     return Encoder(body, width, channels)
+
+
+def forward_flops(config: AnyEncoder, channels: int, size: int) -> int:
+    """Floating-point operations of a forward pass for one image, two to a multiply-add; nothing is computed.
+
+    Args:
+        config: the encoder's parameters.
+        channels: of the images, 1 or 3.
+        size: height and width of the images in pixels.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        build_encoder(config, channels, size).eval()(torch.empty(1, channels, size, size))
+    return counter.get_total_flops()

@@ -4,7 +4,7 @@ from repflow.data.read.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, write_training
+from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, within_budget, write_training
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.training.curves import write_curve
 
@@ -31,6 +31,7 @@ def run(name: str) -> None:
             "source": source.labelled_rows(*TRAINING),
             "target": target.labelled_rows(*TRAINING) if recipe.method.reads_target_labels else images,
         }
+        recipe = within_budget(recipe, "adapt", rows)
         pool = pooled(source.rows(*TRAINING), images)
         classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), pool.images)
         method, trained = fit(recipe, classifier, rows, title=f"adapt@{name}", meter=meter)

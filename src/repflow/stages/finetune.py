@@ -8,16 +8,16 @@ from repflow.data.read.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, write_training
+from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, within_budget, write_training
 from repflow.stages.project import open_project_domain
 
 
 def run() -> None:
     """Read the pretrained encoder, the source's rows and the result of the search; write `models/finetune/`."""
     with recorded("finetune") as meter:
-        recipe = read_recipe("finetune", found_by_search())
         source = open_project_domain("source")
         rows, validation = finetuning_rows(source)
+        recipe = within_budget(read_recipe("finetune", found_by_search()), "finetune", rows)
         classifier, description = starting_classifier(
             recipe, describe(recipe, source, source.classes), source.store.images
         )

@@ -15,6 +15,7 @@ from repflow.data.read.batches import as_float
 from repflow.data.read.memory_mapped import Images
 from repflow.data.read.rows import Domain, Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
+from repflow.encoders.build import forward_flops
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
 from repflow.errors import ParameterError
@@ -28,6 +29,7 @@ from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import TrainingConfig, TrainingResult, train
 from repflow.training.best_weights import Observe
+from repflow.training.budget import Budget, budgeted
 from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Method
 from repflow.training.cost import Meter
@@ -115,6 +117,23 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
         )
     method, config = find_method(section.family, section.name)
     return method, build(config, section.settings, f"{where}.settings"), section
+
+
+def within_budget(recipe: Recipe, part: str, rows: Mapping[str, Rows]) -> Recipe:
+    """`recipe` with the number of steps that `budget.PART` gives it, unless it has its own.
+
+    Args:
+        recipe: as `read_recipe` returns it.
+        part: "pretrain", "finetune" or "adapt".
+        rows: the rows of each stream.
+    """
+    if recipe.section.training.steps is not None:
+        return recipe
+    first = rows[recipe.method.streams[0]]
+    encoder = recipe.section.encoder or read("encoder", EncoderConfig)
+    flops = forward_flops(encoder, *first.images.shape[1:3])
+    training = budgeted(recipe.section.training, read(f"budget.{part}", Budget), len(first), flops)
+    return dataclasses.replace(recipe, section=dataclasses.replace(recipe.section, training=training))
 
 
 def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:

@@ -20,6 +20,7 @@ SECTIONS = (
     "encoder",
     "hardware",
     "runtime",
+    "budget",
     "baseline",
     "pretrain",
     "probe",

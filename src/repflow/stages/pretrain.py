@@ -7,7 +7,7 @@ from repflow.evaluation.image_grids import image_grids
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.image_grids import write_image_grids
-from repflow.stages.learning import describe, fit, new_encoder, read_recipe, write_training
+from repflow.stages.learning import describe, fit, new_encoder, read_recipe, within_budget, write_training
 from repflow.stages.project import open_project_domain
 
 
@@ -20,6 +20,7 @@ def run() -> None:
         recipe = read_recipe("pretrain")
         source, target = open_project_domain("source"), open_project_domain("target")
         rows = pooled(source.rows(*TRAINING), target.rows(*TRAINING))
+        recipe = within_budget(recipe, "pretrain", {"unlabelled": rows})
         description = describe(recipe, source)
         encoder = new_encoder(recipe, description, rows.images)
         method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)

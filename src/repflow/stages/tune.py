@@ -19,6 +19,7 @@ from repflow import fingerprints
 from repflow.data.read.rows import Side
 from repflow.errors import DataError
 from repflow.files import writing
+from repflow.hardware.cpu import usable_cores
 from repflow.fingerprints import Files
 from repflow.methods.registry import modules_in
 from repflow.randomness.seeds import derive_seed
@@ -92,8 +93,7 @@ def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Poin
 
 def count_workers(config: TuneConfig) -> int:
     """The number of worker processes: `tune.workers`, or what the CPU cores allow; at most one per trial of a batch."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = config.workers or max(1, allowed // max(1, config.search.threads))
+    wanted = config.workers or max(1, usable_cores() // max(1, config.search.threads))
     return min(wanted, config.search.batch)
 
 
@@ -102,7 +102,7 @@ def fingerprint(config: SearchConfig) -> str:
 
     An interrupted search resumes only if none of them has changed.
     """
-    sections = ("seed", "encoder", "hardware", "finetune")
+    sections = ("seed", "budget", "encoder", "hardware", "finetune")
     parameters = {"search": dataclasses.asdict(config), **{section: read_raw(section) for section in sections}}
     digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
     code = fingerprints.fingerprint({"repflow.stages.tune", *modules_in(read_raw("finetune"))}, Files(paths.SOURCE))

@@ -55,6 +55,7 @@ class BestWeights:
     ):
         self.trained = TrainingResult()
         self._stopping, self._validate, self._observe = config.early_stopping, validate, observe
+        self._every = config.early_stopping.every if config.early_stopping and config.early_stopping.every else 1
         self._method, self._average = method, average
         self._best: dict[str, Tensor] | None = None
         self._without_improvement = 0
@@ -82,7 +83,7 @@ class BestWeights:
         """Validate if a validation is due; False if training is to be stopped early."""
         if self._validate is None or self._stopping is None:
             return True
-        if self.trained.steps % self._stopping.every and not last:
+        if self.trained.steps % self._every and not last:
             return True
         module = self._current.eval()
         with torch.no_grad():

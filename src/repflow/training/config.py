@@ -44,11 +44,11 @@ class EarlyStoppingConfig:
     """Early stopping: stop when the validation score no longer improves, and keep the best weights.
 
     Attributes:
-        every: steps between two validations.
+        every: steps between two validations; None for a twentieth of a training whose steps the budget decides.
         patience: validations without improvement before training stops.
     """
 
-    every: Count = 50
+    every: Count | None = 50
     patience: Count = 5
 
 
@@ -57,7 +57,9 @@ class TrainingConfig:
     """Parameters of one training run.
 
     Attributes:
-        steps: number of training steps.
+        steps: number of training steps; None leaves it to the budget (`training.budget`).
+        share: of the images that the budget gives a training, for a method that needs more or fewer; without effect
+            where `steps` is given.
         batch_size: images per step and stream; a method may use a multiple of it for some streams.
         ema: decay of the exponential moving average of the weights, which is kept instead of the last weights; None for
             no averaging.
@@ -66,8 +68,9 @@ class TrainingConfig:
         log_every: steps between two points of the training curves.
     """
 
-    steps: NonNegativeCount
+    steps: NonNegativeCount | None
     batch_size: Count
+    share: Positive = 1.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema: Fraction | None = None

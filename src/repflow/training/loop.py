@@ -70,14 +70,15 @@ def train(
         ParameterError: the batch size is not a multiple of the number of processes, or does not fit into GPU memory.
         Interrupted: SIGINT or SIGTERM was received, and a checkpoint was saved.
     """
+    steps = _given(config)
     compile_method(method, compile)
     run = _Run(method, rows, config, fabric, seed, validate, observe, meter or Meter())
     state = checkpoints.load()
     if state is not None:
         run.restore(state)
         log.info("%s: resumed after step %d", title, run.trained.steps)
-    progress = Progress(title, config.steps, done=run.trained.steps, silent=not fabric.is_global_zero)
-    going = run.trained.steps < config.steps and not run.stopped
+    progress = Progress(title, steps, done=run.trained.steps, silent=not fabric.is_global_zero)
+    going = run.trained.steps < steps and not run.stopped
     method.train()
     with Interruption(active=checkpoints.enabled) as interruption:
         while going:
@@ -89,11 +90,22 @@ def train(
                 fabric.barrier()
             if going and interrupted:
                 progress.close()
-                done = f"{title}: stopped after step {run.trained.steps} of {config.steps}"
+                done = f"{title}: stopped after step {run.trained.steps} of {steps}"
                 raise Interrupted(f"{done} and saved; run the same command again to resume")
     progress.close()
     checkpoints.remove()
     return run.finish()
+
+
+def _given(config: TrainingConfig) -> int:
+    """The number of steps.
+
+    Raises:
+        ParameterError: it was left to a budget, which nothing has applied.
+    """
+    if config.steps is None:
+        raise ParameterError("training.steps: missing; give a number of steps, or apply a budget first")
+    return config.steps
 
 
 class _Run:
@@ -111,7 +123,7 @@ class _Run:
         meter: Meter,
     ):
         self._method, self._config, self._fabric, self._seed = method, config, fabric, seed
-        self._meter = meter
+        self._meter, self._steps = meter, _given(config)
         rank, ranks = fabric.global_rank, fabric.world_size
         self._streams = {
             name: Stream(name, rows[name], fabric.device, rank=rank, ranks=ranks) for name in method.streams
@@ -134,7 +146,7 @@ class _Run:
         with torch.no_grad():
             self._method.refresh(step, self._streams, Draw(self._seed, "refresh", step, self._fabric.device))
         self._optimizers.sync_parameters()
-        self._optimizers.set_rate(rate_factor(config.schedule, step, config.steps))
+        self._optimizers.set_rate(rate_factor(config.schedule, step, self._steps))
         try:
             losses = self._update(self._sizes)
         except torch.OutOfMemoryError as error:
@@ -145,7 +157,7 @@ class _Run:
         self._pending.append(losses)
         self.trained.steps = step + 1
         self.trained.images += sum(self._sizes.values())
-        last = self.trained.steps == config.steps
+        last = self.trained.steps == self._steps
         if self.trained.steps % config.log_every == 0 or last:
             self._log(progress)
         self._meter.count_step(sum(self._sizes.values()), self._fabric.world_size)
@@ -159,7 +171,7 @@ class _Run:
             batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
         with self._meter.counting_flops():
-            return self._optimizers.step(Batches(batches, step / self._config.steps), draw, self._config.clip, dry_run)
+            return self._optimizers.step(Batches(batches, step / self._steps), draw, self._config.clip, dry_run)
 
     def _out_of_memory_error(self) -> ParameterError:
         """The error for a batch that is too large for the GPU memory; names a batch size that fits, found by trying."""

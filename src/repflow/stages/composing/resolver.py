@@ -1,4 +1,5 @@
-"""The resolver `${watched:DOMAIN}` of conf/, which computes `data.reads` from the sources that were chosen.
+"""The resolvers of conf/: `${watched:DOMAIN}` computes `data.reads` from the sources that were chosen, `${cores:}` is
+the number of CPU cores that this process may use.
 
 DVC composes conf/ in its own process: it loads `src/hydra_plugins`, as .dvc/config says, which calls `register`.
 """
@@ -6,16 +7,18 @@ DVC composes conf/ in its own process: it loads `src/hydra_plugins`, as .dvc/con
 from typing import TYPE_CHECKING
 
 from repflow.data.watched import watched
+from repflow.hardware.cpu import usable_cores
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 def register() -> None:
-    """Make `${watched:source}` and `${watched:target}` known to OmegaConf."""
+    """Make the resolvers known to OmegaConf."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("watched", _watched, replace=True)
+    OmegaConf.register_new_resolver("cores", usable_cores, replace=True)
 
 
 def _watched(domain: str, *, _root_: "DictConfig") -> "DictConfig":

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from repflow.schema import Count, NonNegativeCount, Positive, parameters
 
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A part of something, not nothing."""
+
 Value = bool | int | float | str | None
 """A value that a search may set."""
 
@@ -76,8 +79,9 @@ class SearchConfig:
             the same batch.
         time: seconds after which no new batch begins, None for no limit. Fewer trials fit into it on a slower machine,
             so the result then depends on the machine.
-        steps: training steps of a trial, None for as many as `finetune` takes.
-        every: training steps between two evaluations on the validation split.
+        steps: training steps of a trial, None for the `share` of those of `finetune`.
+        share: see `steps`.
+        every: training steps between two evaluations on the validation split; None for a tenth of a trial.
         startup: number of random trials before the TPE sampler uses results.
         pruner: which trials are stopped early.
         threads: PyTorch threads of each trial; rounding depends on it. 0 for PyTorch's default.
@@ -90,7 +94,8 @@ class SearchConfig:
     batch: Count = 4
     time: Positive | None = None
     steps: Count | None = None
-    every: Count = 50
+    share: Share = 1.0
+    every: Count | None = 50
     startup: NonNegativeCount = 4
     pruner: PrunerConfig = Field(default_factory=PrunerConfig)
     threads: NonNegativeCount = 1

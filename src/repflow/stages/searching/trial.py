@@ -15,7 +15,7 @@ from repflow.evaluation.features import probabilities
 from repflow.hardware.cpu import pin
 from repflow.hardware.devices import HardwareConfig
 from repflow.stages.finetune import finetuning_rows
-from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier
+from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier, within_budget
 from repflow.stages.parameters import read
 from repflow.stages.project import open_project_domain
 from repflow.stages.searching.config import SearchConfig
@@ -38,7 +38,7 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
     rows, validation = finetuning_rows(source)
 
     def evaluate(point: Point, report_score: ReportScore) -> Outcome:
-        recipe = read_recipe("finetune", point)
+        recipe = within_budget(read_recipe("finetune", point), "finetune", rows)
         classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
         seen: list[float] = []
         meter = Meter()
@@ -53,7 +53,7 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
             method, trained = fit(short, classifier, rows, title="trial", **how)
         except Diverged as error:
             return Outcome("failed", reason=str(error), cost=meter.state())
-        if trained.steps < short.section.training.steps:
+        if trained.steps < (short.section.training.steps or 0):
             return Outcome("pruned", cost=meter.state())
         value = max(seen) if recipe.section.training.early_stopping else seen[-1]
         further = further_scores(method.learned, validation, config)
@@ -73,8 +73,11 @@ def further_scores(classifier: nn.Module, validation: Rows, config: SearchConfig
 
 def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     """`recipe` as a trial trains it: fewer steps, evaluation at fixed steps, the threads of the search."""
-    steps = config.steps or recipe.section.training.steps
-    evaluations = EarlyStoppingConfig(every=config.every, patience=steps + 1)  # only the pruner stops a trial early
+    whole = recipe.section.training.steps
+    assert whole is not None
+    steps = config.steps or max(1, round(config.share * whole))
+    every = config.every or max(1, steps // 10)
+    evaluations = EarlyStoppingConfig(every=every, patience=steps + 1)  # only the pruner stops a trial early
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=evaluations)
     hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
     return dataclasses.replace(
