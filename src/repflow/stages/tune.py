@@ -19,8 +19,8 @@ from repflow import fingerprints
 from repflow.data.read.rows import Side
 from repflow.errors import DataError
 from repflow.files import writing
-from repflow.hardware.cpu import usable_cores
 from repflow.fingerprints import Files
+from repflow.hardware.cpu import usable_cores
 from repflow.methods.registry import modules_in
 from repflow.randomness.seeds import derive_seed
 from repflow.stages import paths

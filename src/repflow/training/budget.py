@@ -30,7 +30,7 @@ class Budget:
 
 
 def budgeted(config: TrainingConfig, budget: Budget, images: int, flops: float) -> TrainingConfig:
-    """`config` with what it leaves to the budget: its steps, the steps between validations, a batch no larger than the data.
+    """`config` with what it leaves to the budget: its steps, and those between validations. The batch fits the data.
 
     Args:
         config: with `steps` None; one that gives its steps is returned as it is.
