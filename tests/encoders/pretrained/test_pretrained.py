@@ -182,7 +182,7 @@ def words(encoder: Encoder) -> nn.Module:
     return bag_of_visual_words.BagOfVisualWords(bag_of_visual_words.Config(words=4), encoder)
 
 
-@pytest.mark.parametrize("name", ["test_vit", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", ["test_vit", "mobilenetv3_small_050", "test_convnext"])
 def test_a_model_without_maps_is_refused_where_a_method_needs_them(name: str) -> None:
     encoder = build_encoder(TimmConfig(model=name), 3, 32)
     for use in (lambda: encoder.maps(IMAGES), lambda: words(encoder)):

@@ -1,5 +1,6 @@
 """An encoder around a model of another library, with the library's input size and normalisation."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,17 +47,6 @@ class FeatureMaps(nn.Module):
         return self._compute(self.model, normal)
 
 
-class PooledByModel(Pooled):
-    """A model with feature maps; it pools them by itself, and may normalise after that."""
-
-    maps: FeatureMaps
-
-    def forward(self, normal: Tensor) -> Tensor:
-        """Features [B, width]."""
-        features: Tensor = self.maps.model(normal)
-        return features
-
-
 class PretrainedEncoder(Encoder):
     """A model of another library as an encoder. Grey images have their channel repeated.
 
@@ -66,7 +56,8 @@ class PretrainedEncoder(Encoder):
     Args:
         model: normalised images [B, 3, height, width] to features [B, width].
         takes: the images that it takes.
-        maps: computes the model's feature maps; None if it has none.
+        maps: computes the model's feature maps; None if it has none. They are used where their mean over positions is the
+            model's features: other models have layers after the pooling, which nothing would train.
 
     Raises:
         ParameterError: the model does not take images of this size, or gives something else than features.
@@ -77,7 +68,7 @@ class PretrainedEncoder(Encoder):
     def __init__(self, model: nn.Module, takes: Takes, maps: Callable[[nn.Module, Tensor], Tensor] | None):
         _without_dropout(model)
         width, has_maps = _try(model, takes, maps)
-        body = PooledByModel(FeatureMaps(model, maps)) if maps is not None and has_maps else model
+        body = Pooled(FeatureMaps(model, maps)) if maps is not None and has_maps else model
         super().__init__(body, width, len(takes.mean))
         self.takes = takes
         self.set_normalisation(torch.tensor(takes.mean), torch.tensor(takes.std))
@@ -85,7 +76,9 @@ class PretrainedEncoder(Encoder):
     @property
     def model(self) -> nn.Module:
         """The library's model, without a head."""
-        return self.body.maps.model if isinstance(self.body, PooledByModel) else self.body
+        own = self.body.maps.model if isinstance(self.body, Pooled) else self.body
+        assert isinstance(own, nn.Module)
+        return own
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, h, w] in [0, 1], resized and normalised: [B, 3, height, width], channels last."""
@@ -117,10 +110,10 @@ def _interpolation_matrix(before: int, after: int, interpolation: str, images: T
 
 
 def _try(model: nn.Module, takes: Takes, maps: Callable[[nn.Module, Tensor], Tensor] | None) -> tuple[int, bool]:
-    """The dimension of the model's features, and whether it has feature maps of that many channels."""
+    """The dimension of the model's features, and whether they are the mean of its feature maps over positions."""
     training = model.training
     model.eval()
-    image = torch.zeros(1, len(takes.mean), *takes.size)
+    image = torch.linspace(-1, 1, len(takes.mean) * math.prod(takes.size)).view(1, -1, *takes.size)
     try:
         with torch.no_grad():
             features = model(image)
@@ -135,7 +128,9 @@ def _try(model: nn.Module, takes: Takes, maps: Callable[[nn.Module, Tensor], Ten
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise ParameterError("encoder.model: this model has no pooled features, one vector an image; take another one")
     width = features.shape[1]
-    return width, isinstance(found, Tensor) and found.ndim == 4 and found.shape[1] == width
+    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[1] != width:
+        return width, False
+    return width, torch.allclose(found.mean((2, 3)), features, rtol=1e-3, atol=1e-4)
 
 
 def _short(error: Exception) -> str:
