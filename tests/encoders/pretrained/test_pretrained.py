@@ -19,6 +19,7 @@ from repflow.encoders import Encoder, EncoderConfig, build_encoder
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.pretrained import TimmConfig, TorchvisionConfig, check_model, fill
 from repflow.encoders.pretrained.encoder import PretrainedEncoder, resize
+from repflow.encoders.pretrained.torchvision import Torchvision
 from repflow.errors import ParameterError
 from repflow.methods.pretext import bag_of_visual_words
 from repflow.randomness.draws import seeded
@@ -92,11 +93,15 @@ def test_a_vit_takes_another_size_with_interpolated_positions(trained: Trained, 
         assert encoder(IMAGES).shape == (2, encoder.width)
 
 
-def test_a_torchvision_vit_takes_another_size(trained: Trained, tmp_path: Path) -> None:
-    config = TorchvisionConfig(model="vit_b_32", weights=str(tmp_path / "weights.pth"), size=64)
-    torch.save(trained(models.vit_b_32()).state_dict(), tmp_path / "weights.pth")
-    own: Any = filled(config).model
-    assert own.encoder.pos_embedding.shape[1] == 1 + 4
+def test_a_torchvision_vit_takes_another_size() -> None:
+    small = {"patch_size": 32, "num_layers": 1, "num_heads": 1, "hidden_dim": 8, "mlp_dim": 8}
+    theirs: Any = models.VisionTransformer(image_size=224, **small)
+    ours: Any = models.VisionTransformer(image_size=64, **small)
+    ours.heads = nn.Identity()
+    Torchvision(TorchvisionConfig(model="vit_b_32", size=64)).load(ours, theirs.state_dict(), Path("weights.pth"))
+    assert ours.encoder.pos_embedding.shape[1] == 1 + 4
+    assert torch.equal(ours.encoder.pos_embedding[:, :1], theirs.encoder.pos_embedding[:, :1])
+    assert torch.equal(ours.conv_proj.weight, theirs.conv_proj.weight)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,6 @@ def test_grey_images_are_those_with_three_equal_channels(resnet_file: Path) -> N
 
 
 def test_feature_maps_are_those_before_the_pooling(resnet_file: Path) -> None:
-    residual = models.resnet18(num_classes=1000)
     for config in (
         TimmConfig(model="test_resnet", weights=str(resnet_file)),
         TorchvisionConfig(model="resnet18", size=64),
@@ -175,7 +179,6 @@ def test_feature_maps_are_those_before_the_pooling(resnet_file: Path) -> None:
             assert maps.shape[0] == 2
             assert maps.shape[2] > 1
             assert torch.allclose(maps.mean((2, 3)), encoder(IMAGES), atol=1e-5)
-    assert encoder.width != residual.fc.in_features
 
 
 def words(encoder: Encoder) -> nn.Module:
@@ -202,12 +205,11 @@ def test_random_weights_are_a_function_of_the_seed() -> None:
 
 def test_training_draws_nothing_from_the_global_generator() -> None:
     """A resumed training would draw something else."""
-    for model in ("efficientnet_b0", "swin_t"):  # with dropout and stochastic depth
-        encoder = build_encoder(TorchvisionConfig(model=model, size=64), 3, 64).train()
-        before = torch.get_rng_state()
-        one = encoder(IMAGES)
-        assert torch.equal(torch.get_rng_state(), before)
-        assert torch.allclose(one, encoder(IMAGES))
+    encoder = build_encoder(TorchvisionConfig(model="efficientnet_b0", size=64), 3, 64).train()
+    before = torch.get_rng_state()  # as it is, the model has dropout and stochastic depth
+    one = encoder(IMAGES)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.allclose(one, encoder(IMAGES))
 
 
 def test_parameters_are_strict() -> None:

@@ -56,8 +56,8 @@ class PretrainedEncoder(Encoder):
     Args:
         model: normalised images [B, 3, height, width] to features [B, width].
         takes: the images that it takes.
-        maps: computes the model's feature maps; None if it has none. They are used where their mean over positions is the
-            model's features: other models have layers after the pooling, which nothing would train.
+        maps: computes the model's feature maps; None if it has none. They are used where their mean over positions is
+            the model's features: other models have layers after the pooling, which nothing would train.
 
     Raises:
         ParameterError: the model does not take images of this size, or gives something else than features.

@@ -61,7 +61,7 @@ class Torchvision:
             settings["input_size"] = (size, size)
         try:
             model = models.get_model(self._config.model, weights=None, **settings)
-        except ValueError as error:
+        except (ValueError, AssertionError) as error:
             raise ParameterError(f"encoder.size: {self._what} does not take {size} pixels ({error})") from error
         _drop_head(model)
         takes = Takes((size, size), tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
