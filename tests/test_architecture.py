@@ -11,6 +11,7 @@ from repflow.fingerprints import Files, closure
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PIPELINE_TOOLS = ("dvc", "prefect", "great_expectations", "optuna", "hydra", "matplotlib", "jinja2")
+EXTRAS = ("timm", "huggingface_hub", "onnx", "pillow_heif", "kornia")
 
 IMPORT_ALL = """
 import importlib, sys
@@ -41,11 +42,11 @@ def import_all(names: list[str], blocked: tuple[str, ...]) -> None:
     assert run.returncode == 0, run.stderr[-2000:]
 
 
-def test_the_library_imports_without_the_tools_of_the_pipeline() -> None:
+def test_the_library_imports_without_the_tools_of_the_pipeline_and_without_extras() -> None:
     above = ("repflow.stages", "repflow.review", "repflow.cli")
     library = [name for name in modules() if not name.startswith(above)]
     assert "repflow.training.loop" in library
-    import_all(library, PIPELINE_TOOLS)
+    import_all(library, (*PIPELINE_TOOLS, *EXTRAS))
 
 
 @pytest.mark.parametrize("stage", ["ingest", "validate", "split"])

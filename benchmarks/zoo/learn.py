@@ -19,6 +19,7 @@ from repflow.data.read.rows import TRAINING, Domain, Rows, Side, open_domain
 from repflow.encoders import Classifier, Encoder, HeadConfig, build_encoder
 from repflow.encoders.classifier import build_head
 from repflow.encoders.encoder import normalise_by
+from repflow.encoders.pretrained import fill
 from repflow.evaluation.cluster_assignments import AssignsClusters, cluster_assignments
 from repflow.evaluation.clustering import clustering_scores, fit_kmeans, predict_clusters
 from repflow.evaluation.features import encode
@@ -69,6 +70,7 @@ def learn(
     with seeded(seed, "weights/encoder"):
         encoder = build_encoder(section.encoder, *domain.store.images.shape[1:3])
     normalise_by(encoder, training.images)
+    fill(encoder, section.encoder)
     if is_floor(name):
         return encoder.eval(), None
     start: nn.Module = encoder

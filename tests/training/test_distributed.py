@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from repflow.errors import ParameterError
-from repflow.training.distributed import DistributedBatchNorm, check_batch_sizes
+from repflow.training.distributed import DistributedBatchNorm, check_batch_sizes, synchronise_batch_norm
 
 pytestmark = pytest.mark.xdist_group("ranks")  # one worker trains for all tests here
 
@@ -80,3 +80,29 @@ def test_distributed_batch_norm_equals_pytorchs_on_one_process(tmp_path: Path) -
             assert torch.allclose(common.eval()(features), layer.eval()(features), atol=1e-5)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_an_activation_within_a_batch_norm_is_kept(tmp_path: Path) -> None:
+    """As in timm's layers, whose activation is a submodule of a class of batch normalisation."""
+    from timm.layers import BatchNormAct2d
+
+    layer = BatchNormAct2d(5, act_layer=nn.ReLU)
+    nn.init.normal_(layer.weight)
+    network = nn.Sequential(copy.deepcopy(layer))
+    synchronise_batch_norm(network, torch.device("cpu"))
+    features = torch.randn(3, 5, 4, 4)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        assert torch.allclose(network(features), layer(features), atol=1e-5)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.allclose(network.eval()(features), layer.eval()(features), atol=1e-5)
+    assert network[0].state_dict().keys() == layer.state_dict().keys()
+
+
+def test_synchronised_layers_of_a_gpu_keep_their_activation() -> None:
+    from timm.layers import BatchNormAct2d
+
+    network = nn.Sequential(nn.BatchNorm2d(5), BatchNormAct2d(5, act_layer=nn.ReLU))
+    synchronise_batch_norm(network, torch.device("cuda"))
+    assert [type(layer) for layer in network] == [nn.SyncBatchNorm, DistributedBatchNorm]

@@ -8,13 +8,23 @@ from pydantic import Field
 from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
+from repflow.encoders.pretrained import TimmConfig, TorchvisionConfig, pretrained_encoder
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.encoders.small_residual import SmallResNetConfig, small_resnet
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
 
 AnyEncoder = (
-    SmallConfig | SmallResNetConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
+    SmallConfig
+    | SmallResNetConfig
+    | LeNetConfig
+    | ResNetConfig
+    | ViTConfig
+    | SplitConfig
+    | PixelsConfig
+    | HOGConfig
+    | TimmConfig
+    | TorchvisionConfig
 )
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
@@ -23,6 +33,8 @@ EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 
 def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
     """A new encoder with random weights, drawn from PyTorch's global generator.
+
+    Nothing is read or downloaded: the weights that others trained are loaded by `pretrained.fill`.
 
     Args:
         config: the encoder's parameters.
@@ -46,6 +58,8 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
             body, width = hog(config, size)
         case SplitConfig():
             return SplitEncoder(config, channels, size)
+        case TimmConfig() | TorchvisionConfig():
+            return pretrained_encoder(config)
     return Encoder(body, width, channels)
 
 

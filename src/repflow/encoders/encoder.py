@@ -1,5 +1,7 @@
 """The encoder class: input normalisation and a body."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,11 @@ from torch import Tensor, nn
 
 from repflow.data.read.memory_mapped import Images
 from repflow.errors import ParameterError
+
+WITH_MAPS = (
+    "small, resnet18, resnet50, or a convolutional one of timm or torchvision whose features are its pooled maps"
+)
+"""The encoders with feature maps, for messages."""
 
 
 class Pooled(nn.Module):
@@ -39,6 +46,9 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
+    fixed_normalisation: ClassVar[bool] = False
+    """Whether mean and std belong to the architecture, so that `normalise_by` leaves them as they are."""
+
     def __init__(self, body: nn.Module, width: int, channels: int):
         super().__init__()
         self.body = body
@@ -69,7 +79,7 @@ class Encoder(nn.Module):
             ParameterError: this encoder has no feature maps.
         """
         if not isinstance(self.body, Pooled):
-            raise ParameterError("encoder: this method needs an encoder with feature maps: small, resnet18 or resnet50")
+            raise ParameterError(f"encoder: this method needs an encoder with feature maps: {WITH_MAPS}")
         maps: Tensor = self.body.maps(self.normalise(images))
         return maps
 
@@ -80,7 +90,12 @@ class Encoder(nn.Module):
 
 
 def normalise_by(encoder: Encoder, images: Images) -> None:
-    """Set the encoder's input normalisation to the statistics of these images, uint8 [N, channels, size, size]."""
+    """Set the encoder's input normalisation to the statistics of these images, uint8 [N, channels, size, size].
+
+    An encoder with an input normalisation of its own keeps it.
+    """
+    if encoder.fixed_normalisation:
+        return
     mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
     for start in range(0, len(images), 4096):
         values = images[start : start + 4096].astype(np.float64) / 255

@@ -15,6 +15,8 @@ from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, EncoderConfig, HeadConfig, build_encoder
 from repflow.encoders.classical import HOGConfig, PixelsConfig
 from repflow.encoders.classifier import build_head
+from repflow.encoders.pretrained import PretrainedConfig
+from repflow.errors import ParameterError
 from repflow.evaluation.features import encode
 from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
 from repflow.schema import Count, parameters
@@ -68,6 +70,8 @@ def fit_baselines(config: BaselineConfig, labelled: Rows, validation: Rows) -> l
     for features in config.features:
         if isinstance(features, HOGConfig) and size < 2 * features.cells:
             continue
+        if isinstance(features, PretrainedConfig):
+            raise ParameterError(f"baseline.features: {features.name} is no baseline; set it as `encoder`")
         encoder = build_encoder(features, channels, size).eval()
         encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))  # the standardisation comes afterwards
         seen = encode(encoder, validation.images) if len(validation) else np.empty((0, encoder.width), np.float32)

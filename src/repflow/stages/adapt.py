@@ -4,7 +4,15 @@ from repflow.data.read.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, within_budget, write_training
+from repflow.stages.learning import (
+    describe,
+    fit,
+    origin_metrics,
+    read_recipe,
+    starting_classifier,
+    within_budget,
+    write_training,
+)
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.training.curves import write_curve
 
@@ -36,4 +44,4 @@ def run(name: str) -> None:
         classifier, description = starting_classifier(recipe, describe(recipe, source, source.classes), pool.images)
         method, trained = fit(recipe, classifier, rows, title=f"adapt@{name}", meter=meter)
         save_model(folder, method.learned, description)
-        write_training(f"adapt/{name}", trained)
+        write_training(f"adapt/{name}", trained, origin_metrics(description))

@@ -198,6 +198,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     from repflow.data.ingest.ingestion import DataConfig
     from repflow.data.splits import SplitConfig
     from repflow.encoders import EncoderConfig
+    from repflow.encoders.pretrained import check_model
     from repflow.evaluation.baseline import BaselineConfig
     from repflow.evaluation.classification import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
@@ -212,7 +213,6 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
         "validate": ValidateConfig,
         "split": SplitConfig,
         "augment": dict[str, PolicyConfig],
-        "encoder": EncoderConfig,
         "hardware": HardwareConfig,
         "runtime": RuntimeConfig,
         "baseline": BaselineConfig,
@@ -223,6 +223,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     }
     for key, kind in kinds.items():
         yield key, functools.partial(build, kind)
+    yield "encoder", lambda values, where: check_model(build(EncoderConfig, values, where))
     for key in ("pretrain", "finetune", *(f"adapt.{name}" for name in whole.get("adapt") or {})):
         yield key, check_method
 

@@ -8,7 +8,15 @@ from repflow.data.read.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import describe, fit, read_recipe, starting_classifier, within_budget, write_training
+from repflow.stages.learning import (
+    describe,
+    fit,
+    origin_metrics,
+    read_recipe,
+    starting_classifier,
+    within_budget,
+    write_training,
+)
 from repflow.stages.project import open_project_domain
 
 
@@ -23,7 +31,7 @@ def run() -> None:
         )
         method, trained = fit(recipe, classifier, rows, title="finetune", meter=meter, validation=validation)
         save_model(paths.MODELS / "finetune", method.learned, description)
-        write_training("finetune", trained)
+        write_training("finetune", trained, origin_metrics(description))
 
 
 def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:

@@ -18,6 +18,7 @@ from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.build import forward_flops
 from repflow.encoders.encoder import normalise_by
 from repflow.encoders.model_files import Description, load_encoder, read_description
+from repflow.encoders.pretrained import fill
 from repflow.errors import ParameterError
 from repflow.fingerprints import Files
 from repflow.hardware.devices import HardwareConfig, prepare
@@ -156,22 +157,41 @@ def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> D
     )
 
 
-def new_encoder(recipe: Recipe, description: Description, images: Images) -> Encoder:
-    """An encoder with random weights that depend only on the seed; it normalises by the statistics of `images`."""
+def new_encoder(recipe: Recipe, description: Description, images: Images) -> tuple[Encoder, Description]:
+    """The initial encoder, and its description.
+
+    Its weights are random and depend only on the seed, unless its parameters ask for weights that others trained: then
+    the description says where these come from. It normalises by the statistics of `images`, or as these weights need.
+    """
     with seeded(recipe.seed, "weights/encoder"):
         encoder = description.new_encoder()
     normalise_by(encoder, images)
-    return encoder
+    origin = fill(encoder, description.encoder)
+    return encoder, with_origin(description, origin)
+
+
+def with_origin(description: Description, origin: Mapping[str, Any] | None) -> Description:
+    """`description` with the origin of weights that others trained, if there is one, in its provenance."""
+    if origin is None:
+        return description
+    return dataclasses.replace(description, provenance={**description.provenance, "weights": dict(origin)})
+
+
+def origin_metrics(description: Description) -> dict[str, Any]:
+    """The digest of the weights that others trained, for the metrics; empty without such weights."""
+    origin = description.provenance.get("weights")
+    return {"weights_sha256": origin["sha256"]} if origin else {}
 
 
 def starting_classifier(recipe: Recipe, description: Description, images: Images) -> tuple[Classifier, Description]:
     """The initial classifier, and its description."""
     if recipe.section.start == "pretrained":
         folder = paths.MODELS / "pretrain"
-        encoder = load_encoder(folder)
-        description = dataclasses.replace(description, encoder=read_description(folder).encoder)
+        encoder, pretrained = load_encoder(folder), read_description(folder)
+        description = dataclasses.replace(description, encoder=pretrained.encoder)
+        description = with_origin(description, pretrained.provenance.get("weights"))
     else:
-        encoder = new_encoder(recipe, description, images)
+        encoder, description = new_encoder(recipe, description, images)
     with seeded(recipe.seed, "weights/head"):
         return description.new_classifier(encoder), description
 

@@ -7,7 +7,15 @@ from repflow.evaluation.image_grids import image_grids
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.image_grids import write_image_grids
-from repflow.stages.learning import describe, fit, new_encoder, read_recipe, within_budget, write_training
+from repflow.stages.learning import (
+    describe,
+    fit,
+    new_encoder,
+    origin_metrics,
+    read_recipe,
+    within_budget,
+    write_training,
+)
 from repflow.stages.project import open_project_domain
 
 
@@ -21,12 +29,11 @@ def run() -> None:
         source, target = open_project_domain("source"), open_project_domain("target")
         rows = pooled(source.rows(*TRAINING), target.rows(*TRAINING))
         recipe = within_budget(recipe, "pretrain", {"unlabelled": rows})
-        description = describe(recipe, source)
-        encoder = new_encoder(recipe, description, rows.images)
+        encoder, description = new_encoder(recipe, describe(recipe, source), rows.images)
         method, trained = fit(recipe, encoder, {"unlabelled": rows}, title="pretrain", meter=meter)
         save_model(paths.MODELS / "pretrain", method.learned, description)
         method.float()  # single precision like the images, whatever precision training used
         scores = generation_scores(method, rows.images, recipe.seed)
-        write_training("pretrain", trained, {"images": len(rows), **scores})
+        write_training("pretrain", trained, {"images": len(rows), **scores, **origin_metrics(description)})
         held_out = pooled(source.rows(Side.VALIDATION), target.rows(Side.VALIDATION))
         write_image_grids(paths.PLOTS / "pretrain", image_grids(method, held_out.images, recipe.seed))

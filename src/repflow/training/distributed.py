@@ -28,8 +28,9 @@ def synchronise_batch_norm(module: nn.Module, device: torch.device) -> None:
     """
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            on_gpu = device.type == "cuda"
-            layer = nn.SyncBatchNorm.convert_sync_batchnorm(child) if on_gpu else DistributedBatchNorm(child)
+            # timm has layers that apply an activation, too, as a submodule; PyTorch's conversion would drop it.
+            alone = device.type == "cuda" and not list(child.children())
+            layer = nn.SyncBatchNorm.convert_sync_batchnorm(child) if alone else DistributedBatchNorm(child)
             setattr(module, name, layer)
         else:
             synchronise_batch_norm(child, device)
@@ -38,7 +39,8 @@ def synchronise_batch_norm(module: nn.Module, device: torch.device) -> None:
 class DistributedBatchNorm(nn.Module):
     """Synchronised batch normalisation with the statistics of the global batch, on any device.
 
-    Its parameters and buffers have the names of those of the layer that it replaces.
+    Its parameters and buffers have the names of those of the layer that it replaces. Submodules of that layer, as the
+    activation of timm's `BatchNormAct2d`, are applied after the normalisation, in their order.
 
     Args:
         layer: the batch normalisation layer to replace.
@@ -53,9 +55,18 @@ class DistributedBatchNorm(nn.Module):
         self.num_batches_tracked: Tensor | None
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(layer, name))
+        self._following = [name for name, _ in layer.named_children()]
+        for name, child in layer.named_children():
+            self.add_module(name, child)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features [B, C, ...]; every process must have the same B."""
+        features = self._normalised(features)
+        for name in self._following:
+            features = self.get_submodule(name)(features)
+        return features
+
+    def _normalised(self, features: Tensor) -> Tensor:
         if not self.training and self.running_mean is not None and self.running_var is not None:
             return nn.functional.batch_norm(
                 features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps

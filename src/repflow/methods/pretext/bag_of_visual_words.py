@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
-from repflow.encoders.encoder import Pooled
+from repflow.encoders.encoder import WITH_MAPS, Pooled
 from repflow.errors import ParameterError
 from repflow.hardware.portable_math import squared_distances
 from repflow.methods.parts.kmeans import kmeans
@@ -70,7 +70,7 @@ class BagOfVisualWords(EncoderMethod):
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
         if not isinstance(encoder.body, Pooled):
-            raise ParameterError("encoder: bag_of_visual_words needs feature maps: small, resnet18 or resnet50")
+            raise ParameterError(f"encoder: bag_of_visual_words needs feature maps: {WITH_MAPS}")
         self.config = config
         self.augment, self.perturb = Policy(config.augment), Policy(config.perturb)
         self.rotation = with_shared_encoder(rotation.Rotation, rotation.Config(config.augment), encoder)

@@ -50,7 +50,8 @@ def _summary(run: RunResults) -> str:
     images = f"{len(run.source.store.images):,} source images ({source})"
     if run.has_target:
         images += f" and {len(run.target.store.images):,} target images ({target})"
+    trained = f"Pretrained with {run.pretrain.name_in_sentence}" if run.pretrained else "Not pretrained here"
     return (
-        f"{images} in {len(run.source.classes)} classes. Pretrained with {run.pretrain.name_in_sentence}, fine-tuned"
-        f" with {run.finetune.name_in_sentence}; encoder: {read_raw('encoder')['name'].replace('_', ' ')}."
+        f"{images} in {len(run.source.classes)} classes. {trained}, fine-tuned with {run.finetune.name_in_sentence};"
+        f" encoder: {run.encoder}."
     )

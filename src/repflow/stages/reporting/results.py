@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from repflow.data.read.rows import Domain
-from repflow.encoders.model_files import was_skipped
+from repflow.encoders.model_files import read_description, was_skipped
+from repflow.encoders.pretrained import PretrainedConfig
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain
@@ -50,6 +51,18 @@ class RunResults:
     def models(self) -> dict[str, MethodCard]:
         """The methods of all classifiers, by key."""
         return {"finetune": self.finetune, **self.adapt}
+
+    @cached_property
+    def encoder(self) -> str:
+        """The encoder in words, with the model's name if it is one of another library."""
+        config = read_description(paths.MODELS / "pretrain").encoder
+        name: str = config.name.replace("_", " ")
+        return f"{name} {config.model}" if isinstance(config, PretrainedConfig) else name
+
+    @cached_property
+    def pretrained(self) -> bool:
+        """Whether the pretraining had any step; with weights that others trained it may have none."""
+        return bool(metrics("pretrain").get("steps", 1))
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The section on methods and metrics: definitions, and the papers of the methods that were used."""
 
-from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.content import Paragraph, Section, Table
 from repflow.stages.reporting.results import RunResults
 
@@ -11,7 +10,7 @@ def methods_section(run: RunResults) -> Section:
     cards += [("adaptation", card) for card in run.adapt.values()]
     rows = [[card.name, role, card.sentence, card.paper] for role, card in cards]
     settings = (
-        f"Random seed {run.seed}, encoder {read_raw('encoder')['name']}. All numbers come from metrics/ and plots/,"
+        f"Random seed {run.seed}, encoder {run.encoder}. All numbers come from metrics/ and plots/,"
         " all settings from params.yaml; `dvc repro` reproduces them."
     )
     measures = (

@@ -62,6 +62,8 @@ def pretraining_section(run: RunResults) -> Section:
     seen = f"{about['images']:,} training images" if "images" in about else "the training images"
     domains = " of both domains" if run.has_target else ""
     text = f"{card.name}: {card.about} Trained on {seen}{domains}, without labels."
+    if not run.pretrained:
+        text = "There was no pretraining: the encoder has the weights that it was given."
     blocks: list[Block] = [Paragraph(text)]
     figures = training_figure("pretrain", card.name)
     probe = metrics("probe")
