@@ -5,8 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repflow.data.read.memory_mapped import Images
+from repflow.data.read.memory_mapped import Images, LazyImages, at_once
 from repflow.errors import ParameterError
+
+_VALUES = 2**26
+"""Values that are in memory at once, in double precision, while their mean is taken: half a gigabyte."""
 
 
 class Pooled(nn.Module):
@@ -82,8 +85,11 @@ class Encoder(nn.Module):
 def normalise_by(encoder: Encoder, images: Images) -> None:
     """Set the encoder's input normalisation to the statistics of these images, uint8 [N, channels, size, size]."""
     mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
-    for start in range(0, len(images), 4096):
-        values = images[start : start + 4096].astype(np.float64) / 255
+    if isinstance(images, np.memmap):
+        images = LazyImages([(images, np.arange(len(images)))])  # which gives back the pages that it has read
+    step = at_once(images, 4096, _VALUES)
+    for start in range(0, len(images), step):
+        values = images[start : start + step].astype(np.float64) / 255
         mean += values.sum(axis=(0, 2, 3))
         square += (values**2).sum(axis=(0, 2, 3))
     count = images.size // images.shape[1]
