@@ -148,8 +148,8 @@ def _map(run: RunResults) -> Figures:
     name = "t-SNE" if config.method == "tsne" else "PCA"
     text = (
         f"{name} map of {_share(len(points.images), there)} test images in the feature space of the pretrained encoder:"
-        " similar images are close together. Dots are source images, coloured by class; separate clusters of one colour are"
-        " classes that the encoder found without labels."
+        " similar images are close together. Dots are source images, coloured by class; separate clusters of one colour"
+        " are classes that the encoder found without labels."
     )
     if not key:
         text += f" With {len(classes)} classes, colours repeat."
