@@ -118,10 +118,10 @@ def test_nothing_is_learned_by_the_features() -> None:
 
 def test_no_more_images_than_allowed_are_used_and_those_evenly_spaced(digits: tuple[Rows, Rows, Rows]) -> None:
     labelled, validation, test = digits
-    config = BaselineConfig(features=(PixelsConfig(),), most=50)
-    few = [fit_baselines(config, labelled, validation)[0]]
-    few.append(
-        fit_baselines(BaselineConfig(features=(PixelsConfig(),)), sampled(labelled, 50), sampled(validation, 50))[0]
-    )
+    config, every = (BaselineConfig(features=(PixelsConfig(),), most=most) for most in (50, 20_000))
+    few = [
+        fit_baselines(config, labelled, validation)[0],
+        fit_baselines(every, sampled(labelled, 50), sampled(validation, 50))[0],
+    ]
     assert few[0].validation == few[1].validation
     assert np.array_equal(*(probabilities(each.classifier, test.images) for each in few))
