@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from repflow.data.ingest.ingestion import DataConfig, to_image_format
+from repflow.data.ingest.ingestion import DataConfig
+from repflow.data.ingest.shards import to_image_format
 from repflow.data.ingest.sources.contract import Request
 from repflow.data.read.rows import Rows
 from repflow.errors import DataError

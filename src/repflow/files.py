@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from repflow.errors import StorageError
+from repflow.errors import RepflowError, StorageError
 
 
 @contextlib.contextmanager
@@ -40,11 +40,49 @@ def writing(path: Path, *, folder: bool = False) -> Iterator[Path]:
         yield fresh
         _replace(fresh, path)
     except OSError as error:
-        if error.errno in _REFUSALS:
+        if is_refusal(error):
             raise _refused(path, error) from error
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Raise StorageError, which names `path`, where the system refuses to write: the disk is full, or not ours."""
+    try:
+        yield
+    except OSError as error:
+        if is_refusal(error):
+            raise _refused(path, error) from error
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[Path]:
+    """Lock a folder for this process; it is created if it is missing. A killed process leaves no lock behind.
+
+    Args:
+        folder: the folder.
+        what: what another process would be doing, for the error message: "is running the same search".
+
+    Raises:
+        RepflowError: another process has locked it.
+    """
+    import fcntl  # not on Windows
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RepflowError(f"{folder}: another process {what}; wait for it, or stop it") from None
+        yield folder
+
+
+def is_refusal(error: OSError) -> bool:
+    """Does the system refuse to write, as opposed to not finding something?"""
+    return error.errno in _REFUSALS
 
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}

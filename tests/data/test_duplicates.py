@@ -127,3 +127,16 @@ def _encoded(image: np.ndarray, quality: int) -> np.ndarray:
 
 def _scaled(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def test_so_many_near_duplicates_that_they_are_not_all_remembered_have_the_same_components(monkeypatch):
+    draw = np.random.default_rng(0)
+    phash = np.repeat(draw.integers(0, 2**63, 4, dtype=np.uint64), 60) ^ (
+        np.uint64(1) << draw.integers(0, 64, 240, dtype=np.uint64)
+    )
+    dhash = np.full(240, 2**64 - 1, np.uint64)
+    every = near_pairs(phash, dhash, 2)
+    monkeypatch.setattr(duplicates, "MOST_FOUND", 500)
+    fewer = near_pairs(phash, dhash, 2)
+    assert len(fewer) < 1000 < len(every)
+    assert same_parts(components(240, every), components(240, fewer))

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder
+from repflow.encoders import encoder as encoder_module
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig
 from repflow.encoders.encoder import normalise_by
@@ -131,3 +132,18 @@ def test_a_head_ends_in_the_output_layer() -> None:
     assert [type(layer).__name__ for layer in deep] == names
     for head in (plain, deep):
         assert Classifier(Encoder(torch.nn.Flatten(), 16, 1), head).eval()(torch.rand(2, 1, 4, 4)).shape == (2, 10)
+
+
+def test_images_in_a_file_are_normalised_as_those_in_memory_and_in_smaller_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    found = []
+    for each, values in ((images, 2**26), (np.load(tmp_path / "images.npy", mmap_mode="r"), 7 * 108)):
+        monkeypatch.setattr(encoder_module, "_VALUES", values)
+        made = build_encoder(SmallConfig(widths=(4, 8)), 3, 6)
+        normalise_by(made, each)
+        found.append((made.mean, made.std))
+    assert torch.allclose(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1])

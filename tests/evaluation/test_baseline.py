@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from repflow.data.read.rows import Rows
+from repflow.data.read.rows import Rows, sampled
 from repflow.encoders import build_encoder
 from repflow.encoders.classical import HOGConfig, PixelsConfig
 from repflow.errors import DataError
@@ -114,3 +114,14 @@ def test_many_labelled_images_are_thinned_out(digits: tuple[Rows, Rows, Rows], m
 def test_nothing_is_learned_by_the_features() -> None:
     assert not list(build_encoder(HOGConfig(), 3, 32).parameters())
     assert not list(build_encoder(PixelsConfig(), 3, 32).parameters())
+
+
+def test_no_more_images_than_allowed_are_used_and_those_evenly_spaced(digits: tuple[Rows, Rows, Rows]) -> None:
+    labelled, validation, test = digits
+    config, every = (BaselineConfig(features=(PixelsConfig(),), most=most) for most in (50, 20_000))
+    few = [
+        fit_baselines(config, labelled, validation)[0],
+        fit_baselines(every, sampled(labelled, 50), sampled(validation, 50))[0],
+    ]
+    assert few[0].validation == few[1].validation
+    assert np.array_equal(*(probabilities(each.classifier, test.images) for each in few))

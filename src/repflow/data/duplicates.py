@@ -19,6 +19,8 @@ from scipy.sparse.csgraph import connected_components
 BITS = 64
 MOST_PAIRS = 2_000_000
 """Pairs that are compared at once: about 100 MB."""
+MOST_FOUND = 10_000_000
+"""Pairs of near-duplicates that are remembered: 160 MB."""
 
 
 def equal_pairs(codes: np.ndarray) -> np.ndarray:
@@ -42,7 +44,7 @@ def near_pairs(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarra
 
     Returns:
         int64 [P, 2], row positions. Rows with equal hashes are linked to the first of them only, and that one to every
-        near-duplicate with other hashes.
+        near-duplicate with other hashes; of more than `MOST_FOUND` pairs, those that connect the components remain.
     """
     both = np.empty(len(phash), dtype=[("phash", np.uint64), ("dhash", np.uint64)])
     both["phash"], both["dhash"] = phash, dhash
@@ -52,6 +54,8 @@ def near_pairs(phash: np.ndarray, dhash: np.ndarray, distance: int) -> np.ndarra
     for left, right in _candidates(p, d, distance):
         near = _near(p[left], d[left], p[right], d[right], distance)
         found.append(_ordered_pairs(first[left[near]], first[right[near]]))
+        if sum(map(len, found)) > MOST_FOUND:  # thousands of images that are all alike
+            found = [equal_pairs(components(len(both), *found))]
     return np.unique(np.concatenate(found), axis=0)
 
 

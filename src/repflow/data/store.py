@@ -8,10 +8,13 @@ A store is a folder with three files:
 - `store.json`: the classes in order, the shape, and how the store was made.
 """
 
+import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -85,34 +88,88 @@ def open_store(folder: Path) -> Store:
     return Store(images, manifest, tuple(about["classes"]))
 
 
+class ImagesFile:
+    """An `images.npy` that is appended to, so that its images are never in memory together.
+
+    Its header counts the images once the `with` block has ended without an error.
+
+    Args:
+        path: the file.
+        shape: (channels, size, size) of an image.
+        keep: keep the first so many images of the file, which may be one that was never completed; 0 for a new file.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], keep: int = 0):
+        self.shape, self.count = shape, keep
+        self._file = path.open("r+b" if keep else "wb")
+        if not keep:
+            self._file.write(_header(0, shape))
+        self._file.truncate(len(_header(0, shape)) + keep * int(np.prod(shape)))
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, images: np.ndarray) -> None:
+        """Write images, uint8 [n, *shape], after the others."""
+        self._file.write(np.ascontiguousarray(images).reshape(-1).data)
+        self._file.flush()
+        self.count += len(images)
+
+    def __enter__(self) -> "ImagesFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._file as file:
+            if error is None:
+                file.seek(0)
+                file.write(_header(self.count, self.shape))
+
+
+def pixels_of(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The images in the file of an `ImagesFile` that need not be complete, memory-mapped: uint8 [n, *shape]."""
+    start = len(_header(0, shape))
+    count = max(0, path.stat().st_size - start) // int(np.prod(shape))
+    if not count:
+        return np.zeros((0, *shape), np.uint8)
+    return np.memmap(path, np.uint8, "r", start, (count, *shape))
+
+
 def write_store(
-    folder: Path, images: np.ndarray, manifest: pd.DataFrame, classes: tuple[str, ...], origin: Mapping[str, Any]
+    folder: Path,
+    images: np.ndarray | Path,
+    manifest: pd.DataFrame,
+    classes: tuple[str, ...],
+    origin: Mapping[str, Any],
 ) -> None:
     """Write a store to `folder` atomically.
 
     Args:
         folder: where the store goes; an existing store is replaced.
-        images: uint8 [N, channels, size, size].
+        images: uint8 [N, channels, size, size], or a file with them, made by `ImagesFile`, which is moved.
         manifest: one row per file, all of `COLUMNS`.
         classes: names of the classes in the order of the labels.
         origin: how the store was made, as JSON values without absolute paths or times.
     """
+    shape = (np.load(images, mmap_mode="r") if isinstance(images, Path) else images).shape
     about = {
-        "images": len(images),
+        "images": shape[0],
         "unreadable": int((manifest["index"] < 0).sum()),
-        "shape": list(images.shape[1:]),
+        "shape": list(shape[1:]),
         "classes": list(classes),
         "origin": dict(origin),
     }
     with writing(folder, folder=True) as fresh:
-        _save(fresh / "images.npy", images)
         manifest[list(COLUMNS)].astype(COLUMNS).to_parquet(fresh / "manifest.parquet", index=False)
         text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         (fresh / "store.json").write_text(text, encoding="utf-8")
+        if isinstance(images, Path):
+            os.replace(images, fresh / "images.npy")
+        else:
+            with ImagesFile(fresh / "images.npy", shape[1:]) as file:
+                file.append(images)
 
 
-def _save(path: Path, images: np.ndarray) -> None:
-    """Write a .npy file. np.save hides the system's error when the disk is full."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
-        file.write(np.ascontiguousarray(images).reshape(-1).data)
+def _header(count: int, shape: tuple[int, ...]) -> bytes:
+    """The header of a .npy file. It is equally long for any number of images: numpy leaves room for it to grow."""
+    header = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()

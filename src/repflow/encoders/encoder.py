@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repflow.data.read.memory_mapped import Images
+from repflow.data.read.memory_mapped import Images, LazyImages, at_once
 from repflow.errors import ParameterError
 
 WITH_MAPS = (
     "small, resnet18, resnet50, or a convolutional one of timm or torchvision whose features are its pooled maps"
 )
 """The encoders with feature maps, for messages."""
+_VALUES = 2**26
+"""Values that are in memory at once, in double precision, while their mean is taken: half a gigabyte."""
 
 
 class Pooled(nn.Module):
@@ -97,8 +99,11 @@ def normalise_by(encoder: Encoder, images: Images) -> None:
     if encoder.fixed_normalisation:
         return
     mean, square = np.zeros(images.shape[1]), np.zeros(images.shape[1])
-    for start in range(0, len(images), 4096):
-        values = images[start : start + 4096].astype(np.float64) / 255
+    if isinstance(images, np.memmap):
+        images = LazyImages([(images, np.arange(len(images)))])  # which gives back the pages that it has read
+    step = at_once(images, 4096, _VALUES)
+    for start in range(0, len(images), step):
+        values = images[start : start + step].astype(np.float64) / 255
         mean += values.sum(axis=(0, 2, 3))
         square += (values**2).sum(axis=(0, 2, 3))
     count = images.size // images.shape[1]

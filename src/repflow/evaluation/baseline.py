@@ -11,7 +11,7 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import nn
 
-from repflow.data.read.rows import Rows
+from repflow.data.read.rows import Rows, sampled
 from repflow.encoders import Classifier, EncoderConfig, HeadConfig, build_encoder
 from repflow.encoders.classical import HOGConfig, PixelsConfig
 from repflow.encoders.classifier import build_head
@@ -30,7 +30,8 @@ class BaselineConfig:
         features: the features to choose from, by validation accuracy, the first of equals; without validation images
             the last one.
         linear: the logistic regression; its regularisation is chosen in the same way.
-        most: labelled images that are used at most, evenly spaced: enough for a baseline, which takes seconds.
+        most: images that are used at most, evenly spaced, labelled ones and as many validation images: enough for a
+            baseline, which takes seconds.
     """
 
     features: tuple[EncoderConfig, ...] = (PixelsConfig(), HOGConfig())
@@ -64,7 +65,7 @@ def fit_baselines(config: BaselineConfig, labelled: Rows, validation: Rows) -> l
     Raises:
         DataError: the labels are all of one class.
     """
-    rows = np.unique(np.linspace(0, len(labelled) - 1, min(config.most, len(labelled))).round().astype(int))
+    labelled, validation = sampled(labelled, config.most), sampled(validation, config.most)
     channels, size = labelled.images.shape[1:3]
     candidates = []
     for features in config.features:
@@ -76,7 +77,7 @@ def fit_baselines(config: BaselineConfig, labelled: Rows, validation: Rows) -> l
         encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))  # the standardisation comes afterwards
         seen = encode(encoder, validation.images) if len(validation) else np.empty((0, encoder.width), np.float32)
         fitted = fit_linear_probe(
-            config.linear, encode(encoder, labelled.images[rows]), labelled.labels[rows], seen, validation.labels
+            config.linear, encode(encoder, labelled.images), labelled.labels, seen, validation.labels
         )
         head = build_head(HeadConfig(), encoder.width, len(labelled.classes))
         _fold(fitted, head, len(labelled.classes))

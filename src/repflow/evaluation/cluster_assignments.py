@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repflow.data.read.batches import inference_batch
 from repflow.data.read.memory_mapped import Images
 from repflow.evaluation.features import in_batches
 
@@ -31,5 +32,8 @@ def cluster_assignments(method: AssignsClusters, images: Images) -> np.ndarray:
         ParameterError: the method has no clusters.
     """
     with torch.inference_mode():
-        found = [method.assign(part).numpy() for part in in_batches(images, _BATCH_SIZE, torch.device("cpu"))]
+        found = [
+            method.assign(part).numpy()
+            for part in in_batches(images, inference_batch(images, _BATCH_SIZE), torch.device("cpu"))
+        ]
     return np.concatenate([np.empty(0, np.int64), *found])

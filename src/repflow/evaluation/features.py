@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repflow.data.read.batches import as_float
+from repflow.data.read.batches import as_float, inference_batch
 from repflow.data.read.memory_mapped import Images
 from repflow.encoders import Classifier, Encoder
 
@@ -17,7 +17,7 @@ def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarra
     Args:
         encoder: images to features; runs on the device of its weights.
         images: uint8 [N, channels, size, size].
-        batch_size: images per batch.
+        batch_size: images per batch, fewer of large ones.
 
     Returns:
         float32 [N, width].
@@ -31,7 +31,7 @@ def probabilities(classifier: Classifier, images: Images, batch_size: int = 512)
     Args:
         classifier: images to logits; runs on the device of its weights.
         images: uint8 [N, channels, size, size].
-        batch_size: images per batch.
+        batch_size: images per batch, fewer of large ones.
 
     Returns:
         float64 [N, classes]; every row sums to 1.
@@ -52,7 +52,11 @@ def _all(model: nn.Module, images: Images, batch_size: int, width: int) -> Tenso
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     was_training = model.training
     model.eval()
+    found = torch.empty(len(images), width)
+    first = 0
     with torch.inference_mode():
-        parts = [model(part).float().cpu() for part in in_batches(images, batch_size, device)]
+        for part in in_batches(images, inference_batch(images, batch_size), device):
+            found[first : first + len(part)] = model(part).float()
+            first += len(part)
     model.train(was_training)
-    return torch.cat([torch.empty(0, width), *parts])
+    return found

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repflow.data.read.memory_mapped import Images
+from repflow.data.read.memory_mapped import Images, subset_of
 from repflow.encoders import Encoder, build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.evaluation.features import encode
@@ -69,6 +69,6 @@ def generation_scores(method: object, images: Images, seed: int) -> dict[str, fl
     space = fixed_feature_extractor(images.shape[1])
     fakes = generated_images(method, half, images.shape[2:], seed)
     real, others, generated = (
-        fitted(encode(space, each)) for each in (images[chosen[::2]], images[chosen[1::2]], fakes)
+        fitted(encode(space, each)) for each in (subset_of(images, chosen[::2]), subset_of(images, chosen[1::2]), fakes)
     )
     return {"frechet": frechet_distance(generated, real), "frechet_real": frechet_distance(others, real)}

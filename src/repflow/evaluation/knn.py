@@ -11,6 +11,8 @@ from repflow.schema import Count, Positive, parameters
 
 _SAME_DISTANCE = 2e-6
 """Squared distances of unit vectors that differ by less are the same: features of copies differ by rounding errors."""
+_WEIGHTS = 2**26
+"""Weights of classes for images that are in memory at once: half a gigabyte."""
 _SAME_WEIGHT = 1e-4
 """Classes whose weights differ by a smaller share have the same weight."""
 
@@ -58,6 +60,11 @@ class KNN:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Labels of features [M, width]: int64 [M]."""
+        step = max(1, _WEIGHTS // len(self._classes))
+        parts = [self._predict(features[first : first + step]) for first in range(0, max(1, len(features)), step)]
+        return np.concatenate(parts)
+
+    def _predict(self, features: np.ndarray) -> np.ndarray:
         features = normalize(features)
         distances, neighbours = self._nearest.kneighbors(features, min(self._count + 1, len(self.labels)))
         squared = distances**2

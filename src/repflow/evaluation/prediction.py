@@ -19,6 +19,8 @@ from repflow.evaluation.features import probabilities
 
 _AT_ONCE = 4096
 """Files decoded and predicted together."""
+_PIXELS = 2**28
+"""Most bytes of their pixels."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def predict(model: Path, paths: Sequence[Path], top: int = 1, elsewhere: Elsewhe
     except TypeError as error:
         raise DataError(f"{model}/model.json: preprocessing: {error}; train the model again") from error
     files = iter([file for path in paths for file in _files(path, elsewhere)])
-    while part := list(itertools.islice(files, _AT_ONCE)):
+    at_once = max(1, min(_AT_ONCE, _PIXELS // (form.channels * form.size**2)))
+    while part := list(itertools.islice(files, at_once)):
         yield from _predict_part(classifier, description.classes, form, part, top)
 
 

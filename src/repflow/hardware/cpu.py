@@ -122,6 +122,11 @@ def other_digits(flags: Path = Path("/proc/cpuinfo")) -> str:
     return f"this CPU has no {' and no '.join(missing)}" if missing else ""
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _are(names: list[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 

@@ -9,7 +9,7 @@ from repflow.evaluation.baseline import BaselineConfig, best_of, fit_baselines
 from repflow.hardware.devices import HardwareConfig, use_threads
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw
-from repflow.stages.project import open_project_domain, write_metrics
+from repflow.stages.project import open_project_domain, samples, write_metrics
 
 
 def run() -> None:
@@ -29,8 +29,17 @@ def run() -> None:
         provenance={"method": "baseline", "regression": dataclasses.asdict(config.linear)},
     )
     save_model(paths.MODELS / "baseline", best.classifier, description)
+    used = {
+        name: (min(len(rows), config.most), len(rows))
+        for name, rows in (("labelled", labelled), ("validation", validation))
+    }
     scores = {each.features.name: each.validation for each in candidates if each.validation is not None}
     write_metrics(
         paths.METRICS / "baseline.json",
-        {"features": best.features.name, "labels": min(len(labelled), config.most), "validation": scores},
+        {
+            "features": best.features.name,
+            "labels": min(len(labelled), config.most),
+            "validation": scores,
+            **samples("baseline", used),
+        },
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from repflow.data.read.rows import Domain, Rows, Side
+from repflow.data.read.rows import Domain, Rows, Side, sampled
 from repflow.encoders.model_files import load_classifier, was_skipped
 from repflow.errors import DataError
 from repflow.evaluation.calibration import reliability
@@ -23,13 +23,18 @@ from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
-from repflow.stages.project import open_project_domain, write_metrics
+from repflow.stages.project import open_project_domain, samples, write_metrics
 from repflow.stages.verdict import home, verdicts
 
 LOG = logging.getLogger(__name__)
 
 DOMAINS = ("source", "target")
 BASELINE = "baseline"
+
+_PREDICTIONS = 2**29
+"""Bytes of all models' predicted probabilities of a domain."""
+_LEAST_SAMPLE = 10_000
+"""Test rows of a sample, however many classes and models there are."""
 
 Probabilities = Mapping[str, Mapping[str, np.ndarray]]
 """Domain to model to predicted probabilities, float64 [N, classes]; the same N rows for all models of a domain."""
@@ -39,14 +44,16 @@ def run() -> None:
     """Read all classifiers and the test rows; write `metrics/evaluate.json` and the data of its plots to `plots/`."""
     config = read("evaluate", EvaluateConfig)
     domains = {name: open_project_domain(name) for name in DOMAINS}
-    tests = test_rows(domains)
-    predictions = predict(models(), tests)
+    whole, folders = test_rows(domains), models()
+    tests = few_enough(whole, len(folders))
+    predictions = predict(folders, tests)
     labels = {name: rows.labels for name, rows in tests.items()}
     groups = {name: domains[name].groups(rows) for name, rows in tests.items()}
     floor, ceiling = (adaptation_named(name) for name in ("source_only", "train_on_target"))
     metrics: dict[str, Any] = {
         "rows": {name: len(rows) for name, rows in tests.items()},
         "groups": {name: len(np.unique(each)) for name, each in groups.items()},
+        **samples("evaluate", {name: (len(tests[name]), len(rows)) for name, rows in whole.items()}),
     }
     metrics |= score_models(predictions, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
@@ -84,6 +91,13 @@ def test_rows(domains: Mapping[str, Domain]) -> dict[str, Rows]:
             "evaluate: the source has no test rows with a label; see metrics/split.json, raise `split.test`"
         )
     return {name: each for name, each in rows.items() if len(each)}
+
+
+def few_enough(rows: Mapping[str, Rows], models: int) -> dict[str, Rows]:
+    """The test rows or, where the predictions of so many models would not fit into memory, evenly spaced samples."""
+    classes = max(len(each.classes) for each in rows.values())
+    most = max(_LEAST_SAMPLE, _PREDICTIONS // (8 * classes * models))
+    return {name: sampled(each, most) for name, each in rows.items()}
 
 
 def predict(folders: Mapping[str, Path], tests: Mapping[str, Rows]) -> dict[str, dict[str, np.ndarray]]:

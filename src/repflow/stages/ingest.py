@@ -1,4 +1,7 @@
-"""The stage `ingest@DOMAIN`: decode every image of a domain once and pack it into `data/stores/DOMAIN/`."""
+"""The stage `ingest@DOMAIN`: decode every image of a domain once and pack it into `data/stores/DOMAIN/`.
+
+On this machine, or on the Dask cluster that REPFLOW_DASK names.
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from repflow.data.watched import check_watched, with_home
 from repflow.schema import build
 from repflow.stages import parameters, paths
 from repflow.stages.linked_cache import linked_caches
+from repflow.stages.on_dask import chosen_decoders
 
 
 def run(domain: str) -> None:
@@ -19,4 +23,5 @@ def run(domain: str) -> None:
     parameters.read("data", DataConfig)
     check_watched(given, domain)
     config = build(DataConfig, with_home(given), f"{paths.PARAMETERS}: data")
-    ingest(config, domain, parameters.seed(), Path(config.root), paths.STORES / domain, linked_caches)
+    folder = paths.STORES / domain
+    ingest(config, domain, parameters.seed(), Path(config.root), folder, linked_caches, chosen_decoders())

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from repflow import fingerprints
-from repflow.data.read.batches import as_float
+from repflow.data.read.batches import as_float, inference_batch
 from repflow.data.read.memory_mapped import Images
 from repflow.data.read.rows import Domain, Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
@@ -268,10 +268,11 @@ def accuracy_on(classifier: nn.Module, rows: Rows, device: torch.device | str = 
     """The accuracy of `classifier`, which is in evaluation mode, on `rows`."""
     right = 0
     with torch.no_grad():
-        for first in range(0, len(rows), 512):
-            images = torch.from_numpy(rows.images[first : first + 512])
+        step = inference_batch(rows.images)
+        for first in range(0, len(rows), step):
+            images = torch.from_numpy(rows.images[first : first + step])
             predicted = classifier(as_float(images.to(device))).argmax(dim=1).cpu().numpy()
-            right += int((predicted == rows.labels[first : first + 512]).sum())
+            right += int((predicted == rows.labels[first : first + step]).sum())
     return right / len(rows)
 
 

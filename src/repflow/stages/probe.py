@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from repflow.data.read.rows import TRAINING, Domain, Rows, Side
+from repflow.data.read.memory_mapped import subset_of
+from repflow.data.read.rows import TRAINING, Domain, Rows, Side, sampled
 from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder, read_description
 from repflow.errors import DataError
@@ -21,9 +22,13 @@ from repflow.randomness.draws import seeded
 from repflow.randomness.seeds import derive_seed, numpy_generator
 from repflow.stages import paths
 from repflow.stages.parameters import read, seed
-from repflow.stages.project import open_project_domain, write_metrics
+from repflow.stages.project import open_project_domain, samples, write_metrics
 
 _RESAMPLES = 2000
+_FEATURES = 2**28
+"""Bytes of features of a kind of rows: a quarter of a gigabyte, of which the probes make some copies."""
+_LEAST_SAMPLE = 10_000
+"""Rows of a sample, however wide the features."""
 
 
 def run() -> None:
@@ -31,14 +36,17 @@ def run() -> None:
     config, run_seed = read("probe", ProbeConfig), seed()
     device = device_for_inference(read("hardware", HardwareConfig))
     source = open_project_domain("source")
-    rows = probe_rows(source)
+    whole = probe_rows(source)
     pretrained = load_encoder(paths.MODELS / "pretrain")
+    rows = few_enough(whole, pretrained.width)
     readings = [
         read_encoder(config, encoder.to(device), rows, run_seed)
         for encoder in (pretrained, *random_encoders(pretrained, config.random_encoders, run_seed))
     ]
     metrics = summary(readings[0], readings[1:], source.groups(rows["test"]), run_seed)
-    write_metrics(paths.METRICS / "probe.json", {"rows": {name: len(each) for name, each in rows.items()}, **metrics})
+    used = {name: (len(rows[name]), len(each)) for name, each in whole.items()}
+    counts = {name: len(each) for name, each in rows.items()}
+    write_metrics(paths.METRICS / "probe.json", {"rows": counts, **metrics, **samples("probe", used)})
 
 
 def probe_rows(source: Domain) -> dict[str, Rows]:
@@ -57,6 +65,26 @@ def probe_rows(source: Domain) -> dict[str, Rows]:
         if not len(rows[name]):
             raise DataError(f"probe: the source has no {name} rows with a label; see metrics/split.json and `split`")
     return rows
+
+
+def few_enough(rows: Mapping[str, Rows], width: int) -> dict[str, Rows]:
+    """Samples of the rows, evenly spaced, whose features fit into memory; all of them where they do.
+
+    Args:
+        rows: as of `probe_rows`.
+        width: dimension of the features.
+    """
+    most = max(_LEAST_SAMPLE, _FEATURES // (4 * width))
+    few = {name: sampled(each, most) for name, each in rows.items()}
+    # Labelled rows are among the training rows: features are computed once for both.
+    training = rows["training"]
+    if len(few["training"]) < len(training):
+        index = np.union1d(few["training"].index, few["labelled"].index)
+        chosen = np.flatnonzero(np.isin(training.index, index))
+        few["training"] = Rows(
+            subset_of(training.images, chosen), training.labels[chosen], training.index[chosen], training.classes
+        )
+    return few
 
 
 def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]:

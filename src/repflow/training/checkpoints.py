@@ -18,10 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from repflow.data.read.memory_mapped import LazyImages, at_once
 from repflow.files import writing
 from repflow.schema import Count, Positive, parameters
 
 log = logging.getLogger("repflow")
+
+_HASHED = 2**28
+"""Values of images that are hashed at once."""
 
 State = Any
 """A tensor, number, string or None, or a list or dictionary (keys: strings or integers) of states."""
@@ -174,10 +178,11 @@ def fingerprint(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             part = part.detach().cpu().contiguous().view(torch.uint8).numpy() if part.ndim else part.item()
-        if hasattr(part, "tobytes"):
+        if hasattr(part, "tobytes") or isinstance(part, LazyImages):
             digest.update(f"{part.shape}{part.dtype}".encode())
-            for rows in range(0, max(1, len(part)), 4096):
-                digest.update(part[rows : rows + 4096].tobytes())
+            step = at_once(part, 4096, _HASHED) if part.ndim > 1 else 4096
+            for rows in range(0, max(1, len(part)), step):
+                digest.update(part[rows : rows + step].tobytes())
         else:
             digest.update(repr(part).encode())
         digest.update(b"\0")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from repflow.data.ingest.facts import image_facts
-from repflow.data.ingest.ingestion import DataConfig, describe, ingest, to_image_format, without_directories
+from repflow.data.ingest.ingestion import DataConfig, describe, ingest, without_directories
 from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.shards import to_image_format
 from repflow.data.ingest.sources.contract import listing
 from repflow.data.store import COLUMNS, Store, open_store, write_store
 from repflow.errors import DataError

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repflow.data.read.memory_mapped import LazyImages, concatenated
+from repflow.data.read.memory_mapped import LazyImages, at_once, concatenated, evenly_spaced, subset_of
+from repflow.data.read.rows import Rows, sampled
+from repflow.training.checkpoints import fingerprint
 
 
 @pytest.fixture
@@ -60,3 +62,37 @@ def test_concatenated_images_are_unread_if_one_part_is(both: tuple[LazyImages, n
     assert isinstance(mixed, LazyImages)
     assert np.array_equal(mixed[:], np.concatenate([whole[:2], whole, whole[:1]]))
     assert isinstance(concatenated([whole, whole]), np.ndarray)
+
+
+def test_what_is_empty_is_not_a_reason_to_copy(both: tuple[LazyImages, np.ndarray]) -> None:
+    selection, whole = both
+    assert concatenated([whole, whole[:0]]) is whole
+    assert concatenated([selection.subset(np.array([], int)), whole]) is whole
+    assert len(concatenated([whole[:0], whole[:0]])) == 0
+
+
+def test_images_in_a_file_have_the_fingerprint_of_those_in_memory(both: tuple[LazyImages, np.ndarray]) -> None:
+    selection, whole = both
+    assert fingerprint("images", selection) == fingerprint("images", whole)
+    assert fingerprint("images", selection) != fingerprint("images", whole[::-1])
+
+
+def test_large_images_are_taken_in_smaller_parts(both: tuple[LazyImages, np.ndarray]) -> None:
+    selection, whole = both  # twelve values an image
+    assert at_once(selection, 4, 1000) == at_once(whole, 4, 1000) == 4
+    assert at_once(whole, 4, 36) == 3
+    assert at_once(whole, 4, 1) == 1
+
+
+def test_a_sample_is_evenly_spaced_and_stays_unread(both: tuple[LazyImages, np.ndarray]) -> None:
+    assert evenly_spaced(10, 4).tolist() == [0, 3, 6, 9]
+    assert evenly_spaced(3, 10).tolist() == [0, 1, 2]
+    selection, whole = both
+    rows = Rows(selection, np.arange(6), np.arange(10, 16), ("a",))
+    assert sampled(rows, 6) is rows
+    few = sampled(rows, 3)
+    assert isinstance(few.images, LazyImages)
+    assert few.index.tolist() == [10, 12, 15]
+    assert few.labels.tolist() == [0, 2, 5]
+    assert np.array_equal(few.images[:], whole[[0, 2, 5]])
+    assert np.array_equal(subset_of(whole, np.array([0, 2])), whole[[0, 2]])

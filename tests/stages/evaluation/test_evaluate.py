@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repflow.data.read.rows import Side, open_domain
+from repflow.data.read.rows import Side, open_domain, sampled
 from repflow.encoders.model_files import load_classifier, save_model
 from repflow.errors import DataError
 from repflow.evaluation.classification import EvaluateConfig
@@ -211,3 +211,21 @@ def test_no_test_rows_are_a_clear_error(trained_project: Path) -> None:
     pd.read_parquet(path).replace({"side": {"test": "excluded"}}).to_parquet(path, index=False)
     with pytest.raises(DataError, match=r"no test rows.*split\.test"):
         evaluate.run()
+
+
+def test_more_test_rows_than_fit_into_memory_are_sampled_and_the_metrics_say_so(
+    trained_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluate, "_LEAST_SAMPLE", 30)
+    monkeypatch.setattr(evaluate, "_PREDICTIONS", 0)
+    caplog.set_level("INFO", "repflow")
+    evaluate.run()
+    results = metrics(trained_project)
+    assert results["rows"] == {"source": 30, "target": 30}
+    assert results["sampled"]["source"] == {"used": 30, "of": 80}
+    assert "evaluate: takes a sample of the source rows, 30 of 80" in caplog.text
+    classifier, _ = load_classifier(trained_project / "models/finetune")
+    domain = open_domain("source", trained_project / "data/stores", trained_project / "data/splits")
+    rows = sampled(domain.labelled_rows(Side.TEST), 30)
+    right = probabilities(classifier, rows.images).argmax(axis=1) == rows.labels
+    assert results["finetune"]["source"]["accuracy"] == round(right.mean(), 4)

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from repflow.data.read.rows import Side, open_domain
+from repflow.data.read.rows import Side, open_domain, sampled
 from repflow.encoders.model_files import load_encoder
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.probes import Probes
 from repflow.stages import probe
+from repflow.stages.reporting.sections.training import _gain_caption
 
 
 def scores(folder: Path) -> dict:
@@ -142,3 +143,25 @@ def test_validation_rows_are_optional(trained_project: Path) -> None:
     pd.read_parquet(path).replace({"side": {"validation": "excluded"}}).to_parquet(path, index=False)
     probe.run()
     assert scores(trained_project)["rows"]["validation"] == 0
+
+
+def test_more_rows_than_fit_into_memory_are_sampled_and_metrics_log_and_report_say_so(
+    trained_project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(probe, "_LEAST_SAMPLE", 50)
+    monkeypatch.setattr(probe, "_FEATURES", 0)
+    caplog.set_level("INFO", "repflow")
+    fitted = keep_fitted(monkeypatch)
+    probe.run()
+    results = scores(trained_project)
+    assert results["sampled"]["test"] == {"used": 50, "of": 80}
+    assert results["sampled"]["labelled"] == {"used": 50, "of": 60}
+    assert results["rows"]["test"] == 50
+    assert results["rows"]["training"] < 160
+    assert "probe: takes a sample of the test rows, 50 of 80" in caplog.text
+    assert "50 of 80 test images" in _gain_caption({**results})
+    domain = open_domain("source", trained_project / "data/stores", trained_project / "data/splits")
+    rows = sampled(domain.labelled_rows(Side.LABELLED), 50)
+    features = encode(load_encoder(trained_project / "models/pretrain"), rows.images)
+    assert np.allclose(fitted[0].knn.features, features / np.linalg.norm(features, axis=1, keepdims=True), atol=1e-5)
+    assert np.array_equal(fitted[0].knn.labels, rows.labels)

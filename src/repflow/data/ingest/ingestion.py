@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from repflow.data.ingest.facts import grey, image_facts
-from repflow.data.ingest.resizing import ImageFormat, Resize, resize_batch
+from repflow.data.ingest.decoders import OpenDecoders, local_decoders
+from repflow.data.ingest.facts import image_facts
+from repflow.data.ingest.resizing import ImageFormat, Resize
+from repflow.data.ingest.shards import files_per_shard, with_facts
 from repflow.data.ingest.sources import SourceConfig
 from repflow.data.ingest.sources.contract import Elsewhere, Request, in_order, nowhere
+from repflow.data.ingest.sources.files import FileStream, Streaming
+from repflow.data.ingest.streaming import folder_beside, store_array, store_shards
 from repflow.data.ingest.summary import doubts, found
 from repflow.data.store import NO_LABEL, write_store
 from repflow.errors import DataError
 from repflow.schema import parameters
-
-_MISSING = {"sha256": None, "phash": 0, "dhash": 0}
-"""The value of a statistic for an unreadable image, where it is not -1."""
 
 log = logging.getLogger("repflow")
 
@@ -72,9 +73,16 @@ class DataConfig:
 
 
 def ingest(
-    config: DataConfig, domain: str, seed: int, root: Path, folder: Path, elsewhere: Elsewhere = nowhere
+    config: DataConfig,
+    domain: str,
+    seed: int,
+    root: Path,
+    folder: Path,
+    elsewhere: Elsewhere = nowhere,
+    open_decoders: OpenDecoders = local_decoders,
+    shard: int | None = None,
 ) -> None:
-    """Read one domain and write its store.
+    """Read one domain and write its store, whose bytes depend neither on `open_decoders` nor on `shard`.
 
     Args:
         config: what to read.
@@ -83,44 +91,44 @@ def ingest(
         root: the folder that relative paths of the source start from.
         folder: where the store is written.
         elsewhere: where links may lead to that lead out of the source's folder.
+        open_decoders: what decodes the files of sources that have files.
+        shard: how many files are decoded and stored together; by default as many as fit `repflow.data.ingest.shards`.
 
     Raises:
         DataError: the source, or every image of it, cannot be read.
+        RepflowError: another process is making the store, or what decodes has died.
         StorageError: the store cannot be written.
     """
     started = time.perf_counter()
-    source = getattr(config, domain)
-    collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}", elsewhere))
-    images = to_image_format(collected.images, config.form)
-    manifest, classes = describe(collected.listing, images)
-    _check_readable(manifest, domain)
-    write_store(
-        folder, images, manifest, classes, {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
-    )
-    _report(domain, manifest, classes, len(images), time.perf_counter() - started)
-
-
-def to_image_format(images: np.ndarray, form: ImageFormat) -> np.ndarray:
-    """Convert images uint8 [N, 1 or 3, height, width] to the image format of the store."""
-    images = resize_batch(images, form.size, form.resize)
-    if images.shape[1] == form.channels:
-        return np.ascontiguousarray(images)
-    return grey(images)[:, None] if form.channels == 1 else np.repeat(images, 3, axis=1)
+    source, title = getattr(config, domain), f"ingest@{domain}"
+    request = Request(config.form, root, seed, f"ingest/{domain}", elsewhere)
+    read = source.stream(request) if isinstance(source, Streaming) else source.collect(request)
+    with folder_beside(folder) as place:
+        if isinstance(read, FileStream):
+            most = shard or files_per_shard(config.form)
+            stored = store_shards(read, config.form, place, title, most, open_decoders)
+            images, rows = stored.images, stored.rows
+        else:
+            images, facts = store_array(read.images, config.form, place)
+            rows = with_facts(read.listing, facts)
+        manifest, classes = with_labels(rows)
+        _check_readable(manifest, domain)
+        count = int((manifest["index"] >= 0).sum())
+        origin = {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
+        write_store(folder, images, manifest, classes, origin)
+    _report(domain, manifest, classes, count, time.perf_counter() - started)
 
 
 def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The manifest of a listing and its images, and the classes in order."""
-    classes = tuple(in_order(listing["given_class"].dropna()))
+    return with_labels(with_facts(listing, image_facts(images)))
+
+
+def with_labels(rows: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Rows with the positions of their classes, and the classes in order."""
+    classes = tuple(in_order(rows["given_class"].dropna()))
     position = {name: number for number, name in enumerate(classes)}
-    label = listing["given_class"].map(position).fillna(NO_LABEL).astype("int64")
-    rows = listing["index"].to_numpy(np.int64)
-    readable = rows >= 0
-    manifest = listing.assign(label=label)
-    for name, facts in image_facts(images).items():
-        column = np.full(len(listing), _MISSING.get(name, -1), object if facts.dtype.kind == "U" else facts.dtype)
-        column[readable] = facts[rows[readable]]
-        manifest[name] = column
-    return manifest, classes
+    return rows.assign(label=rows["given_class"].map(position).fillna(NO_LABEL).astype("int64")), classes
 
 
 def without_directories(values: Any) -> Any:

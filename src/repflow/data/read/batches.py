@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from repflow.data.read.memory_mapped import LazyImages
+from repflow.data.read.memory_mapped import Images, LazyImages
 from repflow.data.read.rows import Rows
 from repflow.errors import DataError
 from repflow.randomness.draws import Draw
@@ -107,9 +107,9 @@ class Stream:
             images = self.images[on_device]
         return Batch(as_float(images), self.labels[on_device], on_device)
 
-    def in_order(self, size: int = 512) -> Iterator[Batch]:
-        """All rows once, unshuffled."""
-        for rows in torch.arange(len(self)).split(size):
+    def in_order(self) -> Iterator[Batch]:
+        """All rows once, unshuffled, in batches for inference."""
+        for rows in torch.arange(len(self)).split(inference_batch(self.images)):
             yield self.take(rows)
 
     def _gather(self, step: int, size: int, seed: int) -> Batch:
@@ -126,6 +126,12 @@ class Stream:
         """The order of an epoch; beside images that are held on a GPU, so that a step copies no indices to it."""
         order = Draw(seed, f"shuffle/{self.name}", epoch).permutation(len(self))
         return order if isinstance(self.images, LazyImages) else order.to(self.labels.device, non_blocking=True)
+
+
+def inference_batch(images: Images | Tensor, most: int = 512) -> int:
+    """How many images [N, channels, size, size] a model takes at once: fewer of large ones, whose feature maps fill the
+    memory."""
+    return max(1, min(most, most * 64**2 // max(1, images.shape[2] * images.shape[3])))
 
 
 def as_float(images: Tensor) -> Tensor:

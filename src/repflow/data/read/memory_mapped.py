@@ -21,6 +21,7 @@ class LazyImages:
         self._ends = np.cumsum([len(rows) for _, rows in self._parts])
         self.shape = (int(self._ends[-1]), *self._parts[0][0].shape[1:])
         self.dtype = self._parts[0][0].dtype
+        self.ndim = len(self.shape)
         self.size = int(np.prod(self.shape))
         self.nbytes = self.size * self.dtype.itemsize
 
@@ -73,8 +74,26 @@ Images = np.ndarray | LazyImages
 """uint8 [N, channels, size, size], in memory or memory-mapped."""
 
 
+def subset_of(images: Images, wanted: np.ndarray) -> Images:
+    """The images at ascending positions, int64 [n]; those that are memory-mapped stay unread."""
+    return images.subset(wanted) if isinstance(images, LazyImages) else images[wanted]
+
+
+def at_once(images: Images, most: int, values: int) -> int:
+    """How many images to take together: `most`, of large images fewer, so that they have at most `values` values."""
+    return max(1, min(most, values // max(1, int(np.prod(images.shape[1:])))))
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Positions of at most `most` of `count` rows, evenly spaced: int64 [n], ascending; all where there are no more."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
+
+
 def concatenated(parts: Sequence[Images]) -> Images:
     """The concatenation of all images; memory-mapped if any of the parts is."""
+    filled = [part for part in parts if len(part)] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]  # not copied
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate(list(parts))
     whole = [part if isinstance(part, LazyImages) else LazyImages([(part, np.arange(len(part)))]) for part in parts]

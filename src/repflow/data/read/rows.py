@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repflow.data.read.memory_mapped import Images, LazyImages, concatenated
+from repflow.data.read.memory_mapped import Images, LazyImages, concatenated, evenly_spaced, subset_of
 from repflow.data.store import NO_LABEL, Store, open_store
 from repflow.errors import DataError
 
@@ -59,6 +59,14 @@ def pooled(*parts: Rows) -> Rows:
     return Rows(concatenated([part.images for part in parts]), labels, np.arange(len(labels)), parts[0].classes)
 
 
+def sampled(rows: Rows, most: int) -> Rows:
+    """At most `most` of the rows, evenly spaced; all where there are no more."""
+    if len(rows) <= most:
+        return rows
+    chosen = evenly_spaced(len(rows), most)
+    return Rows(subset_of(rows.images, chosen), rows.labels[chosen], rows.index[chosen], rows.classes)
+
+
 @dataclass(frozen=True)
 class Domain:
     """A store and its split. `rows` and `labelled_rows` are the only ways from here to images and labels.
@@ -93,6 +101,8 @@ class Domain:
         """The rows on the given sides that have a label, with their labels."""
         rows = self.rows(*sides, labels=True)
         known = rows.labels != NO_LABEL
+        if known.all():
+            return rows  # not copied
         images = rows.images.subset(known) if isinstance(rows.images, LazyImages) else rows.images[known]
         return Rows(images, rows.labels[known], rows.index[known], rows.classes)
 

@@ -1,13 +1,13 @@
 """Storage of finished trials: a journal file, or a database that several machines can reach."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repflow.errors import RepflowError
+from repflow.files import locked
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -20,14 +20,7 @@ def exclusive_folder(folder: Path) -> Iterator[Path]:
     Raises:
         RepflowError: another process has locked it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RepflowError(
-                f"{folder}: another process is running the same search; wait for it, or stop it"
-            ) from None
+    with locked(folder, "is running the same search"):
         yield folder
 
 

@@ -9,16 +9,16 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from repflow.errors import RepflowError
+from repflow.hardware.processes import end_with_parent, without_interrupts
 from repflow.stages.searching.space import Point
 
 ReportScore = Callable[[int, float], bool]
@@ -149,7 +149,7 @@ class _Worker:
         self.number: int | None = None
         self._step_scores: dict[int, float] = {}
         self._process = context.Process(target=_work, args=(theirs, prepare), daemon=True)
-        with _without_interrupts():
+        with without_interrupts():
             self._process.start()
         theirs.close()
 
@@ -185,20 +185,9 @@ class _Worker:
         return self._process.exitcode
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C, which a terminal sends to all; their parent process ends them."""
-    resource_tracker.ensure_running()  # starting it later would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(pipe: Any, prepare: Callable[[], Evaluate]) -> None:
     """The main loop of a worker process."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     sys.stderr = open(os.devnull, "w")  # progress bars of parallel trainings would mix  # noqa: SIM115
 
     def report_score(step: int, score: float) -> bool:
@@ -216,10 +205,3 @@ def _work(pipe: Any, prepare: Callable[[], Evaluate]) -> None:
         pipe.send(("refused", error))
     except BaseException:
         pipe.send(("broken", traceback.format_exc()))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -1,10 +1,13 @@
 """Image files in a zip or tar archive, with the same layout as the `folder` source."""
 
+from collections.abc import Iterable
 from typing import Literal
+
+import pandas as pd
 
 from repflow.data.ingest.sources.archive_reader import ArchiveReader
 from repflow.data.ingest.sources.contract import Collected, Request
-from repflow.data.ingest.sources.files import decode_files
+from repflow.data.ingest.sources.files import File, FileStream, stamp_of
 from repflow.data.ingest.sources.layout import parse_layout
 from repflow.schema import Count, parameters
 
@@ -28,10 +31,18 @@ class Archive:
 
     def collect(self, request: Request) -> Collected:
         """Every image file in the archive, sorted by path. See `Source`."""
+        return self.stream(request).collected(request.form)
+
+    def stream(self, request: Request) -> FileStream:
+        """The same, to be decoded in shards; a tar is read from its start to its end. See `Streaming`."""
         place = request.root / self.path
         reader = ArchiveReader(place, self.max_files, self.max_bytes, self.max_ratio)
-        collected = decode_files(reader, request.form)
-        reader.finish()
-        layout = parse_layout(collected.listing["path"].tolist(), reader.folders, str(place))
-        rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
-        return Collected(collected.images, rows)
+
+        def listed(rows: pd.DataFrame) -> pd.DataFrame:
+            reader.finish()
+            layout = parse_layout(rows["path"].tolist(), reader.folders, str(place))
+            return rows.assign(given_class=layout["given_class"], split=layout["split"])
+
+        zipped = reader.zipped_files()
+        files: Iterable[File] = reader if zipped is None else zipped
+        return FileStream(files, listed, stamp_of(place.stat()), movable=zipped is not None)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
 from repflow.data.ingest.decode import MAX_BYTES, Undecodable
-from repflow.data.ingest.sources.files import File, too_many_bytes
+from repflow.data.ingest.sources.files import File, stamp_of, too_many_bytes
 from repflow.data.ingest.sources.formats import EXTENSIONS
 from repflow.data.ingest.sources.names import as_text, is_passed_over
 from repflow.data.ingest.sources.selection import Selection
@@ -51,12 +51,26 @@ class ArchiveReader:
         self._max_files, self._max_bytes, self._max_ratio = max_files, max_bytes, max_ratio
 
     def __iter__(self) -> Iterator[File]:
-        with self._explained(), self.place.open("rb") as file:
-            zipped = file.read(2) == b"PK"
-        members = self._zip_members() if zipped else self._tar_members()
+        members = self._zip_members() if self._is_zip() else self._tar_members()
         with self._explained():
             for name, read, size in members:
                 yield self._file(name, read, size)
+
+    def zipped_files(self) -> list[File] | None:
+        """The files of a zip, sorted by path and not read yet; any process can read them. None for a tar.
+
+        Raises:
+            DataError: as while iterating.
+        """
+        if not self._is_zip():
+            return None
+        with self._explained():
+            files = [self._file(name, read, size, later=True) for name, read, size in self._zip_members()]
+        return sorted(files, key=lambda file: as_text(file.path))
+
+    def _is_zip(self) -> bool:
+        with self._explained(), self.place.open("rb") as file:
+            return file.read(2) == b"PK"
 
     def finish(self) -> None:
         """Check that there were images, and log which files were skipped."""
@@ -64,10 +78,12 @@ class ArchiveReader:
         if not self._images:
             raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
 
-    def _file(self, name: str, read: Callable[[], bytes], size: int) -> File:
+    def _file(self, name: str, read: Callable[[], bytes], size: int, later: bool = False) -> File:
         self._images += 1
         if size > MAX_BYTES:
             return File(name, _failing(too_many_bytes(size)), 0)
+        if later:
+            return File(name, read, size)
         try:
             content = read()
         except Undecodable as problem:
@@ -76,8 +92,9 @@ class ArchiveReader:
 
     def _zip_members(self) -> Iterator[tuple[str, Callable[[], bytes], int]]:
         budget = self._budget()
+        stamp = stamp_of(self.place.stat())
         with self._explained(), zipfile.ZipFile(self.place) as archive:
-            for entry in archive.infolist():
+            for number, entry in enumerate(archive.infolist()):
                 name = self._checked(_zip_name(entry).replace("\\", "/"))
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if entry.is_dir():
@@ -88,7 +105,11 @@ class ArchiveReader:
                     raise self._too_much()
                 if kind not in (0, stat.S_IFREG, stat.S_IFLNK):
                     raise self._not_a_file(name)
-                read = _failing(_LINK) if kind == stat.S_IFLNK else _zip_reader(archive, entry)
+                read = (
+                    _failing(_LINK)
+                    if kind == stat.S_IFLNK
+                    else functools.partial(_read_zipped, self.place, stamp, number)
+                )
                 if self._wanted(name, read, entry.file_size):
                     yield name, read, entry.file_size
 
@@ -198,22 +219,28 @@ _LINK = "a link inside an archive, which is not followed"
 
 
 def _failing(reason: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        raise Undecodable(reason)
-
-    return read
+    return functools.partial(_fail, reason)
 
 
-def _zip_reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            return archive.read(entry)
-        except RuntimeError as error:  # raised by zipfile where a password is needed
-            raise Undecodable(f"encrypted, or an unsupported compression ({type(error).__name__})") from None
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-            raise Undecodable(f"damaged inside the archive: {error}") from None
+def _fail(reason: str) -> bytes:
+    raise Undecodable(reason)
 
-    return read
+
+def _read_zipped(place: Path, stamp: str, number: int) -> bytes:
+    """The bytes of an entry of a zip, in any process."""
+    try:
+        archive = _opened_zip(place, stamp)
+        return archive.read(archive.infolist()[number])
+    except RuntimeError as error:  # raised by zipfile where a password is needed
+        raise Undecodable(f"encrypted, or an unsupported compression ({type(error).__name__})") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        raise Undecodable(f"damaged inside the archive: {error}") from None
+
+
+@functools.lru_cache(maxsize=2)
+def _opened_zip(place: Path, stamp: str) -> zipfile.ZipFile:
+    """An open zip, once in each process, whose threads may share it; the stamp is that of its content."""
+    return zipfile.ZipFile(place)
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:

@@ -21,6 +21,9 @@ from repflow.errors import DataError
 from repflow.randomness.seeds import numpy_generator
 from repflow.schema import Count, parameters
 
+_AT_ONCE = 4096
+"""Images that are blended together."""
+
 Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
 """Any source except `blended` itself."""
 
@@ -56,10 +59,11 @@ class Blended:
                 f"blended: no photo is as large as the foreground images, {width}x{height} pixels; give larger photos"
             )
         rows = np.repeat(np.arange(len(front.images)), self.copies)
-        crops = random_crops(photos, len(rows), (height, width), request)
-        return Collected(
-            blend(crops, front.images[rows]), repeat_listing(front.listing, self.copies).assign(mode="RGB")
-        )
+        blends = random_crops(photos, len(rows), (height, width), request)
+        for first in range(0, len(rows), _AT_ONCE):  # in place, so that they are in memory only once
+            part = slice(first, first + _AT_ONCE)
+            blends[part] = blend(blends[part], front.images[rows[part]])
+        return Collected(blends, repeat_listing(front.listing, self.copies).assign(mode="RGB"))
 
 
 def repeat_listing(listing: pd.DataFrame, copies: int) -> pd.DataFrame:

@@ -1,11 +1,13 @@
-"""Image files, decoded in parallel and sorted by path."""
+"""Image files: decoded in parallel and sorted by path, or as a stream of files that are decoded in shards."""
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,10 @@ from PIL import Image
 
 from repflow.data.ingest.decode import MAX_BYTES, Decoded, Undecodable, decode, without_decoder_warnings
 from repflow.data.ingest.resizing import ImageFormat
-from repflow.data.ingest.sources.contract import Collected, Elsewhere, listing
+from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request, listing
 from repflow.data.ingest.sources.names import as_text
 from repflow.errors import DataError
+from repflow.hardware.cpu import usable_cores
 
 _TASK_FILES, _TASK_BYTES = 64, 2**23
 
@@ -28,11 +31,63 @@ class File:
         path: the path as the file system or archive has it, with "/" between the parts; the manifest has its text.
         content: returns the bytes, or an image that Pillow has opened; raises OSError or Undecodable on failure.
         size: the approximate number of bytes.
+        stamp: what changes with the content, such as the time of the last change; for `FileStream.version`.
     """
 
     path: str
     content: Callable[[], bytes | Image.Image]
     size: int
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class FileStream:
+    """The files of a source, before they are read.
+
+    Attributes:
+        files: the files in any order. Where it is not a list, they are read in turn, and each holds its bytes.
+        listed: gives the listing of all files, sorted by path, its classes, splits and groups. Called once, after the
+            last file was read.
+        version: what changes with the content of any file, so that an interrupted ingestion can be resumed; None where
+            that is not known.
+        movable: whether another process can read the files.
+    """
+
+    files: Iterable[File]
+    listed: Callable[[pd.DataFrame], pd.DataFrame]
+    version: str | None
+    movable: bool
+
+    def collected(self, form: ImageFormat) -> Collected:
+        """All images, decoded into memory."""
+        decoded = decode_files(self.files, form)
+        return Collected(decoded.images, self.listed(decoded.listing))
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A source that need not be held in memory. Every source has `collect`; of these, `ingest` calls `stream`."""
+
+    def stream(self, request: Request) -> FileStream:
+        """The files of the source.
+
+        Raises:
+            DataError: the source cannot be read at all. A single unreadable file is listed with the reason instead.
+        """
+        ...
+
+
+def version_of(files: Iterable[File]) -> str:
+    """What changes with a file's path, size or stamp, and with their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(repr((file.path, file.size, file.stamp)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """What changes when a file on disk is changed or replaced."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
 def read_content(path: Path) -> bytes:
@@ -85,10 +140,15 @@ def decode_files(files: Iterable[File], form: ImageFormat) -> Collected:
     Returns:
         Images in the store's format and one row per file, both sorted by path, without classes.
     """
-    results: list[tuple[str, Decoded | str]] = []
     with without_decoder_warnings():
-        for part in _in_parallel(_tasks(files), form):
-            results.extend(part)
+        return decode_in_threads(files, form, min(8, usable_cores()))
+
+
+def decode_in_threads(files: Iterable[File], form: ImageFormat, threads: int) -> Collected:
+    """As `decode_files`, in so many threads; Pillow may warn of unusual files."""
+    results: list[tuple[str, Decoded | str]] = []
+    for part in _in_parallel(_tasks(files), form, threads):
+        results.extend(part)
     results.sort(key=lambda result: result[0])
     rows = _listed(results)
     decoded = [result for _, result in results if isinstance(result, Decoded)]
@@ -128,9 +188,10 @@ def _tasks(files: Iterable[File]) -> Iterator[list[File]]:
         yield group
 
 
-def _in_parallel(tasks: Iterable[list[File]], form: ImageFormat) -> Iterator[list[tuple[str, Decoded | str]]]:
+def _in_parallel(
+    tasks: Iterable[list[File]], form: ImageFormat, threads: int
+) -> Iterator[list[tuple[str, Decoded | str]]]:
     """Results in the order of the tasks. Few tasks are queued at a time, as each may hold the bytes of its files."""
-    threads = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     waiting: deque[Future[list[tuple[str, Decoded | str]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for task in tasks:

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request, nowhere
-from repflow.data.ingest.sources.files import File, check_inside, decode_files, read_content
+from repflow.data.ingest.sources.files import File, FileStream, check_inside, read_content, stamp_of, version_of
 from repflow.data.ingest.sources.formats import EXTENSIONS, START_BYTES
 from repflow.data.ingest.sources.layout import parse_layout
 from repflow.data.ingest.sources.names import as_text
@@ -28,12 +30,18 @@ class Folder:
 
     def collect(self, request: Request) -> Collected:
         """Every image file in the folder, sorted by path. See `Source`."""
+        return self.stream(request).collected(request.form)
+
+    def stream(self, request: Request) -> FileStream:
+        """The same, to be decoded in shards. See `Streaming`."""
         root = request.root / self.path
         files, folders = find_files(root, request.elsewhere)
-        collected = decode_files(files, request.form)
-        layout = parse_layout(collected.listing["path"].tolist(), folders, str(root))
-        rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
-        return Collected(collected.images, rows)
+
+        def listed(rows: pd.DataFrame) -> pd.DataFrame:
+            layout = parse_layout(rows["path"].tolist(), folders, str(root))
+            return rows.assign(given_class=layout["given_class"], split=layout["split"])
+
+        return FileStream(files, listed, version_of(files), movable=True)
 
 
 def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], list[str]]:
@@ -68,8 +76,9 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
                 folders.append(as_text(name))
                 waiting.append(path)
             elif selection.takes(name, functools.partial(_start, path)):
-                size = entry.stat().st_size if entry.is_file() else 0
-                files.append(File(name, functools.partial(read_content, path), size))
+                status = entry.stat() if entry.is_file() else None
+                size, stamp = (status.st_size, stamp_of(status)) if status else (0, "")
+                files.append(File(name, functools.partial(read_content, path), size, stamp))
     selection.report(root.name)
     if not files:
         raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")

@@ -5,8 +5,10 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import pandas as pd
+
 from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request
-from repflow.data.ingest.sources.files import File, check_inside, decode_files, read_content
+from repflow.data.ingest.sources.files import File, FileStream, check_inside, read_content, stamp_of, version_of
 from repflow.data.ingest.sources.names import as_text
 from repflow.data.ingest.sources.table_file import read_table
 from repflow.errors import DataError
@@ -33,6 +35,10 @@ class Table:
 
     def collect(self, request: Request) -> Collected:
         """Every row of the table, in order. See `Source`."""
+        return self.stream(request).collected(request.form)
+
+    def stream(self, request: Request) -> FileStream:
+        """The same, to be decoded in shards. See `Streaming`."""
         place = request.root / self.path
         table = read_table(place)
         root = (request.root / self.images if self.images is not None else place.parent).resolve()
@@ -43,10 +49,21 @@ class Table:
             finder.find(path, f"{place}: {line}") for path, line in zip(table["path"], table["line"], strict=True)
         ]
         # Files are named by row number, so that sorting restores the order of the table.
-        files = [File(f"{row:012}", functools.partial(read_content, each), 2**16) for row, each in enumerate(places)]
-        collected = decode_files(files, request.form)
-        rows = collected.listing.assign(path=table["path"].map(as_text), given_class=table["label"])
-        return Collected(collected.images, rows.assign(split=table["split"], group=table["group"]))
+        files = [
+            File(f"{row:012}", functools.partial(read_content, each), 2**16, _stamp(each))
+            for row, each in enumerate(places)
+        ]
+
+        def listed(rows: pd.DataFrame) -> pd.DataFrame:
+            named = rows.assign(path=table["path"].map(as_text), given_class=table["label"])
+            return named.assign(split=table["split"], group=table["group"])
+
+        return FileStream(files, listed, version_of(files), movable=True)
+
+
+def _stamp(place: Path) -> str:
+    """The place, and what changes with the content there."""
+    return f"{place} {stamp_of(place.stat()) if place.exists() else ''}"
 
 
 class _Finder:

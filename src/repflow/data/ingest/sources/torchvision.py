@@ -14,7 +14,7 @@ from PIL import Image
 
 from repflow.data.ingest.decode import Undecodable
 from repflow.data.ingest.sources.contract import Collected, Request
-from repflow.data.ingest.sources.files import File, decode_files
+from repflow.data.ingest.sources.files import File, FileStream
 from repflow.data.ingest.sources.names import SPLITS, as_text
 from repflow.errors import DataError, ParameterError
 from repflow.schema import parameters
@@ -41,6 +41,10 @@ class Torchvision:
 
     def collect(self, request: Request) -> Collected:
         """Every image of every split, in torchvision's order. See `Source`."""
+        return self.stream(request).collected(request.form)
+
+    def stream(self, request: Request) -> FileStream:
+        """The same, to be decoded in shards. See `Streaming`."""
         files: list[File] = []
         splits: list[str | None] = []
         targets: dict[int, str | None] = {}
@@ -49,12 +53,15 @@ class Torchvision:
                 load = functools.partial(_load, dataset, number, targets, len(files))
                 files.append(File(f"{len(files):012}", load, 2**16))
                 splits.append(split)
-        collected = decode_files(files, request.form)
-        classes = [targets.get(number) for number in range(len(files))]
-        known = pd.DataFrame({"given_class": classes, "split": splits}, dtype=object)
-        paths = [f"{self.name}/{split or 'all'}/{number:06}" for number, split in enumerate(splits)]
-        rows = collected.listing.assign(path=paths, given_class=known["given_class"], split=known["split"])
-        return Collected(collected.images, rows)
+
+        def listed(rows: pd.DataFrame) -> pd.DataFrame:
+            classes = [targets.get(number) for number in range(len(files))]
+            known = pd.DataFrame({"given_class": classes, "split": splits}, dtype=object)
+            paths = [f"{self.name}/{split or 'all'}/{number:06}" for number, split in enumerate(splits)]
+            return rows.assign(path=paths, given_class=known["given_class"], split=known["split"])
+
+        # Classes are known only where images are loaded, by this process.
+        return FileStream(files, listed, None, movable=False)
 
     def _parts(self, root: Path) -> Iterator[tuple[str | None, Any]]:
         """The splits of the data set, each with its name in the manifest."""

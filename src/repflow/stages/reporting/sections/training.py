@@ -88,7 +88,15 @@ def _gain_caption(probe: dict[str, Any]) -> str:
         f" images, the clusters on {rows['training']:,} images without labels. Rings: mean of"
         f" {config['random_encoders']} encoders with random weights. In the linear probe, compared with random weights,"
         f" the pretrained encoder {describe_gain(gain['linear'], gain['linear_low'], gain['linear_high'])}."
+        f"{_sample_text(probe)}"
     )
+
+
+def _sample_text(probe: dict[str, Any]) -> str:
+    """Of which rows the probes take a sample."""
+    sampled = probe.get("sampled", {})
+    parts = [f"{each['used']:,} of {each['of']:,} {name} images" for name, each in sampled.items()]
+    return f" Samples, evenly spaced: {', '.join(parts)}." if parts else ""
 
 
 def _probe_table(probe: dict[str, Any]) -> Table:
@@ -138,11 +146,12 @@ def _map(run: RunResults) -> Figures:
     ]
     key = classes if len(classes) <= len(CLASSES) else []
     rings = int(points.is_target.sum())
+    there = len(run.source.labelled_rows(Side.TEST)) + len(run.target.rows(Side.TEST))
     name = "t-SNE" if config.method == "tsne" else "PCA"
     text = (
-        f"{name} map of {len(points.images):,} test images in the feature space of the pretrained encoder: similar"
-        " images are close together. Dots are source images, coloured by class; separate clusters of one colour are"
-        " classes that the encoder found without labels."
+        f"{name} map of {_share(len(points.images), there)} test images in the feature space of the pretrained encoder:"
+        " similar images are close together. Dots are source images, coloured by class; separate clusters of one colour"
+        " are classes that the encoder found without labels."
     )
     if not key:
         text += f" With {len(classes)} classes, colours repeat."
@@ -154,6 +163,11 @@ def _map(run: RunResults) -> Figures:
         )
     graphic = map_with_thumbnails("map.pretrain", "Map of the pretrained encoder's features", points, config.thumbnails)
     return Figures([Figure(graphic, text)], size="wide", key=key)
+
+
+def _share(shown: int, there: int) -> str:
+    """As "600" or, of a sample, "600 of 12,000"."""
+    return f"{shown:,}" if shown == there else f"{shown:,} of {there:,}"
 
 
 def finetuning_section(run: RunResults) -> Section:
