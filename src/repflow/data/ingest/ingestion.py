@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from repflow.data.ingest.added_labels import add_labels
 from repflow.data.ingest.facts import grey, image_facts
 from repflow.data.ingest.resizing import ImageFormat, Resize, resize_batch
 from repflow.data.ingest.sources import SourceConfig
 from repflow.data.ingest.sources.contract import Elsewhere, Request, in_order, nowhere
 from repflow.data.ingest.summary import doubts, found
 from repflow.data.store import NO_LABEL, write_store
+from repflow.data.watched import UNWATCHED, labels_file
 from repflow.errors import DataError
 from repflow.schema import parameters
 
@@ -33,6 +35,7 @@ class Watched:
     images: str
     table: str
     photos: str
+    labels: str = UNWATCHED
 
 
 @parameters
@@ -92,12 +95,19 @@ def ingest(
     source = getattr(config, domain)
     collected = source.collect(Request(config.form, root, seed, f"ingest/{domain}", elsewhere))
     images = to_image_format(collected.images, config.form)
-    manifest, classes = describe(collected.listing, images)
+    manifest, classes = describe(add_labels(collected.listing, added_labels(config, domain, root)), images)
     _check_readable(manifest, domain)
     write_store(
         folder, images, manifest, classes, {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
     )
     _report(domain, manifest, classes, len(images), time.perf_counter() - started)
+
+
+def added_labels(config: DataConfig, domain: str, root: Path) -> Path | None:
+    """Where the labels that were added to a domain are looked for. A file beside both domains is the source's."""
+    source, target = (labels_file(dataclasses.asdict(each), str(root)) for each in (config.source, config.target))
+    place = source if domain == "source" else target if target != source else None
+    return None if place is None else Path(place)
 
 
 def to_image_format(images: np.ndarray, form: ImageFormat) -> np.ndarray:
