@@ -18,6 +18,8 @@ import numpy as np
 
 from repflow.randomness.seeds import numpy_generator
 
+WIDTH = 1.0
+"""The squared distance at which the kernel is 1/e, in mean squared distances to the nearest labelled row."""
 MOST = 10_000
 """Rows that are covered, and rows that are looked at, at most: random ones of more."""
 _AT_ONCE = 512
@@ -58,7 +60,7 @@ def suggest(
         return Suggestions(rows, np.empty(0))
     points, known = _unit(features[rows]), _unit(labelled)
     distances = _nearest(points, known) if len(known) else _typical(points)
-    width = max(float(distances.mean()), 1e-12)
+    width = max(WIDTH * float(distances.mean()), 1e-12)
     covered = np.exp(-distances / width) if len(known) else np.zeros(len(points))
     coverage = _Coverage(points, uncertainty(probabilities[rows]), covered, width)
     chosen, gains = coverage.greedy(count)

@@ -1,4 +1,4 @@
-"""Labels that are added by a table beside the data: every kind of source reads them, and what cannot be meant is named."""
+"""Labels added by a table beside the data: every kind of source reads them; what cannot be meant is named."""
 
 import gzip
 import tarfile

@@ -1,6 +1,6 @@
 """Labels that a person added afterwards: the table `labels.csv` beside the data, with the columns path and label.
 
-`repflow suggest` says which images are worth a label. Where the file lies is said by `repflow.data.watched.labels_file`.
+`repflow suggest` says which images are worth a label. Where the file lies says `repflow.data.watched.labels_file`.
 """
 
 import difflib
@@ -73,7 +73,8 @@ def _row(position: dict[str, int], path: str, where: str) -> int:
     near = same_name or difflib.get_close_matches(path, list(position), n=1, cutoff=0.3)
     meant = f"; did you mean {near[0]}?" if near else ""
     raise DataError(
-        f"{where}: there is no image {path} in the data{meant}; write paths as `repflow suggest` does, or remove the line"
+        f"{where}: there is no image {path} in the data{meant}; write paths as `repflow suggest` does, or remove the"
+        " line"
     )
 
 
