@@ -145,6 +145,17 @@ def test_the_terminal_says_where_the_labels_go(trained: Path, caplog: pytest.Log
         assert suggest.how_to_add().startswith(said)
 
 
+@pytest.mark.parametrize("budget", [10, None])
+def test_a_budget_that_hides_added_labels_is_named(
+    trained: Path, budget: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    parameters = yaml.safe_load((trained / "params.yaml").read_text())
+    parameters["split"] = {"labels_per_class": budget}
+    (trained / "params.yaml").write_text(yaml.safe_dump(parameters))
+    suggest.run(3)
+    assert ("split.labels_per_class is 10, and labels beyond it are not used" in caplog.text) == (budget is not None)
+
+
 def test_fewer_are_suggested_where_the_others_are_alike(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="repflow")
     images = np.load(trained / "data/stores/source/images.npy")

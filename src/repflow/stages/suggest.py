@@ -17,7 +17,7 @@ from repflow.evaluation.label_suggestions import suggest
 from repflow.files import writing
 from repflow.stages import paths
 from repflow.stages.image_grids import as_png
-from repflow.stages.parameters import read_raw, seed
+from repflow.stages.parameters import read_all, read_raw, seed
 from repflow.stages.project import open_project_domain
 from repflow.stages.reporting.content import percent
 from repflow.stages.reporting.page import render
@@ -74,6 +74,11 @@ def run(count: int, model: Path | None = None) -> None:
         log.info("suggest: all other unlabelled images are like these, or like labelled ones")
     log.info("suggest: open %s, or fill in the column `label` of suggestions.csv", paths.REPORTS / "suggestions.html")
     log.info("suggest: %s", how_to_add())
+    budget = read_all().get("split", {}).get("labels_per_class")
+    if budget is not None:
+        log.warning(
+            "suggest: split.labels_per_class is %s, and labels beyond it are not used; null uses all of them", budget
+        )
 
 
 def default_model() -> Path:
