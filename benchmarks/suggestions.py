@@ -44,6 +44,7 @@ from zoo import HERE as ZOO  # noqa: E402
 from zoo.learn import learn  # noqa: E402
 
 DATA = ("mnist", "cifar10")
+FEATURES = ("hog", "simclr")
 LABELS = 10
 """Labels a class before; on average as many after."""
 DRAWS = 3
@@ -66,13 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     }
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.only:
-            found = all_features(name, options.data, options.work or Path(scratch), options.steps)
-            scored = {kind: compare(each, options.seeds, options.rows) for kind, each in found.items()}
-            record["data"][name] = scored
-            text = json.dumps(record, indent=2) + "\n"
-            if options.json:
-                options.json.write_text(text, encoding="utf-8")
-            print(table(name, scored), flush=True)
+            for kind in options.features:
+                found = features_of(kind, name, options.data, options.work or Path(scratch), options.steps)
+                scored = compare(found, options.seeds, options.rows)
+                record["data"].setdefault(name, {})[kind] = scored
+                if options.json:
+                    options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                print(line(f"{name}, {kind}", scored), flush=True)
     return 0
 
 
@@ -89,18 +90,15 @@ def domain_of(name: str, data: Path, work: Path) -> Domain:
     return Domain("source", store, make_splits(manifests, store.classes, split, 0)["source"], store.classes)
 
 
-def all_features(name: str, data: Path, work: Path, steps: int) -> dict[str, dict[str, np.ndarray]]:
-    """Features and labels of the training, validation and test images, for each kind of features."""
-    found = {}
-    for kind in ("hog", "simclr"):
-        file = work / name / f"{kind}-{steps}.npz" if kind == "simclr" else work / name / f"{kind}.npz"
-        if not file.exists():
-            domain = domain_of(name, data, work)
-            encoder = hog(domain) if kind == "hog" else simclr(name, domain, steps)
-            np.savez(file, **encoded(domain, encoder))
-        with np.load(file) as saved:
-            found[kind] = dict(saved)
-    return found
+def features_of(kind: str, name: str, data: Path, work: Path, steps: int) -> dict[str, np.ndarray]:
+    """Features and labels of the training, validation and test images of a data set."""
+    file = work / name / (f"simclr-{steps}.npz" if kind == "simclr" else f"{kind}.npz")
+    if not file.exists():
+        domain = domain_of(name, data, work)
+        encoder = hog(domain) if kind == "hog" else simclr(name, domain, steps)
+        np.savez(file, **encoded(domain, encoder))  # type: ignore[arg-type]
+    with np.load(file) as saved:
+        return dict(saved)
 
 
 def hog(domain: Domain) -> Encoder:
@@ -198,17 +196,15 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, floa
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def table(name: str, scored: Mapping[str, Any]) -> str:
-    """Rows of a Markdown table."""
-    lines = []
-    for kind, found in scored.items():
-        before, random = (float(np.mean(found["accuracy"][each])) for each in ("before", "random"))
-        lines.append(f"| {name}, {kind} | {100 * before:.1f} | {100 * random:.1f} |")
-        for choice, over in found["over_random"].items():
-            mean = float(np.mean(found["accuracy"][choice]))
-            ends = f"{100 * over['low']:+.1f} to {100 * over['high']:+.1f}"
-            lines[-1] += f" {choice} {100 * mean:.1f} ({100 * over['mean']:+.1f}; {ends}) |"
-    return "\n".join(lines)
+def line(name: str, scored: Mapping[str, Any]) -> str:
+    """A line of a Markdown table: accuracies before and after, and differences from the random choice, in per cent."""
+    before, random = (100 * float(np.mean(scored["accuracy"][each])) for each in ("before", "random"))
+    cells = [name, f"{before:.1f}", f"{random:.1f}"]
+    for choice, over in scored["over_random"].items():
+        mean = 100 * float(np.mean(scored["accuracy"][choice]))
+        gain, low, high = (f"{100 * over[each]:+.1f}".replace("-", "−") for each in ("mean", "low", "high"))
+        cells.append(f"{choice} {mean:.1f}: {gain} ({low} to {high})")
+    return f"| {' | '.join(cells)} |"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -216,6 +212,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     made.add_argument("data", type=Path, help="folder with mnist/ and cifar10.tar.xz")
     made.add_argument("--only", nargs="+", choices=DATA, default=list(DATA), help="data sets; default: all")
+    made.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES), help="default: both")
     made.add_argument("--seeds", type=int, default=5, help="default: 5")
     made.add_argument("--steps", type=int, default=500, help="of SimCLR, 128 images each (default: 500)")
     made.add_argument("--rows", choices=("test", "validation"), default="test", help="images that are scored")

@@ -130,12 +130,14 @@ class _Coverage:
 def _unit(features: np.ndarray) -> np.ndarray:
     """Features at unit length, float32 [N, D]; features of 0 stay so."""
     exact = features.astype(np.float32)
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _squared(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Squared distances of unit vectors [N, D] and [M, D]: float32 [N, M]."""
-    return np.maximum(2 - 2 * (left @ right.T), 0)
+    squared: np.ndarray = np.maximum(2 - 2 * (left @ right.T), 0)
+    return squared
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
