@@ -31,6 +31,7 @@ COMMANDS = (
     "compose",
     "cost",
     "predict",
+    "suggest",
     "compare",
     "check",
 )

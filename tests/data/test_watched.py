@@ -13,7 +13,7 @@ from PIL import Image
 from repflow.data.ingest.ingestion import DataConfig
 from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Request
-from repflow.data.watched import UNWATCHED, check_watched, watched, with_home
+from repflow.data.watched import UNWATCHED, check_watched, labels_file, watched, with_home
 from repflow.errors import ParameterError
 from repflow.schema import build
 
@@ -93,7 +93,8 @@ def test_home_is_expanded_for_reading_and_for_watching(project: Path, monkeypatc
 def test_a_table_beside_the_project_watches_the_folder_of_its_rows(project: Path) -> None:
     Path("t.csv").write_text("path\nraw/images/cat/1.png\nraw/t2/1.png\n")
     table = {"kind": "table", "path": "t.csv"}
-    assert watched({"source": table}, "source") == {"images": "raw", "table": "t.csv", "photos": UNWATCHED}
+    found = watched({"source": table}, "source")
+    assert found == {"images": "raw", "table": "t.csv", "photos": UNWATCHED, "labels": UNWATCHED}
     Path("t.csv").write_text("path\nraw/1.png\nother/1.png\n")
     with pytest.raises(ParameterError, match=r"t\.csv: lists images in several folders"):
         watched({"source": table}, "source")
@@ -127,3 +128,38 @@ def test_reading_what_is_not_watched_is_refused() -> None:
     check_watched({key: value for key, value in data.items() if key != "reads"}, "source")
     with pytest.raises(ParameterError, match=r"data\.reads\.source: does not cover raw/other.*repflow compose"):
         check_watched({**data, "source": {"kind": "folder", "path": "other"}}, "source")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "is_covered"),
+    [
+        ("folder", "raw/images/labels.csv", True),
+        ("folder with a slash", "raw/images/labels.csv", True),
+        ("archive", "raw/labels.csv", False),
+        ("table", "raw/labels.csv", False),
+        ("table and its folder", "raw/t2/labels.csv", True),
+        ("idx", "raw/idx/labels.csv", True),
+    ],
+)
+def test_labels_that_are_added_are_watched(project: Path, name: str, place: str, is_covered: bool) -> None:
+    data: dict[str, Any] = {**FORM, "root": "raw", "source": SOURCES[name][0], "target": NONE}
+    before = watched(data, "source")
+    assert labels_file(data["source"], "raw") == place
+    assert before["labels"] == UNWATCHED  # DVC refuses to depend on a file that is not there
+    Path(place).write_text("path,label\n")
+    assert watched(data, "source") == {**before, "labels": UNWATCHED if is_covered else place}
+    if is_covered:
+        check_watched({**data, "reads": {"source": before}}, "source")
+    else:
+        with pytest.raises(ParameterError, match=r"does not cover raw/labels\.csv.*repflow compose"):
+            check_watched({**data, "reads": {"source": before}}, "source")
+
+
+def test_a_table_of_this_name_is_no_table_of_added_labels(project: Path) -> None:
+    Path("raw/labels.csv").write_text("path,label\ncat/1.png,cat\n")
+    assert labels_file({"kind": "table", "path": "labels.csv", "images": "images"}, "raw") is None
+    assert labels_file({"kind": "digits"}, "raw") is None
+    assert labels_file({"kind": "torchvision", "name": "CIFAR10", "download": True}, "raw") == "raw/labels.csv"
+    Path("raw/torchvision").mkdir()
+    found = labels_file({"kind": "torchvision", "name": "CIFAR10", "download": True}, "raw")
+    assert found == "raw/torchvision/labels.csv"

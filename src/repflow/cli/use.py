@@ -78,9 +78,28 @@ def predict(
     """Predict the classes of images with a trained classifier.
 
     Writes path, label and probability of every image. Files that cannot be decoded are listed with the reason, and the
-    exit code is then 3. Example: `repflow predict photos/ --format csv --output labels.csv`
+    exit code is then 3. Example: `repflow predict photos/ --format csv --output predictions.csv`
     """
     let_threads_sleep()
     from repflow.stages import predict as stage
 
     stage.run(paths, model=model, form=format.value, top=top, output=output)
+
+
+@app.command(rich_help_panel=PANEL)
+def suggest(
+    count: Annotated[int, typer.Option(min=1, help="Number of images to suggest.")] = 50,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a trained classifier. [default: models/best, or models/finetune]")
+    ] = None,
+) -> None:
+    """Suggest which unlabelled images of the source to label next.
+
+    Chooses images that the classifier is unsure of and that stand for many others. Writes reports/suggestions.html, a
+    page to fill in the labels, and the same as reports/suggestions.csv. The page downloads labels.csv, which `ingest`
+    reads beside the data. Example: `repflow suggest --count 50`
+    """
+    let_threads_sleep()
+    from repflow.stages import suggest as stage
+
+    stage.run(count, model)

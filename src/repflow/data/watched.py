@@ -24,6 +24,9 @@ PATH_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """The keys of each kind of source that hold paths."""
 
+LABELS = "labels.csv"
+"""The name of the table of labels that were added, beside the data."""
+
 _STORES = Path("data/stores")
 _PARTS = ("foreground", "photos")
 
@@ -37,7 +40,8 @@ def watched(data: Mapping[str, Any], domain: str) -> dict[str, str]:
 
     Returns:
         Paths relative to the project, or absolute: `images`, what holds the images; `table`, what lists them; `photos`,
-        what blended backgrounds are cut from. `UNWATCHED` where there is none.
+        what blended backgrounds are cut from; `labels`, the added labels, where they are there and lie in none of the
+        others. `UNWATCHED` where there is none.
 
     Raises:
         ParameterError: a path is empty or not set, or a folder to watch would contain what the stages write.
@@ -60,7 +64,35 @@ def watched(data: Mapping[str, Any], domain: str) -> dict[str, str]:
                 f"{where}: reads the folder {place!r}, which contains what the stages write; put the images into a"
                 " folder of their own"
             )
-    return {name: found.get(name, UNWATCHED) for name in ("images", "table", "photos")}
+    labels = labels_file(source, root)
+    if (
+        labels is not None
+        and os.path.isfile(labels)
+        and not any(_covers(each, Path(labels)) for each in found.values())
+    ):
+        found["labels"] = labels
+    return {name: found.get(name, UNWATCHED) for name in ("images", "table", "photos", "labels")}
+
+
+def labels_file(source: Mapping[str, Any], root: str) -> str | None:
+    """Where the added labels of a source are looked for: in its folder, or beside its table, archive or files.
+
+    Args:
+        source: the parameters of the source, as plain values, with `~` expanded.
+        root: the folder that relative paths start from.
+
+    Returns:
+        The path of a file that need not exist. None where the source has no place of its own, and where its table has
+        this very name: then that is the place for labels.
+    """
+    places = dict(_of_source(source, root, "data"))
+    if source.get("kind") == "torchvision":
+        places["images"] = _joined(root, source.get("path", "torchvision"))
+    beside = places.get("table") or places.get("images")
+    if beside is None:
+        return None
+    found = os.path.join(beside if os.path.isdir(beside) else os.path.dirname(beside), LABELS)
+    return None if found == os.path.normpath(beside) else found
 
 
 def with_home(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,6 @@ def numpy_features(version: str) -> tuple[str, ...]:
     return tuple(f"AVX512{name}" for name in (before if release >= (2, 3) else before[:-1]))
 
 
-def usable_cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @functools.cache
 def pinned() -> dict[str, str]:
     """The environment in which x86-64 CPUs with AVX2 of any maker compute the same digits.

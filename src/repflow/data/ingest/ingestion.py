@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from repflow.data.ingest.added_labels import add_labels
 from repflow.data.ingest.decoders import OpenDecoders, local_decoders
 from repflow.data.ingest.facts import image_facts
 from repflow.data.ingest.resizing import ImageFormat, Resize
@@ -21,6 +22,7 @@ from repflow.data.ingest.sources.files import FileStream, Streaming
 from repflow.data.ingest.streaming import folder_beside, store_array, store_shards
 from repflow.data.ingest.summary import doubts, found
 from repflow.data.store import NO_LABEL, write_store
+from repflow.data.watched import UNWATCHED, labels_file
 from repflow.errors import DataError
 from repflow.schema import parameters
 
@@ -34,6 +36,7 @@ class Watched:
     images: str
     table: str
     photos: str
+    labels: str = UNWATCHED
 
 
 @parameters
@@ -111,12 +114,19 @@ def ingest(
         else:
             images, facts = store_array(read.images, config.form, place)
             rows = with_facts(read.listing, facts)
-        manifest, classes = with_labels(rows)
+        manifest, classes = with_labels(add_labels(rows, added_labels(config, domain, root)))
         _check_readable(manifest, domain)
         count = int((manifest["index"] >= 0).sum())
         origin = {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
         write_store(folder, images, manifest, classes, origin)
     _report(domain, manifest, classes, count, time.perf_counter() - started)
+
+
+def added_labels(config: DataConfig, domain: str, root: Path) -> Path | None:
+    """Where the labels that were added to a domain are looked for. A file beside both domains is the source's."""
+    source, target = (labels_file(dataclasses.asdict(each), str(root)) for each in (config.source, config.target))
+    place = source if domain == "source" else target if target != source else None
+    return None if place is None else Path(place)
 
 
 def describe(listing: pd.DataFrame, images: np.ndarray) -> tuple[pd.DataFrame, tuple[str, ...]]:

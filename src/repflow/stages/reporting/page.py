@@ -2,6 +2,7 @@
 
 import base64
 import re
+from typing import Any
 
 from repflow.stages.reporting.content import Report
 from repflow.stages.reporting.style import CLASSES
@@ -11,16 +12,19 @@ _PLAIN = re.compile(r"([\\`*_\[\]<>|])")
 
 def as_html(report: Report) -> str:
     """A self-contained HTML page: styles, charts and images are embedded; it needs no network and no script."""
-    return _render("page.html.j2", report).replace(" %", "\u00a0%")  # no line break between a number and its sign
+    return render("page.html.j2", report=report, class_colours=CLASSES).replace(
+        " %", "\u00a0%"
+    )  # no line break between a number and its sign
 
 
 def as_markdown(report: Report) -> str:
     """A Markdown page, which links to the images in `figures/`."""
-    text = _render("page.md.j2", report)
+    text = render("page.md.j2", report=report)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _render(template: str, report: Report) -> str:
+def render(template: str, **values: Any) -> str:
+    """A template of this package, filled with values; HTML is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -32,7 +36,7 @@ def _render(template: str, report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(md=escaped, base64=lambda data: base64.b64encode(data).decode())
-    return environment.get_template(template).render(report=report, class_colours=CLASSES)
+    return environment.get_template(template).render(values)
 
 
 def escaped(text: str) -> str:

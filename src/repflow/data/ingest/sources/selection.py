@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from repflow.data.ingest.sources.formats import has_ending, is_image_name, starts_as_image
 from repflow.data.ingest.sources.names import as_text, is_passed_over
+from repflow.data.watched import LABELS
 
 SHOWN = 3
 """How many names of a kind are logged."""
@@ -35,7 +36,8 @@ class Selection:
         """
         if is_image_name(path) or (not has_ending(path) and starts_as_image(start())):
             return True
-        self._others.append(path)
+        if path != LABELS:  # is read as added labels
+            self._others.append(path)
         return False
 
     def report(self, where: str) -> None:
