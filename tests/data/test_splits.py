@@ -290,13 +290,16 @@ def test_a_target_with_fewer_labels_than_the_budget_is_accepted():
 
 def test_a_budget_above_the_available_labels_is_refused_with_the_class_and_both_numbers():
     source = plain(20).drop(index=range(4))
-    with pytest.raises(DataError, match=r"labels_per_class: 14 .* source 'cat' has 11; lower it to 11 or less"):
-        make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=14), 0)
+    for within, there in ((True, 13), (False, 11)):
+        chosen = config(labels_per_class=14, validation_within_budget=within)
+        said = rf"labels_per_class: 14 .* source 'cat' has {there}; lower it to {there} or less"
+        with pytest.raises(DataError, match=said):
+            make_splits({"source": source, "target": nothing()}, CLASSES, chosen, 0)
 
 
 def test_an_empty_class_cannot_fill_a_budget():
     with pytest.raises(DataError, match="'fox' has 0; add training images"):
-        make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=1), 0)
+        make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=2), 0)
 
 
 def test_a_test_class_without_training_images_is_refused():

@@ -213,8 +213,10 @@ def _validation_from_budget(
     strata = np.repeat(domains, rows.classes)
     available = rows.count((assigned == TRAIN) | (assigned == VALIDATION))
     wanted = validation_labels(available, config.labels_per_class, config.validation)
-    kept = np.where(strata, np.minimum(available, config.labels_per_class) - wanted, 1)
-    take_validation(rows, assigned, np.where(strata, wanted, -1), kept)
+    wanted = np.where(strata, wanted, -1)
+    training = np.where(strata, available, rows.count(assigned == TRAIN))
+    kept = np.minimum(training, config.labels_per_class) - np.maximum(0, wanted)
+    take_validation(rows, assigned, wanted, kept)
     return np.asarray(strata * rows.count(assigned == VALIDATION)).reshape(2, -1)
 
 
