@@ -25,7 +25,9 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import flow_run
 
 from graph import Stage
+from repflow.stages.verdict import verdicts
 
+EVALUATION = "metrics/evaluate.json"
 REPORT = "reports/report.md"
 DATA_DOCS = "reports/data_docs"
 
@@ -50,6 +52,8 @@ def publish(project: Path, stage: Stage, log: "logging.Logger | logging.LoggerAd
         if REPORT in stage.outputs and (project / REPORT).is_file():
             text = (project / REPORT).read_text(encoding="utf-8")
             create_markdown_artifact(text, key=artifact_key(REPORT), description=f"`{REPORT}`")
+        if EVALUATION in stage.metrics and (project / EVALUATION).is_file():
+            publish_verdict(json.loads((project / EVALUATION).read_text(encoding="utf-8")))
         publish_figures(project, stage)
         docs = project / DATA_DOCS / stage.address.partition("@")[2] / "index.html"
         if stage.address.startswith("validate@") and docs.is_file():
@@ -57,6 +61,15 @@ def publish(project: Path, stage: Stage, log: "logging.Logger | logging.LoggerAd
             create_link_artifact(docs.as_uri(), key=key, link_text=str(docs))
     except Exception as error:
         log.warning("not all results of %s could be published as artifacts: %s", stage.address, error)
+
+
+def publish_verdict(evaluation: Mapping[str, Any]) -> None:
+    """Publish what the test results say in words: each model beside the baseline, and what to try where it is not
+    above it; nothing where there is no baseline."""
+    lines = verdicts(evaluation)
+    if lines:
+        text = "\n".join(["# Beside the baseline", "", *(f"- {line}" for line in lines), ""])
+        create_markdown_artifact(text, key="beside-the-baseline", description=f"`{EVALUATION}` in words")
 
 
 def publish_figures(project: Path, stage: Stage) -> None:

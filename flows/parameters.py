@@ -23,7 +23,7 @@ _FOLDER = r"^([A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*)?$"
 _LARGEST_SEED = 2**32 - 1
 
 _NUMBERS: dict[str, tuple[str, int, int, str]] = {
-    "labels_per_class": ("split.labels_per_class", 1, 1_000_000, "Labelled training images per class"),
+    "labels_per_class": ("split.labels_per_class", 1, 1_000_000, "Labels that are used per class"),
     "pretrain_steps": ("pretrain.training.steps", 1, 10_000_000, "Optimiser steps of the pretraining"),
     "finetune_steps": ("finetune.training.steps", 1, 10_000_000, "Optimiser steps of the fine-tuning"),
     "trials": ("tune.search.trials", 0, 10_000, "Trials of the hyperparameter search, 0 for no search"),

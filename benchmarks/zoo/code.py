@@ -1,7 +1,7 @@
 """The code that each stage of the leaderboard runs: `python -m zoo.code` writes code/NAME.json, module to digest.
 
-NAME is "prepare" or a method, and a training depends on its method's file. So a changed module retrains the methods
-that run it and no other, and a new method is trained alone. Comments, docstrings and layout do not count.
+NAME is "prepare", "classical" or a method, and a training depends on its method's file. So a changed module retrains
+the methods that run it and no other, and a new method is trained alone. Comments, docstrings and layout do not count.
 """
 
 import json
@@ -15,12 +15,13 @@ from repflow.methods.registry import modules_in
 from zoo import HERE
 
 PREPARE = {"repflow.stages.ingest", "repflow.stages.split"}
+CLASSICAL = {"zoo.classical"}
 SOURCE = Files(HERE.parents[1] / "src", HERE.parent)
 
 
 def main() -> None:
     """Write a file for the data, and one for everything that has settings."""
-    for name, modules in {"prepare": PREPARE, **roots(HERE / "settings")}.items():
+    for name, modules in {"prepare": PREPARE, "classical": CLASSICAL, **roots(HERE / "settings")}.items():
         path = HERE / "code" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         with writing(path) as fresh:

@@ -31,6 +31,7 @@ def main() -> None:
             names.add(name)
         # The folder is two levels below the project's root, which paths in conf/ are relative to.
         whole["data"]["root"] = str(Path("../../..") / whole["data"]["root"])
+        del whole["data"]["reads"]  # what the project's graph watches; dvc.yaml here names the files itself
         write(HERE / data / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
     for stale in [path for path in HERE.glob("settings/*/*.yaml") if path.stem not in names]:
         stale.unlink()
@@ -42,7 +43,9 @@ def compose(data: str) -> dict[str, Any]:
     choices = {path.stem: f"pretrain@zoo.{path.stem}={path.stem}" for path in (CONF / "pretrain").glob("*.yaml")}
     choices |= {FLOOR: f"pretrain@zoo.{FLOOR}=rotation", CEILING: f"finetune@zoo.{CEILING}=supervised"}
     added = [f"+{choices[name]}" for name in sorted(choices)]
-    whole: dict[str, Any] = yaml.safe_load(composed(CONF, [f"data={data}", *added]))
+    # The images that the methods are trained on do not depend on a label budget: validation is beside it.
+    chosen = [f"data={data}", "encoder=small", "hardware=cpu", "split.validation_within_budget=false", *added]
+    whole: dict[str, Any] = yaml.safe_load(composed(CONF, chosen))
     whole["zoo"][FLOOR]["name"] = FLOOR
     return whole
 
@@ -59,7 +62,7 @@ def sections(whole: Mapping[str, Any], images: int) -> Iterator[tuple[str, dict[
 
 def budgeted(found: dict[str, Any], images: int) -> dict[str, Any]:
     """The section with as many steps as the budget of `images` allows, and without early stopping."""
-    training = {key: value for key, value in found["training"].items() if key != "early_stopping"}
+    training = {key: value for key, value in found["training"].items() if key not in ("early_stopping", "share")}
     training["steps"] = images // training["batch_size"]
     return {**found, "training": training}
 

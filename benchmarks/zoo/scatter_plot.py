@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from zoo import CEILING, is_floor
+from zoo import CEILING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,17 +28,17 @@ def mean_and_error(values: pd.Series) -> tuple[float, float]:
 
 def draw(runs: pd.DataFrame, path: Path) -> None:
     """Write the plot: accuracy of the linear probe with all labels, with its standard error, by floating-point
-    operations of training; the baselines with random weights as lines."""
+    operations of training; baselines without training as lines."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(11, 8))
     axes = figure.add_axes((0.07, 0.07, 0.91, 0.91))
     places: dict[str, Place] = {}
-    styles = itertools.cycle((":", "--", "-."))
+    styles = itertools.cycle((":", "--", "-.", (0, (1, 4)), (0, (8, 2))))
     for name, each in runs.groupby("method"):
         accuracy, error = mean_and_error(each["linear"])
-        if is_floor(str(name)):
+        if not each["flops"].any():  # nothing was trained
             axes.axhline(accuracy, color="grey", linestyle=next(styles), label=str(name).replace("_", " "))
             continue
         places[str(name)] = mean_and_error(each["flops"])[0] / 1e12, accuracy

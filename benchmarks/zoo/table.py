@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from zoo import CEILING, FLOOR, HERE, floor_of, is_floor
+from zoo.classical import FEATURES
 from zoo.listing import listing
 from zoo.scatter_plot import draw, mean_and_error
 
@@ -70,7 +71,7 @@ def conditions(runs: pd.DataFrame) -> str:
     seeds = sorted(set(runs["seed"]))
     numbers = ", ".join(map(str, seeds))
     error = f"Seeds {numbers}; ± is the standard error over seeds." if len(seeds) > 1 else f"Seed {numbers}."
-    seen = sorted({int(images) for images in runs.loc[~runs["method"].map(is_floor), "images"]})
+    seen = sorted({int(images) for images in runs.loc[~runs["method"].map(is_untrained), "images"]})
     images = (
         f"Images seen by each method: {' to '.join(f'{each:,}' for each in sorted({seen[0], seen[-1]}))}."
         if seen
@@ -79,6 +80,11 @@ def conditions(runs: pd.DataFrame) -> str:
     machines = sorted(set(runs["machine"].dropna()))
     measured = f"Seconds on {'; '.join(machines)}." if machines else ""
     return " ".join(sentence for sentence in (error, images, measured) if sentence)
+
+
+def is_untrained(name: str) -> bool:
+    """Whether an entry is a baseline without any training of an encoder."""
+    return is_floor(name) or name in FEATURES
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -111,7 +117,8 @@ def table(runs: pd.DataFrame) -> str:
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
         cells += [f"{each['flops'].mean() / 1e12:.3g}", _seconds(each)]
         floor = runs[runs["method"] == (floor_of(name) if floor_of(name) in order else FLOOR)]
-        lines.append((f"`{name}`", *cells, "" if is_floor(name) or name == CEILING else above_floor(each, floor)))
+        compared = not is_untrained(name) and name != CEILING
+        lines.append((f"`{name}`", *cells, above_floor(each, floor) if compared else ""))
     return _rows(lines)
 
 
@@ -186,6 +193,8 @@ def _seconds(runs: pd.DataFrame) -> str:
 
 def _share(values: pd.Series) -> str:
     mean, error = mean_and_error(values)
+    if math.isnan(mean):  # the classical features have no kNN and no clusters
+        return ""
     return f"{mean:.3f} ± {error:.3f}" if len(values) > 1 else f"{mean:.3f}"
 
 

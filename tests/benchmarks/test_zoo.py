@@ -15,14 +15,16 @@ from torch import nn
 
 from repflow.data.read.rows import Domain, Side
 from repflow.data.store import Store
+from repflow.data.watched import check_watched
 from repflow.encoders import Classifier, build_encoder
+from repflow.evaluation.linear_probe import LinearConfig
 from repflow.evaluation.probes import ProbeConfig
 from repflow.fingerprints import closure
 from repflow.methods import registry
 from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import CEILING, FLOOR, HERE, code, compose, floor_of, is_floor, learn, scatter_plot, table
+from zoo import CEILING, FLOOR, HERE, classical, code, compose, floor_of, is_floor, learn, scatter_plot, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +76,44 @@ def test_the_data_are_prepared_again_if_their_code_changed() -> None:
     graph = yaml.safe_load((HERE / "dvc.yaml").read_text())
     commands = graph["stages"]["prepare"]["do"]["cmd"].split(" && ")
     assert {f"repflow.stages.{command.split()[1]}" for command in commands} == code.PREPARE
+
+
+def test_the_data_of_the_leaderboard_can_be_read_and_do_not_depend_on_a_label_budget() -> None:
+    for data in compose.IMAGES:
+        params = yaml.safe_load((HERE / data / "params.yaml").read_text())
+        for name in ("source", "target"):
+            check_watched(params["data"], name)  # the paths there are relative to a folder of the leaderboard
+        assert params["split"]["validation_within_budget"] is False
+
+
+def test_the_baseline_is_a_stage_with_its_own_code() -> None:
+    stages = yaml.safe_load((HERE / "dvc.yaml").read_text())["stages"]
+    assert stages["classical"]["matrix"]["features"] == list(classical.FEATURES)
+    modules = code.code_of(code.CLASSICAL)
+    assert {"zoo.classical", "repflow.encoders.classical", "repflow.evaluation.linear_probe"} <= set(modules)
+
+
+@pytest.mark.parametrize("name", list(classical.FEATURES))
+def test_the_baseline_is_read_with_few_labels_and_with_all(domain: Domain, name: str) -> None:
+    first, other = (classical.read(LinearConfig(), classical.FEATURES[name], domain, seed) for seed in (0, 1))
+    assert first["linear"] == other["linear"], "all labels are the same with every seed"
+    assert 0.3 < first["linear_few"] <= 1
+    assert first["linear"] > 0.6
+    assert first["linear_few"] != other["linear_few"]
+
+
+def test_the_table_has_the_baseline_beside_the_methods_without_neighbours_and_clusters(tmp_path: Path) -> None:
+    for seed, shift in enumerate((-0.01, 0.01)):
+        run(tmp_path, FLOOR, seed, 0.5 + shift)
+        run(tmp_path, "good", seed, 0.8 + shift)
+        path = tmp_path / f"metrics/digits/hog-{seed}.json"
+        path.write_text(json.dumps({"linear": 0.7, "linear_few": 0.4 + shift, "images": 0, "flops": 0}))
+    found = table.read(tmp_path)
+    lines = table.table(found).splitlines()[2:]
+    assert [line.split("`")[1] for line in lines] == ["good", "hog", FLOOR]
+    assert lines[1] == "| `hog` |  | 0.400 ± 0.010 | 0.700 ± 0.000 |  |  | 0 |  |  |"
+    assert "| `hog` |  | 0.700 ± 0.000 |  |" in table.short(found)
+    assert "Images seen by each method: 40,000." in table.conditions(found)
 
 
 def test_every_method_has_the_same_training_budget(settings: dict[str, dict[str, Any]]) -> None:

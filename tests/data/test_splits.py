@@ -76,12 +76,27 @@ ENOUGH = [{"given_class": name} for name in CLASSES for _ in range(8)]
     divide=st.booleans(),
     validation=st.floats(0, 0.25),
     test=st.floats(0, 0.25),
+    within=st.booleans(),
     seed=st.integers(0, 2**31),
     shuffle=st.randoms(use_true_random=False),
 )
-def test_no_component_is_on_two_sides(source, target, labels, divide, validation, test, seed, shuffle):
+def test_no_component_is_on_two_sides(source, target, labels, divide, validation, test, within, seed, shuffle):
     manifests = {"source": manifest(source), "target": manifest(target, "target")}
-    chosen = config(labels_per_class=labels, divide_training_groups=divide, validation=validation, test=test)
+    chosen = config(
+        labels_per_class=labels,
+        divide_training_groups=divide,
+        validation=validation,
+        test=test,
+        validation_within_budget=within,
+    )
+    from_budget = {
+        name: within and labels is not None and validation > 0 and not (each["split"] == "validation").any()
+        for name, each in manifests.items()
+    }
+    if from_budget["source"] and labels == 1:
+        with pytest.raises(DataError, match="1 label per class cannot both train and choose"):
+            make_splits(manifests, CLASSES, chosen, seed)
+        return
     sides = make_splits(manifests, CLASSES, chosen, seed)
     both = pd.concat(list(manifests.values()), ignore_index=True)
     both["domain"] = ["source"] * len(source) + ["target"] * len(target)
@@ -108,7 +123,14 @@ def test_no_component_is_on_two_sides(source, target, labels, divide, validation
     of_source = both[both["domain"] == "source"]
     labelled = of_source[of_source["side"] == Side.LABELLED]["given_class"].value_counts()
     if labels is not None:
-        assert [labelled.get(name, 0) for name in CLASSES] == [labels] * 3
+        choosing = of_source[of_source["side"] == Side.VALIDATION]["given_class"].value_counts()
+        choosing = [choosing.get(name, 0) if from_budget["source"] else 0 for name in CLASSES]
+        assert [labelled.get(name, 0) + count for name, count in zip(CLASSES, choosing, strict=True)] == [labels] * 3
+        assert labelled.min() >= 1
+        of_target = both[(both["domain"] == "target") & both["given_class"].notna()]
+        counted = ["labelled", "validation"] if from_budget["target"] else ["labelled"]
+        used = of_target[of_target["side"].isin(counted)]["given_class"].value_counts()
+        assert used.empty or used.max() <= labels
 
     again = {}
     for name, each in manifests.items():
@@ -152,7 +174,8 @@ def test_every_class_is_cut_to_its_share_as_far_as_whole_groups_allow(sizes, val
 
 def test_plain_images_are_cut_to_the_exact_shares_and_budget():
     source, target = plain(50), plain(40, "target")
-    sides = make_splits({"source": source, "target": target}, CLASSES, config(labels_per_class=7), 0)
+    chosen = config(labels_per_class=7, validation_within_budget=False)
+    sides = make_splits({"source": source, "target": target}, CLASSES, chosen, 0)
     for name in CLASSES:
         assert counts(sides["source"], source["given_class"])[name, Side.TEST] == 10
     assert pd.Series(sides["source"]).value_counts().to_dict() == {
@@ -267,13 +290,16 @@ def test_a_target_with_fewer_labels_than_the_budget_is_accepted():
 
 def test_a_budget_above_the_available_labels_is_refused_with_the_class_and_both_numbers():
     source = plain(20).drop(index=range(4))
-    with pytest.raises(DataError, match=r"labels_per_class: 14 .* source 'cat' has 11; lower it to 11 or less"):
-        make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=14), 0)
+    for within, there in ((True, 13), (False, 11)):
+        chosen = config(labels_per_class=14, validation_within_budget=within)
+        said = rf"labels_per_class: 14 .* source 'cat' has {there}; lower it to {there} or less"
+        with pytest.raises(DataError, match=said):
+            make_splits({"source": source, "target": nothing()}, CLASSES, chosen, 0)
 
 
 def test_an_empty_class_cannot_fill_a_budget():
     with pytest.raises(DataError, match="'fox' has 0; add training images"):
-        make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=1), 0)
+        make_splits({"source": plain(20), "target": nothing()}, (*CLASSES, "fox"), config(labels_per_class=2), 0)
 
 
 def test_a_test_class_without_training_images_is_refused():
@@ -302,3 +328,98 @@ def test_a_group_means_the_same_in_both_domains():
     for patient in range(30):
         both = set(sides["source"][patient::30]) | set(sides["target"][patient::30])
         assert len(both & {"validation", "test"} | ({"training"} if both & set(TRAINING) else set())) == 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "choosing"), [(2, 0.1, 1), (5, 0.1, 1), (10, 0.1, 1), (20, 0.1, 2), (10, 0.3, 3), (3, 0.49, 1)]
+)
+def test_a_share_of_the_budget_chooses_and_every_further_image_is_unlabelled(budget, share, choosing):
+    source, target = plain(50), plain(40, "target")
+    chosen = config(labels_per_class=budget, validation=share)
+    sides = make_splits({"source": source, "target": target}, CLASSES, chosen, 0)
+    for name, manifest_of, per_class, tested in (("source", source, 50, 10), ("target", target, 40, 8)):
+        found = counts(sides[name], manifest_of["given_class"])
+        for label in CLASSES:
+            assert found[label, Side.VALIDATION] == choosing
+            assert found[label, Side.LABELLED] == budget - choosing
+            assert found[label, Side.TEST] == tested
+            assert found[label, Side.UNLABELLED] == per_class - tested - budget
+
+
+def test_a_given_validation_split_is_kept_and_is_beside_the_budget():
+    source = pd.concat([plain(20, "a", split="train"), plain(6, "b", split="validation")], ignore_index=True)
+    source.loc[0, "split"] = pd.NA
+    sides = make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=10), 0)["source"]
+    assert (sides[60:] == Side.VALIDATION).all()
+    assert (sides[:60] == Side.LABELLED).sum() == 30
+    one = make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=1), 0)["source"]
+    assert (one[:60] == Side.LABELLED).sum() == 3, "what chooses is there already"
+
+
+def test_a_budget_of_one_label_is_refused_unless_validation_is_beside_it():
+    manifests = {"source": plain(20), "target": nothing()}
+    with pytest.raises(DataError, match=r"set it to 2 or more.*split\.validation_within_budget=false"):
+        make_splits(manifests, CLASSES, config(labels_per_class=1), 0)
+    beside = config(labels_per_class=1, validation_within_budget=False)
+    assert (make_splits(manifests, CLASSES, beside, 0)["source"] == Side.LABELLED).sum() == 3
+
+
+def test_every_label_counts_without_a_budget_with_few_images_and_with_many_classes():
+    for per_class, number in ((30, 2), (30, 300), (5, 300)):
+        classes = tuple(f"class {each:03}" for each in range(number))
+        source = manifest([{"given_class": name} for name in classes for _ in range(per_class)])
+        sides = make_splits({"source": source, "target": nothing()}, classes, config(), 0)["source"]
+        assert not (sides == Side.UNLABELLED).any()
+        found = counts(sides, source["given_class"])
+        for name in classes:
+            assert found[name, Side.TEST] == max(1, round(0.2 * per_class))
+            assert found[name, Side.VALIDATION] == max(1, round(0.1 * per_class))
+
+
+def test_imbalance_of_a_hundred_to_one_keeps_every_class_on_every_side():
+    sizes = {"cat": 1000, "dog": 100, "emu": 10}
+    source = manifest([{"given_class": name} for name, size in sizes.items() for _ in range(size)])
+    for budget, choosing, training in ((None, 1, 7), (8, 1, 7), (6, 1, 5)):
+        sides = make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=budget), 0)
+        found = counts(sides["source"], source["given_class"])
+        assert (found["emu", Side.VALIDATION], found["emu", Side.LABELLED]) == (choosing, training)
+        assert found["emu", Side.TEST] == 2
+    with pytest.raises(DataError, match="'emu' has 8; lower it to 8 or less"):
+        make_splits({"source": source, "target": nothing()}, CLASSES, config(labels_per_class=9), 0)
+
+
+@pytest.mark.parametrize("divide", [False, True])
+def test_where_every_image_has_copies_whole_groups_leave_training_for_validation(divide):
+    groups = [(name, f"{name} {number}") for name in CLASSES for number in range(20)]
+    source = manifest([{"given_class": name, "group": group} for name, group in groups for _ in range(4)])
+    chosen = config(labels_per_class=10, validation=0.2, divide_training_groups=divide)
+    sides = make_splits({"source": source, "target": nothing()}, CLASSES, chosen, 0)["source"]
+    found = counts(sides, source["given_class"])
+    for name in CLASSES:
+        assert found[name, Side.VALIDATION] == 2
+        assert found[name, Side.LABELLED] == 8
+    by_group = pd.Series(sides).groupby(source["group"].to_numpy()).agg(set)
+    assert all(each == {"validation", "excluded"} for each in by_group if "validation" in each)
+
+
+def test_copies_in_the_target_of_what_chooses_are_in_no_training():
+    source, target = plain(12), plain(40, "target")
+    source["group"] = pd.array([f"g{number}" for number in range(36)], dtype="string")  # each has a copy in the target
+    target.loc[:35, "group"] = source["group"].to_numpy()
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(labels_per_class=5), 0)
+    choosing = source["group"][sides["source"] == Side.VALIDATION]
+    assert len(choosing) == 3
+    copies = target["group"].isin(choosing).to_numpy()
+    assert not (set(sides["target"][copies]) & set(TRAINING))
+
+
+def test_validation_rows_that_the_other_domain_gives_count_as_labels_of_the_budget():
+    source, target = plain(30), plain(30, "target", split="train")
+    source["group"] = pd.array([f"g{number}" for number in range(90)], dtype="string")
+    target["group"] = source["group"]
+    target.loc[list(range(0, 90, 3)), "split"] = "validation"  # ten of each class, and their copies in the source
+    sides = make_splits({"source": source, "target": target}, CLASSES, config(labels_per_class=6), 0)["source"]
+    found = counts(sides, source["given_class"])
+    for name in CLASSES:
+        assert (found[name, Side.VALIDATION], found[name, Side.LABELLED]) == (1, 5)
+    assert set(sides[np.arange(0, 90, 3)]) == {"validation", "excluded"}

@@ -36,12 +36,15 @@ stages:
     cmd: >-
       cat left.txt right.txt > end.txt; mkdir -p metrics/adapt reports/pictures;
       echo '{"accuracy": 0.5, "classes": {"A": [1, NaN]}}' > metrics/adapt/Train_on.json;
+      echo '{"rows": {"source": 180}, "baseline": {"source": {"accuracy": 0.95, "low": 0.91, "high": 0.98}},
+      "finetune": {"source": {"accuracy": 0.9, "low": 0.85, "high": 0.94},
+      "over_baseline": {"value": -0.05, "low": -0.09, "high": -0.01, "beyond": false}}}' > metrics/evaluate.json;
       echo '# The report' > reports/report.md; printf picture > reports/pictures/a.png;
       head -c 500000 /dev/zero > reports/pictures/large.png;
       echo 'end: step 1/4, loss 1'; echo 'end: step 4/4, loss 0'
     deps: [left.txt, right.txt]
     outs: [end.txt, reports/pictures, {reports/report.md: {cache: false}}]
-    metrics: [{metrics/adapt/Train_on.json: {cache: false}}]
+    metrics: [{metrics/adapt/Train_on.json: {cache: false}}, {metrics/evaluate.json: {cache: false}}]
   broken:
     cmd: 'echo starting; echo "error: begin.txt: too short" >&2; echo bye; exit 3'
     deps: [begin.txt]

@@ -28,7 +28,7 @@ def test_every_stage_is_read_with_its_upstream_stages(project: Path) -> None:
     stages = read_graph(project)
     assert {address: stage.upstream for address, stage in stages.items()} == EDGES
     assert [stages[name].level for name in ("begin", "side@left", "end")] == [0, 1, 2]
-    assert stages["end"].metrics == ("metrics/adapt/Train_on.json",)
+    assert stages["end"].metrics == ("metrics/adapt/Train_on.json", "metrics/evaluate.json")
     assert "reports/report.md" in stages["end"].outputs
 
 

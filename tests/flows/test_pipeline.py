@@ -139,6 +139,8 @@ def test_a_failure_does_not_stop_independent_stages(first: Seen) -> None:
 def test_metrics_report_figures_progress_and_data_docs_are_artifacts(first: Seen, project: Path) -> None:
     assert set(first.artifacts) == {
         "metrics-adapt-train-on",
+        "metrics-evaluate",
+        "beside-the-baseline",
         "reports-report",
         "reports-pictures-a",
         "progress-end",
@@ -146,6 +148,9 @@ def test_metrics_report_figures_progress_and_data_docs_are_artifacts(first: Seen
     }
     assert '{"metric": "accuracy", "value": 0.5}' in first.artifacts["metrics-adapt-train-on"]
     assert first.artifacts["reports-report"] == "# The report\n"
+    said = first.artifacts["beside-the-baseline"]
+    assert "finetune: 90.0 % of 180 source test images are right" in said
+    assert "BELOW it (-9.0 to -1.0 points); models/baseline is the better choice; or try more labels" in said
     assert first.artifacts["reports-pictures-a"] == "data:image/png;base64,cGljdHVyZQ=="
     assert first.in_graph == set(first.artifacts) - {"reports-pictures-a"}, "task runs' figures crowd the graph"
     assert float(first.artifacts["progress-end"]) == 100

@@ -73,7 +73,10 @@ pathlib.Path("plots/confusion/learner.source.csv").write_text(
 pathlib.Path("metrics").mkdir(exist_ok=True)
 pathlib.Path("metrics/evaluate.json").write_text(json.dumps({
     "rows": {"source": len(labels)},
+    "baseline": {"source": {"accuracy": 0.7, "low": 0.64, "high": 0.76}},
     "learner": {"source": {"accuracy": share, "low": share - 0.06, "high": share + 0.06, "ece": round(1 - share, 4)},
+                "over_baseline": {"value": round(share - 0.7, 4), "low": round(share - 0.76, 4),
+                                  "high": round(share - 0.64, 4), "beyond": share > 0.76},
                 "gain": {"value": skill, "low": skill - 0.3, "high": skill + 0.3, "beyond": skill > 0.7}}}))
 """,
 }

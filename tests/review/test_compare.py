@@ -49,7 +49,7 @@ def test_a_fresh_clone_shows_what_became_better_and_why(clone: Path) -> None:
 def test_the_page_shows_assessments_stages_parameters_curves_and_confusions(clone: Path) -> None:
     page = compare("base", "main")
     assert page.startswith("## base (")
-    assert "**0 worse, 1 better, 1 within noise**; 2 more changed, without a confidence interval." in page
+    assert "**0 worse, 2 better, 1 within noise**; 3 more changed, without a confidence interval." in page
     assert "| `learn` | parameters `skill` | `models/learner`, `plots/curves/learn.tsv` |" in page
     assert "| `skill` | `0.6` | `0.9` |" in page
     chart = page.split("```mermaid\n")[1].split("```")[0]
@@ -57,6 +57,40 @@ def test_the_page_shows_assessments_stages_parameters_curves_and_confusions(clon
     assert base.count(",") == head.count(",") == 10
     assert "plots/confusion/learner.source.csv" in page
     assert page.count("<details>") == page.count("</details>")
+
+
+def test_every_model_stands_beside_the_baseline_on_both_sides(clone: Path) -> None:
+    comparison = comparison_of("base", "main")
+    own, learner = comparison["baseline"]
+    assert own["what"] == "baseline.source.accuracy"
+    assert own["base"] == own["head"] == {"value": 0.7, "low": 0.64, "high": 0.76}
+    assert learner["what"] == "learner"
+    assert learner["head"]["low"] > 0 > learner["base"]["high"]
+    assert metric(comparison, "learner.over_baseline")["assessment"] == "better"
+    lines = compare("base", "main").split("### Beside the baseline\n\n")[1].split("\n\n")[0].splitlines()
+    assert lines[2] == "| baseline.source.accuracy | 0.7 (0.64 to 0.76) | 0.7 (0.64 to 0.76) |"
+    base, head = lines[3].split(" | ")[1:]
+    assert lines[3].startswith("| `learner` over it | ")
+    assert base.endswith(", **below**")
+    assert head.endswith(", above |")
+    assert "Beside the baseline" in compare("main"), "also where nothing has changed"
+    (seeds,) = comparison_of("base,run/base-1,run/base-2", "main,run/better-*")["baseline"][1:]
+    assert seeds["base"]["low"] < seeds["base"]["value"] < 0 < seeds["head"]["value"] < seeds["head"]["high"]
+
+
+def test_without_a_baseline_there_is_no_table_of_it(clone: Path, in_git) -> None:
+    for tag in ("base", "main"):
+        in_git(clone, "checkout", "--quiet", "-B", f"old-{tag}", tag)
+        path = Path("metrics/evaluate.json")
+        found = json.loads(path.read_text())
+        del found["baseline"], found["learner"]["over_baseline"]
+        path.write_text(json.dumps(found))
+        in_git(clone, "commit", "--quiet", "--all", "--message", "before there was a baseline")
+    assert "### Beside the baseline" not in compare("old-base", "old-main")
+    (own, learner) = comparison_of("old-base", "main")["baseline"]
+    assert own["base"] is None
+    assert learner["base"] is None
+    assert "| `learner` over it |  | " in compare("old-base", "main")
 
 
 def test_worse_ends_with_6_after_the_page_was_written(clone: Path) -> None:

@@ -38,7 +38,7 @@ def store(name: str, first: int, last: int, labels: bool = True, unreadable: int
 
 
 def configure(**changes: object) -> None:
-    values = yaml.safe_load(DEFAULTS.read_text()) | changes
+    values = yaml.safe_load(DEFAULTS.read_text()) | {"labels_per_class": 10} | changes
     Path("params.yaml").write_text(yaml.safe_dump({"seed": 0, "split": values}))
 
 
@@ -59,8 +59,9 @@ def test_both_domains_open_with_their_sides_and_the_metrics_count_them(stores):
         domain = open_domain(name, STORES, SPLITS)
         assert domain.classes == tuple("0123456789")
         assert sum(len(domain.rows(side)) for side in Side) == count
-        assert len(domain.labelled_rows(Side.LABELLED)) == 100
-        assert metrics[name]["labelled"] == dict.fromkeys(domain.classes, 10)
+        assert len(domain.labelled_rows(Side.LABELLED, Side.VALIDATION)) == 100
+        assert metrics[name]["labelled"] == dict.fromkeys(domain.classes, 9)
+        assert metrics[name]["validation"] == dict.fromkeys(domain.classes, 1)
         for side in Side:
             rows = domain.rows(side, labels=True)
             counted = zip(domain.classes, np.bincount(rows.labels, minlength=10).tolist(), strict=True)
@@ -160,3 +161,45 @@ def test_sides_stand_in_the_order_of_the_store(stores):
     table = pd.read_parquet("data/splits/source.parquet")
     assert table["index"].tolist() == list(range(600))
     assert set(table["side"]) <= {side.value for side in Side}
+
+
+@pytest.mark.parametrize(
+    ("changes", "training", "validation", "choosing_by"),
+    [
+        ({}, 90, 10, "labels of the budget"),
+        ({"validation": 0.3}, 70, 30, "labels of the budget"),
+        ({"validation_within_budget": False}, 100, 60, "labels beside the budget"),
+        ({"labels_per_class": None}, 420, 60, "a share of the labels"),
+    ],
+)
+def test_how_many_labels_are_used_in_all_is_said(stores, caplog, changes, training, validation, choosing_by):
+    configure(**changes)
+    with caplog.at_level("INFO"):
+        split.run()
+    used = json.loads(Path("metrics/split.json").read_text())["source"]["labels"]
+    assert used == {
+        "training": training,
+        "validation": validation,
+        "all": training + validation,
+        "choosing_by": choosing_by,
+    }
+    said = (
+        f"{training + validation} labels of the source are used: {training} to train with and {validation} to choose"
+        f" models by ({choosing_by})"
+    )
+    assert said in caplog.text
+
+
+def test_a_given_validation_split_is_said_to_be_given(stores):
+    path = STORES / "source" / "manifest.parquet"
+    manifest = pd.read_parquet(path)
+    manifest["split"] = pd.array(["validation" if number % 4 == 0 else "train" for number in manifest.index], "string")
+    manifest.to_parquet(path, index=False)
+    split.run()
+    used = json.loads(Path("metrics/split.json").read_text())["source"]["labels"]
+    assert used["choosing_by"] == "a given split"
+    assert used["training"] == 100
+
+
+def test_without_a_choice_every_label_counts():
+    assert yaml.safe_load(DEFAULTS.read_text())["labels_per_class"] is None

@@ -11,7 +11,9 @@ What happens to a row, in this order:
    without given splits follows its component instead.
 2. From the remaining rows, validation and test rows are drawn in domains that gave none, per class, to the shares of
    `SplitConfig`. A row without a label only gets there with its component, and has no label there.
-3. Rows in training are labelled up to the label budget of their class, the others are unlabelled.
+3. Rows in training are labelled up to the label budget of their class, the others are unlabelled. Where validation is
+   within the budget, step 2 draws test rows only, and validation rows are taken from the labels of the budget
+   (`label_budget`).
 
 The random order of rows depends on the seed, the domain and the path alone: it does not change with the order of the
 manifest, nor with images that are added or removed elsewhere.
@@ -24,6 +26,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from repflow.data.label_budget import (
+    check_divisible,
+    choose_labelled,
+    labels_to_train_with,
+    take_validation,
+    validation_labels,
+)
 from repflow.data.linked_rows import (
     EXCLUDED,
     TEST,
@@ -47,14 +56,17 @@ class SplitConfig:
     """How the images of both domains are split.
 
     Attributes:
-        labels_per_class: labels that training may see, per class and domain; None for all. The source must have that
-            many; of the target, as many as there are are used (only the oracle `train_on_target` reads them).
-        validation: share of each class for the validation split, where the data come without one.
+        labels_per_class: labels that are used, per class and domain; None for all. The source must have that many; of
+            the target, as many as there are are used (only the oracle `train_on_target` reads them).
+        validation: share of each class for the validation split, where the data come without one; of the label budget
+            if validation is within it.
         test: share of each class for the test set, where the data come without one. Both need labelled images of the
             source (`judgeable`).
         near_duplicate_distance: bits in which both hashes of near-duplicates may differ; None links exact copies only.
         divide_training_groups: allow a group to be partly labelled and partly unlabelled. Both are training, so nothing
             leaks. If false, the rows of a labelled group beyond the label budget are excluded.
+        validation_within_budget: take the validation labels out of `labels_per_class`, as they would be in life; if
+            false they are beside it. A given validation split stays as it is, and is beside it.
     """
 
     labels_per_class: Count | None
@@ -62,6 +74,7 @@ class SplitConfig:
     test: Share
     near_duplicate_distance: Annotated[int, Field(ge=0, le=8)] | None
     divide_training_groups: bool = False
+    validation_within_budget: bool = True
 
 
 def make_splits(
@@ -80,8 +93,9 @@ def make_splits(
         for each domain a value of `Side` per row, in the order of its rows: str [N].
 
     Raises:
-        DataError: the source has no labels, a class has fewer labels in training than the budget, or a class of the
-            validation split or the test set has none in the training rows of the source.
+        DataError: the source has no labels, a class has fewer labels in training than the budget, the budget is too
+            small to train and to choose, or a class of the validation split or the test set has no label in the
+            training rows of the source.
     """
     rows = link_manifests(manifests, classes, config.near_duplicate_distance, seed)
     if not (rows.label[rows.domain == 0] != NO_LABEL).any():
@@ -90,14 +104,20 @@ def make_splits(
             " the column `label` of a table, or as an IDX file of labels"
         )
     assigned = _apply_given_splits(rows)
-    quotas = _quotas(rows, assigned, config)
-    _assign_components(rows, assigned, quotas)
+    drawn = ~np.array([_has_given(rows, VALIDATION), _has_given(rows, TEST)])
+    from_budget = drawn[0] & _is_within_budget(config)
+    drawn[0] &= ~from_budget
+    quotas = _quotas(rows, assigned, config, drawn)
+    _assign_components(rows, assigned, quotas, drawn)
     _assign_singles(rows, assigned, quotas)
+    held_out = _validation_from_budget(rows, assigned, config, from_budget)
     sides = np.array([Side.UNLABELLED, Side.VALIDATION, Side.TEST, Side.EXCLUDED], dtype=object)[assigned]
     for number, name in enumerate(manifests):
         training = np.flatnonzero((rows.domain == number) & (assigned == TRAIN))
-        budget = _label_budget(rows.label[training], classes, config.labels_per_class, name if number == 0 else None)
-        _choose_labelled(
+        available = rows.count(assigned == TRAIN).reshape(2, -1)[number]
+        strict = name if number == 0 else None
+        budget = labels_to_train_with(available, held_out[number], classes, config.labels_per_class, strict)
+        choose_labelled(
             rows, training, budget, Side.UNLABELLED if config.divide_training_groups else Side.EXCLUDED, sides
         )
     _check_classes(rows, sides, classes, tuple(manifests))
@@ -114,18 +134,23 @@ def _apply_given_splits(rows: LinkedRows) -> np.ndarray:
     return np.where(winner == TRAIN, UNASSIGNED, stays)
 
 
-def _quotas(rows: LinkedRows, assigned: np.ndarray, config: SplitConfig) -> np.ndarray:
+def _is_within_budget(config: SplitConfig) -> bool:
+    return config.validation_within_budget and config.labels_per_class is not None
+
+
+def _quotas(rows: LinkedRows, assigned: np.ndarray, config: SplitConfig, drawn: np.ndarray) -> np.ndarray:
     """How many labelled rows of each stratum are still to be assigned to TRAIN, VALIDATION and TEST: int64 [3, strata].
 
-    A class with three images or more gives at least one to every side that is drawn.
+    A class with three images or more gives at least one to every side that is drawn; `drawn`, bool [2, 2], says whether
+    validation and test are, in each domain.
     """
     followers = (rows.given == UNASSIGNED) & (assigned != UNASSIGNED)
     pool = rows.count((assigned == UNASSIGNED) | followers)
     quotas = np.zeros((3, len(pool)), np.int64)
-    for side, share in ((TEST, config.test), (VALIDATION, config.validation)):
+    for side, share, where in ((TEST, config.test, drawn[1]), (VALIDATION, config.validation, drawn[0])):
         if share > 0:
             fair = np.where(pool >= 3, np.maximum(1, np.rint(share * pool)), 0).astype(np.int64)
-            cut = ~np.repeat(_has_given(rows, side), rows.classes)
+            cut = np.repeat(where, rows.classes)
             quotas[side] = cut * np.minimum(fair, np.maximum(0, pool - quotas.sum(0) - 1))
     quotas[TRAIN] = pool - quotas.sum(0)
     for side in (TEST, VALIDATION):
@@ -138,14 +163,14 @@ def _has_given(rows: LinkedRows, side: int) -> np.ndarray:
     return np.array([(rows.given[rows.domain == domain] == side).any() for domain in range(2)])
 
 
-def _assign_components(rows: LinkedRows, assigned: np.ndarray, quotas: np.ndarray) -> None:
+def _assign_components(rows: LinkedRows, assigned: np.ndarray, quotas: np.ndarray, drawn: np.ndarray) -> None:
     """Assign components of several rows, the largest first, each to where its classes are furthest below their quota.
 
     If every component has a single class, no side deviates from its quota by more than two components.
     """
     several = rows.by_component(np.flatnonzero((assigned == UNASSIGNED) & ~rows.is_single))
     total = np.maximum(1, quotas.sum(0))
-    closed = np.array([[False, False], _has_given(rows, VALIDATION), _has_given(rows, TEST)])
+    closed = np.vstack([[False, False], ~drawn])
     for component in sorted(several, key=len, reverse=True):
         strata = rows.stratum[component]
         strata = strata[strata >= 0]
@@ -169,53 +194,30 @@ def _assign_singles(rows: LinkedRows, assigned: np.ndarray, quotas: np.ndarray) 
     assigned[assigned == UNASSIGNED] = TRAIN
 
 
-def _label_budget(
-    labels: np.ndarray, classes: tuple[str, ...], requested: int | None, strict: str | None
+def _validation_from_budget(
+    rows: LinkedRows, assigned: np.ndarray, config: SplitConfig, domains: np.ndarray
 ) -> np.ndarray:
-    """How many labels of each class training may see: int64 [classes]. `strict` names a domain that must have all."""
-    available = np.bincount(labels[labels != NO_LABEL], minlength=len(classes))
-    if requested is None:
-        return available
-    short = np.flatnonzero(available < requested)
-    if strict and len(short):
-        few = ", ".join(f"{classes[c]!r} has {available[c]}" for c in short[:5]) + (", ..." if len(short) > 5 else "")
-        lower = f"lower it to {available.min()} or less" if available.min() else "add training images to each class"
-        raise DataError(
-            f"split.labels_per_class: {requested} labels per class requested, but in the training rows of the {strict}"
-            f" {few}; {lower}, lower split.validation and split.test, or set it to null for all labels"
-        )
-    return np.minimum(available, requested)
+    """Take validation rows out of the labels of the budget: the labels taken of each domain and class, int64 [2, K].
 
-
-def _choose_labelled(rows: LinkedRows, training: np.ndarray, budget: np.ndarray, rest: Side, sides: np.ndarray) -> None:
-    """Mark training rows of one domain as labelled until the label budget of every class is used.
-
-    Rows without duplicates come first: a label on a duplicate adds little. Whole components follow as long as they fit,
-    then parts of components, whose other rows go to the side `rest`.
+    Args:
+        rows: the rows of both domains.
+        assigned: the assignments, which are changed.
+        config: the budget and the share of it.
+        domains: whether each domain takes them there, bool [2].
     """
-    budget = budget.copy()
-    sizes = np.bincount(rows.component[training], minlength=len(rows))[rows.component[training]]
-    alone = rows.shuffled(training[(sizes == 1) & (rows.label[training] != NO_LABEL)])
-    chosen = alone[count_before(rows.label[alone]) < budget[rows.label[alone]]]
-    sides[chosen] = Side.LABELLED
-    budget -= np.bincount(rows.label[chosen], minlength=len(budget))
-    divided = []
-    for component in rows.by_component(training[sizes > 1]):
-        label = rows.label[component]
-        if (label == NO_LABEL).any() or (np.bincount(label, minlength=len(budget)) > budget).any():
-            divided.append(component)
-            continue
-        sides[component] = Side.LABELLED
-        budget -= np.bincount(label, minlength=len(budget))
-    for component in sorted(divided, key=len):
-        if not budget.any():
-            break
-        known = component[rows.label[component] != NO_LABEL]
-        taken = known[count_before(rows.label[known]) < budget[rows.label[known]]]
-        if len(taken):
-            sides[component] = rest
-            sides[taken] = Side.LABELLED
-            budget -= np.bincount(rows.label[taken], minlength=len(budget))
+    if not domains.any():
+        return np.zeros((2, rows.classes), np.int64)
+    assert config.labels_per_class is not None
+    if domains[0] and config.validation > 0:
+        check_divisible(config.labels_per_class)
+    strata = np.repeat(domains, rows.classes)
+    available = rows.count((assigned == TRAIN) | (assigned == VALIDATION))
+    wanted = validation_labels(available, config.labels_per_class, config.validation)
+    wanted = np.where(strata, wanted, -1)
+    training = np.where(strata, available, rows.count(assigned == TRAIN))
+    kept = np.minimum(training, config.labels_per_class) - np.maximum(0, wanted)
+    take_validation(rows, assigned, wanted, kept)
+    return np.asarray(strata * rows.count(assigned == VALIDATION)).reshape(2, -1)
 
 
 def _check_classes(rows: LinkedRows, sides: np.ndarray, classes: tuple[str, ...], domains: tuple[str, ...]) -> None:

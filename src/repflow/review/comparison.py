@@ -9,6 +9,7 @@ import numpy as np
 
 from repflow.errors import ParameterError
 from repflow.evaluation.intervals import Interval
+from repflow.review.baseline import standings
 from repflow.review.estimates import Estimate, better_direction
 from repflow.review.significance import (
     Assessment,
@@ -235,6 +236,10 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 "assessment": each.assessment.value,
             }
             for each in comparison.metrics
+        ],
+        "baseline": [
+            {"what": each.what, "base": _estimate(each.base), "head": _estimate(each.head)}
+            for each in standings(comparison.base, comparison.head)
         ],
         "parameters": {name: {"base": old, "head": new} for name, (old, new) in comparison.parameters.items()},
         "stages": [vars(each) | {"unexplained": each.unexplained} for each in comparison.stages],

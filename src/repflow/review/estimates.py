@@ -18,6 +18,7 @@ _HIGHER = {
     "knn",
     "linear",
     "nmi",
+    "over_baseline",
     "validation",
     "worst_recall",
 }

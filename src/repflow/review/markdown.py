@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from repflow.review.baseline import Standing, in_words, standings
 from repflow.review.comparison import Comparison, MetricChange
 from repflow.review.estimates import Estimate
 from repflow.review.plots import PlotPair, changed_cells, changed_plots
@@ -30,7 +31,12 @@ def render(comparison: Comparison, figures: Mapping[str, Sequence[str]] | None =
     """
     title = f"## {_names(comparison.base)} → {_names(comparison.head)}"
     parts = [title, _summary(comparison), *(f"> **Note.** {note}" for note in comparison.notes)]
-    parts += [*_metrics(comparison), *_stages(comparison.stages), *_parameters(comparison.parameters)]
+    parts += [
+        *_baseline(comparison),
+        *_metrics(comparison),
+        *_stages(comparison.stages),
+        *_parameters(comparison.parameters),
+    ]
     if len(comparison.base) == 1:
         parts += _plots(comparison.base[0], comparison.head[0], figures)
     return "\n\n".join(parts) + "\n"
@@ -46,6 +52,26 @@ def _summary(comparison: Comparison) -> str:
     counts = [f"{len(comparison.assessed(kind))} {kind.value}" for kind in _ASSESSED]
     rest = len(comparison.metrics) - sum(len(comparison.assessed(kind)) for kind in _ASSESSED)
     return f"**{', '.join(counts)}**; {rest} more changed, without a confidence interval."
+
+
+def _baseline(comparison: Comparison) -> Iterator[str]:
+    lines = standings(comparison.base, comparison.head)
+    if lines:
+        yield "### Beside the baseline"
+        yield table(("model", "base", "head"), map(_baseline_row, lines), "lll")
+
+
+def _baseline_row(line: Standing) -> tuple[str, ...]:
+    if line.is_difference:
+        return (f"`{_text(line.what)}` over it", *(_over(side) for side in (line.base, line.head)))
+    return (_text(line.what), _estimate(line.base), _estimate(line.head))
+
+
+def _over(side: Estimate | None) -> str:
+    if side is None or side.number is None:
+        return ""
+    interval = "" if side.low is None or side.high is None else f" ({signed(side.low)} to {signed(side.high)})"
+    return f"{signed(side.number)}{interval}, {in_words(side)}"
 
 
 def _metrics(comparison: Comparison) -> Iterator[str]:

@@ -12,6 +12,7 @@ from repflow.data.splits import SplitConfig, make_splits
 from repflow.data.store import open_store
 from repflow.files import writing
 from repflow.stages import parameters
+from repflow.stages.labels_used import in_words, labels_used
 from repflow.stages.paths import METRICS, SPLITS, STORES
 from repflow.stages.project import write_metrics
 
@@ -22,7 +23,7 @@ WITHOUT_LABEL = "(no label)"
 
 
 def run() -> None:
-    """Split both stores; write `data/splits/` atomically and the counts to `metrics/split.json`.
+    """Split both stores; write `data/splits/` atomically and the counts and labels used to `metrics/split.json`.
 
     Raises:
         DataError: the images cannot be split as asked for, or nothing could be learned or judged with the split.
@@ -40,9 +41,11 @@ def run() -> None:
             table.to_parquet(fresh / f"{name}.parquet", index=False)
         (fresh / "classes.json").write_text(json.dumps(classes, ensure_ascii=False) + "\n", encoding="utf-8")
     counts = {name: count(manifests[name], sides[name], classes) for name in DOMAINS}
-    write_metrics(METRICS / "split.json", counts)
+    used = labels_used(manifests["source"], sides["source"], classes, config)
+    write_metrics(METRICS / "split.json", {**counts, "source": {**counts["source"], "labels": used}})
     for name, by_side in counts.items():
         LOG.info("split: %s: %s", name, ", ".join(f"{sum(of.values())} {side}" for side, of in by_side.items()))
+    LOG.info("split: %s", in_words(used))
 
 
 def count(manifest: pd.DataFrame, sides: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:

@@ -94,7 +94,8 @@ def _trained_project(_project: Path, tmp_path_factory: pytest.TempPathFactory) -
     write_json(folder / "metrics/validate/source.json", {"files": 300, "images": 300, "warnings": 1, "rules": rules})
     write_json(folder / "metrics/validate/target.json", {"files": 0, "note": "nothing was checked"})
     counts = {side.value: {} for side in Side} | {"labelled": {"0": 60}, "test": {"0": 80}}
-    write_json(folder / "metrics/split.json", {"source": counts, "target": counts})
+    labels = {"training": 60, "validation": 60, "all": 120, "choosing_by": "labels beside the budget"}
+    write_json(folder / "metrics/split.json", {"source": {**counts, "labels": labels}, "target": counts})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         baseline.run()

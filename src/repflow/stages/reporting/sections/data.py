@@ -10,6 +10,7 @@ from repflow.data.read.rows import TRAINING, Side
 from repflow.randomness.seeds import numpy_generator
 from repflow.schema import build
 from repflow.stages import paths
+from repflow.stages.labels_used import in_words
 from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.content import Block, Figure, Figures, Paragraph, Section, Table, join_names
 from repflow.stages.reporting.grids import augmented_views, grid_graphic, samples_by_class
@@ -43,14 +44,14 @@ def _sides(run: RunResults) -> Table:
         rows.append(
             [domain.name, f"{len(domain.store.images):,}", *(f"{count:,}" for count in counts), str(unreadable)]
         )
-    budget = read_raw("split")["labels_per_class"]
-    labels = "all labels" if budget is None else f"{budget} labels per class"
+    used = in_words(split["source"]["labels"])
     return Table(
         ["domain", "images", *sides, "unreadable"],
         rows,
-        f"The probes, the hyperparameter search and the fine-tuning use {labels} of the source; the adaptation methods"
-        " use all labels of its training images. Target labels are used only by the baseline that is trained on them,"
-        " and for testing. Duplicates and near-duplicates of an image are never on both sides of a split.",
+        f"{used}. The baseline, the probes, the hyperparameter search and the fine-tuning see no others; the adaptation"
+        " methods use all labels of the source's training images. Target labels are used only by the baseline that is"
+        " trained on them, and for testing. Duplicates and near-duplicates of an image are never on both sides of a"
+        " split.",
     )
 
 
