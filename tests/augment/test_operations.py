@@ -180,3 +180,16 @@ def test_randaugment_draws_two_of_its_choices_for_each_image(photographs: Tensor
     after = operation(images, Draw(0, "test"))
     stayed = (after == images).flatten(1).all(1)
     assert 0.1 < stayed.float().mean() < 0.45, "a quarter is expected to draw the identity twice"
+
+
+def test_smaller_views_are_crops_at_a_lower_resolution() -> None:
+    images = Draw(1, "images").uniform(4, 3, 28, 28)
+    reduced = operations.RandomResizedCrop(scale=(0.3, 1.0), resolution=0.75)
+    sized = operations.RandomResizedCrop(scale=(0.3, 1.0), size=21)
+    assert reduced.shape((3, 28, 28)) == (3, 21, 21)
+    assert torch.equal(reduced(images, Draw(0, "test")), sized(images, Draw(0, "test")))
+
+
+def test_a_smaller_view_is_made_of_every_image() -> None:
+    with pytest.raises(ValueError, match="probability 1"):
+        operations.RandomResizedCrop(resolution=0.5, probability=0.9)

@@ -51,14 +51,15 @@ class FixMatch(ClassifierMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy with labels plus cross-entropy of strong views with confident pseudo-labels."""
         labelled, unlabelled = batch["labelled"], batch["unlabelled"]
-        logits = self.classifier(self.weak(labelled.images, draw.stream("labelled")))  # [B, classes]
-        supervised = F.cross_entropy(logits, labelled.labels)
-
         with torch.no_grad():
             guesses = self.classifier(self.weak(unlabelled.images, draw.stream("weak")))  # [μB, classes]
             confidence, pseudo_labels = guesses.softmax(1).max(1)
             confident = (confidence >= self.config.threshold).float()
-        strong = self.classifier(self.strong(unlabelled.images, draw.stream("strong")))  # [μB, classes]
+
+        # In one pass, so that batch normalisation sees labelled and unlabelled images alike.
+        views = self.weak(labelled.images, draw.stream("labelled")), self.strong(unlabelled.images, draw.stream("strong"))
+        logits, strong = self.classifier(torch.cat(views)).split([len(view) for view in views])
+        supervised = F.cross_entropy(logits, labelled.labels)
         unsupervised = (confident * F.cross_entropy(strong, pseudo_labels, reduction="none")).mean()
 
         total = supervised + self.config.weight * unsupervised
