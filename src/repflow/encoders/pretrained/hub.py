@@ -20,10 +20,14 @@ def from_hugging_face(repository: str, names: Sequence[str], what: str) -> Path:
     Raises:
         DataError: it is neither in the cache nor to be downloaded.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     name, _, revision = repository.partition("@")
+    for file in names:
+        cached = try_to_load_from_cache(name, file, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
     problem: Exception | None = None
     for file in names:
         try:
