@@ -10,6 +10,11 @@ from pathlib import Path
 
 from repflow.errors import RepflowError, StorageError
 
+try:
+    import fcntl
+except ImportError:  # on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextlib.contextmanager
 def writing(path: Path, *, folder: bool = False) -> Iterator[Path]:
@@ -69,12 +74,11 @@ def locked(folder: Path, what: str) -> Iterator[Path]:
     Raises:
         RepflowError: another process has locked it.
     """
-    import fcntl  # not on Windows
-
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RepflowError(f"{folder}: another process {what}; wait for it, or stop it") from None
         yield folder

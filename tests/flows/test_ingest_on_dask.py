@@ -99,6 +99,24 @@ def test_a_shard_whose_worker_dies_is_decoded_by_another(
     sys.modules.pop("dying_worker")
 
 
+def test_files_that_a_worker_does_not_see_are_decoded_here(
+    project: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    dying = importlib.import_module("dying_worker")
+    expected = alone(project)
+    monkeypatch.setattr(on_dask, "decode_there", dying.decode_without_files)
+
+    def decoders(shards: int, movable: bool) -> Any:
+        return on_dask.dask_decoders(cluster.scheduler_address, shards, movable)
+
+    config = build(DataConfig, VALUES, "test")
+    ingest(config, "source", 0, project, project / "store", open_decoders=decoders, shard=30)
+    assert "a worker could not read a/00.png: no such file; trying here" in caplog.text
+    assert content(project / "store") == expected
+    sys.modules.pop("dying_worker")
+
+
 def test_a_worker_with_other_code_is_refused() -> None:
     with pytest.raises(RepflowError, match=r"code or libraries of the worker differ from those of `ingest`"):
         on_dask.decode_there("other", [], build(DataConfig, VALUES, "test").form)

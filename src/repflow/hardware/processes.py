@@ -12,6 +12,9 @@ from multiprocessing import resource_tracker
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
     """Processes started here ignore Ctrl-C, which a terminal sends to all; their parent process ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
     resource_tracker.ensure_running()  # starting it later would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -14,12 +14,16 @@ from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.shards import Shard, decode_shard, decoding_version
 from repflow.data.ingest.sources.files import File
 from repflow.errors import ParameterError, RepflowError
+from repflow.hardware.cpu import usable_cores
 
 _POLL_SECONDS = 10.0
 """Between two checks of whether the cluster still has workers."""
 
 _WORKERS_TIMEOUT = 120.0
 """Seconds that it may have none."""
+
+NOT_READ = ("no such file", "not a file", "cannot be read", "damaged inside the archive: [Errno")
+"""How the reason begins where a file could not be read, which is another matter than what it contains."""
 
 log = logging.getLogger("repflow")
 
@@ -54,6 +58,7 @@ class DaskDecoders:
     def __init__(self, client: Any):
         self._client = client
         self._executor = client.get_executor(pure=False)
+        self._asked: dict[Future[Shard], tuple[list[File], ImageFormat]] = {}
 
     @property
     def ahead(self) -> int:
@@ -63,9 +68,21 @@ class DaskDecoders:
     def submit(self, files: list[File], form: ImageFormat) -> "Future[Shard]":
         """Start to decode a shard."""
         started: Future[Shard] = self._executor.submit(decode_there, decoding_version(), files, form)
+        self._asked[started] = files, form
         return started
 
     def result(self, future: "Future[Shard]") -> Shard:
+        """Wait for a shard, and decode it here where its worker could not read a file: perhaps this machine can."""
+        shard = self._awaited(future)
+        files, form = self._asked.pop(future)
+        unread = shard.rows["reason"].astype("string").str.startswith(NOT_READ, na=False)
+        if not unread.any():
+            return shard
+        first = shard.rows[unread].iloc[0]
+        log.warning("REPFLOW_DASK: a worker could not read %s: %s; trying here", first["path"], first["reason"])
+        return decode_shard(files, form, usable_cores())
+
+    def _awaited(self, future: "Future[Shard]") -> Shard:
         """Wait for a shard; Dask itself would wait forever for a cluster that has lost all its workers."""
         last_seen = time.monotonic()
         while True:

@@ -7,6 +7,7 @@ import io
 import lzma
 import stat
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ class ArchiveReader:
 
     def _zip_members(self) -> Iterator[tuple[str, Callable[[], bytes], int]]:
         budget = self._budget()
-        stamp = stamp_of(self.place.stat())
+        place, stamp = self.place.resolve(), stamp_of(self.place.stat())
         with self._explained(), zipfile.ZipFile(self.place) as archive:
             for number, entry in enumerate(archive.infolist()):
                 name = self._checked(_zip_name(entry).replace("\\", "/"))
@@ -106,9 +107,7 @@ class ArchiveReader:
                 if kind not in (0, stat.S_IFREG, stat.S_IFLNK):
                     raise self._not_a_file(name)
                 read = (
-                    _failing(_LINK)
-                    if kind == stat.S_IFLNK
-                    else functools.partial(_read_zipped, self.place, stamp, number)
+                    _failing(_LINK) if kind == stat.S_IFLNK else functools.partial(_read_zipped, place, stamp, number)
                 )
                 if self._wanted(name, read, entry.file_size):
                     yield name, read, entry.file_size
@@ -230,11 +229,16 @@ def _read_zipped(place: Path, stamp: str, number: int) -> bytes:
     """The bytes of an entry of a zip, in any process."""
     try:
         archive = _opened_zip(place, stamp)
-        return archive.read(archive.infolist()[number])
+        with _READING:
+            return archive.read(archive.infolist()[number])
     except RuntimeError as error:  # raised by zipfile where a password is needed
         raise Undecodable(f"encrypted, or an unsupported compression ({type(error).__name__})") from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise Undecodable(f"damaged inside the archive: {error}") from None
+
+
+_READING = threading.Lock()
+"""Held while an entry is read: an open zip counts its readers without one."""
 
 
 @functools.lru_cache(maxsize=2)
