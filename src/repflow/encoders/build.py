@@ -1,17 +1,30 @@
 """Builds an encoder from its configuration."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
+from repflow.encoders.concatenated import ConcatenatedEncoder
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
+from repflow.schema import parameters
 
-AnyEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
+OneEncoder = SmallConfig | LeNetConfig | ResNetConfig | ViTConfig | SplitConfig | PixelsConfig | HOGConfig
+
+
+@parameters
+class ConcatenatedConfig:
+    """The features of several encoders, concatenated."""
+
+    parts: tuple[Annotated[OneEncoder, Field(discriminator="name")], ...]
+    name: Literal["concatenated"] = "concatenated"
+
+
+AnyEncoder = OneEncoder | ConcatenatedConfig
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 """The parameters of any encoder, distinguished by `name`."""
@@ -40,4 +53,6 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
             body, width = hog(config, size)
         case SplitConfig():
             return SplitEncoder(config, channels, size)
+        case ConcatenatedConfig():
+            return ConcatenatedEncoder([build_encoder(part, channels, size) for part in config.parts], channels)
     return Encoder(body, width, channels)

@@ -140,7 +140,7 @@ def score_models(
             results.setdefault(name, {})[domain] = {**ends, **own}
             if name != BASELINE and BASELINE in models and domain == home(name):
                 over = comparison.difference(name, BASELINE)
-                results[name]["over_baseline"] = {**_ends(over), "beyond": over.low > 0}
+                results[name]["over_baseline"] = {**ends(over), "beyond": over.low > 0}
         if domain == "target" and floor is not None and floor in models:
             for name in models:
                 if name not in (BASELINE, "finetune", floor):
@@ -153,15 +153,16 @@ def score_models(
 def _compare_with_baselines(comparison: Comparison, name: str, floor: str, ceiling: str | None) -> dict[str, Any]:
     """Gain of an adapted model over the floor, and its share of the gap between floor and ceiling."""
     gain = comparison.difference(name, floor)
-    standing: dict[str, Any] = {"gain": {**_ends(gain), "beyond": gain.low > 0}}
+    standing: dict[str, Any] = {"gain": {**ends(gain), "beyond": gain.low > 0}}
     if ceiling is not None and name != ceiling:
         share = comparison.share_of_gap(name, floor, ceiling)
         if share is not None:
-            standing["gap_closed"] = _ends(share)
+            standing["gap_closed"] = ends(share)
     return standing
 
 
-def _ends(interval: Interval) -> dict[str, float]:
+def ends(interval: Interval) -> dict[str, float]:
+    """An interval as metrics."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 

@@ -27,6 +27,7 @@ SECTIONS = (
     "finetune",
     "adapt",
     "evaluate",
+    "select",
     "report",
 )
 
