@@ -22,6 +22,7 @@ from repflow.files import writing
 from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
+from repflow.stages.names import names_in_words
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.stages.verdict import home, verdicts
@@ -51,7 +52,7 @@ def run() -> None:
     metrics |= score_models(predictions, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
     write_plots(predictions, tests, groups, config.bins)
-    for line in verdicts(metrics):
+    for line in verdicts(metrics, names_in_words(predictions["source"])):
         LOG.info("evaluate: %s", line)
 
 

@@ -87,7 +87,7 @@ def labels_used(source: Domain, choice: Choice, validation: Rows) -> dict[str, i
     """The number of labels that the chosen classifiers were trained with, and that they were chosen with."""
     adapted = set(choice.weights) & set(adaptations())
     sides = TRAINING if adapted else (Side.LABELLED,)
-    return {"training": len(source.labelled_rows(*sides)), "choosing": len(validation)}
+    return {"training": source.labels_on(*sides), "choosing": len(validation)}
 
 
 def save_choice(folder: Path, folders: Mapping[str, Path], choice: Choice) -> None:

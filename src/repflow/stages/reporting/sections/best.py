@@ -62,10 +62,10 @@ def best_section(run: RunResults) -> Section:
 
 def concluded(run: RunResults) -> list[str]:
     """The result of the run in sentences, and what to try next; empty if no model was chosen."""
-    hidden = len(run.source.labelled_rows(Side.UNLABELLED))
+    hidden = run.source.labels_on(Side.UNLABELLED)
     situation = Situation(
         hidden=hidden,
-        unlabelled=len(run.source.rows(Side.UNLABELLED)) - hidden,
+        unlabelled=int((run.source.sides == Side.UNLABELLED.value).sum()) - hidden,
         encoder=read_raw("encoder.name"),
         adapts=run.has_target,
     )
