@@ -24,7 +24,7 @@ class ConcatenatedEncoder(Encoder):
     def parts(self) -> list[Encoder]:
         """The encoders."""
         assert isinstance(self.body, nn.ModuleList)
-        return list(self.body)  # type: ignore[arg-type]
+        return [part for part in self.body if isinstance(part, Encoder)]
 
     def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
         """Set the statistics of the input normalisation of every part; both [channels], of images in [0, 1]."""

@@ -43,7 +43,7 @@ def run() -> None:
     choice = choose(predictions, validation.labels, config, domains["source"].groups(validation))
     best = paths.MODELS / BEST
     save_choice(best, folders, choice)
-    metrics = {
+    metrics: dict[str, Any] = {
         "chosen": choice.weights,
         "labels": labels_used(domains["source"], choice, validation),
         "rows": {"validation": len(validation)},
