@@ -119,7 +119,7 @@ def features_of(store: Store, pool: int, test: int) -> Images:
     kept = np.concatenate([chosen, tested])
     images = store.images[np.sort(kept)][np.argsort(np.argsort(kept))]
     channels, size = images.shape[1:3]
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for config in BaselineConfig().features:
         encoder = build_encoder(config, channels, size).eval()
         encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))

@@ -69,7 +69,7 @@ def test_modules_stay_short() -> None:
 
 
 def test_the_graph_fits_on_a_screen() -> None:
-    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 180
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 200
 
 
 def test_fingerprints_need_nothing_of_the_rest() -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "finetune",
     "adapt",
     "evaluate",
+    "select",
     "report",
     "compose",
     "cost",

@@ -138,7 +138,8 @@ FUNCTION = "\n\ndef _added() -> int:\n    return 1\n"
         ("methods/adaptation/dann.py", {"adapt@dann"}),
         ("methods/pretext/rotation.py", set()),
         ("evaluation/knn.py", {"probe"}),
-        ("evaluation/intervals.py", {"probe", "evaluate", "tune"}),
+        ("evaluation/selection.py", {"select"}),
+        ("evaluation/intervals.py", {"probe", "evaluate", "select", "tune"}),
         ("data/ingest/decode.py", {"ingest@source", "ingest@target"}),
         ("data/splits.py", {"split"}),
         ("data/checks.py", {"validate@source", "validate@target"}),
@@ -168,9 +169,9 @@ def test_another_method_is_another_code(checkout: Path) -> None:
     assert not (checkout / "code/adapt/source_only.json").exists()
 
 
-def test_the_introduction_of_a_method_is_the_reports_alone(checkout: Path) -> None:
+def test_the_introduction_of_a_method_is_shown_by_the_card_and_the_report_alone(checkout: Path) -> None:
     edit(checkout / "src/repflow/methods/pretext/simclr.py", lambda text: text.replace('"""', '"""My own ', 1))
-    assert stale(checkout) == {"report"}
+    assert stale(checkout) == {"select", "report"}
     assert "simclr (docstring)" in (checkout / "code/report.json").read_text()
 
 

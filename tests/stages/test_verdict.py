@@ -42,5 +42,10 @@ def test_adapted_models_are_compared_on_the_target_and_only_there() -> None:
     assert "50 target test images" in lines[1]
 
 
+def test_models_are_called_by_their_names() -> None:
+    (line,) = verdicts(evaluation(0.1, 0.2), {"finetune": "Fine-tuned", "baseline": "Baseline"})
+    assert line.startswith("Fine-tuned: 90.0 % of 1,200 source test images are right")
+
+
 def test_results_without_a_baseline_say_nothing() -> None:
     assert verdicts({"rows": {"source": 10}, "finetune": {"source": {"accuracy": 0.5}}}) == []

@@ -126,7 +126,8 @@ def pretrain() -> None:
 def probe() -> None:
     """Evaluate the frozen encoder with a linear probe, kNN and clustering.
 
-    Reads models/pretrain/ and the data; writes metrics/probe.json. Example: `repflow probe`
+    Reads models/pretrain/ and the data; writes models/probe/, the probes as classifiers, and metrics/probe.json.
+    Example: `repflow probe`
     """
     run_stage("probe")
 
@@ -171,6 +172,16 @@ def evaluate() -> None:
     plots/. Example: `repflow evaluate`
     """
     run_stage("evaluate")
+
+
+@app.command(rich_help_panel=PANEL)
+def select() -> None:
+    """Choose the best classifier, or a combination of some, by the validation images of the source.
+
+    Reads models/baseline/, probe/, finetune/ and adapt/, and the data; writes models/best/, which `repflow predict` and
+    `repflow export` take, with a model card, and metrics/select.json. Example: `repflow select`
+    """
+    run_stage("select")
 
 
 @app.command(rich_help_panel=PANEL)

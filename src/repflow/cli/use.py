@@ -54,7 +54,7 @@ def cost(format: Annotated[Format, typer.Option(help="Output format.")] = Format
 @app.command(rich_help_panel=PANEL)
 def export(
     output: Annotated[Path, typer.Argument(help="The ONNX file to write.", show_default=False)],
-    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
+    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/best"),
 ) -> None:
     """Export a classifier to ONNX.
 
@@ -70,7 +70,7 @@ def export(
 @app.command(rich_help_panel=PANEL)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/finetune"),
+    model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/best"),
     format: Annotated[Format, typer.Option(help="Output format.")] = Format.table,
     top: Annotated[int, typer.Option(min=1, help="Classes per image, the most probable first.")] = 1,
     output: Annotated[Path | None, typer.Option(help="File to write to instead of the terminal.")] = None,

@@ -1,11 +1,12 @@
 """Builds an encoder from its configuration."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 
 from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
+from repflow.encoders.concatenated import ConcatenatedEncoder
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
 from repflow.encoders.pretrained import TimmConfig, TorchvisionConfig, pretrained_encoder
@@ -13,8 +14,9 @@ from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.encoders.small_residual import SmallResNetConfig, small_resnet
 from repflow.encoders.split import SplitConfig, SplitEncoder
 from repflow.encoders.transformer import ViTConfig, vit
+from repflow.schema import parameters
 
-AnyEncoder = (
+OneEncoder = (
     SmallConfig
     | SmallResNetConfig
     | LeNetConfig
@@ -26,6 +28,17 @@ AnyEncoder = (
     | TimmConfig
     | TorchvisionConfig
 )
+
+
+@parameters
+class ConcatenatedConfig:
+    """The features of several encoders, concatenated."""
+
+    parts: tuple[Annotated[OneEncoder, Field(discriminator="name")], ...]
+    name: Literal["concatenated"] = "concatenated"
+
+
+AnyEncoder = OneEncoder | ConcatenatedConfig
 
 EncoderConfig = Annotated[AnyEncoder, Field(discriminator="name")]
 """The parameters of any encoder, distinguished by `name`."""
@@ -60,6 +73,8 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
             return SplitEncoder(config, channels, size)
         case TimmConfig() | TorchvisionConfig():
             return pretrained_encoder(config)
+        case ConcatenatedConfig():
+            return ConcatenatedEncoder([build_encoder(part, channels, size) for part in config.parts], channels)
     return Encoder(body, width, channels)
 
 
@@ -75,4 +90,5 @@ def forward_flops(config: AnyEncoder, channels: int, size: int) -> int:
 
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         build_encoder(config, channels, size).eval()(torch.empty(1, channels, size, size))
-    return counter.get_total_flops()
+    total: int = counter.get_total_flops()
+    return total

@@ -8,17 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from sklearn.pipeline import Pipeline
-from torch import nn
 
 from repflow.data.read.rows import Rows, sampled
-from repflow.encoders import Classifier, EncoderConfig, HeadConfig, build_encoder
+from repflow.encoders import Classifier, EncoderConfig, build_encoder
 from repflow.encoders.classical import HOGConfig, PixelsConfig
-from repflow.encoders.classifier import build_head
 from repflow.encoders.pretrained import PretrainedConfig
 from repflow.errors import ParameterError
 from repflow.evaluation.features import encode
-from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
+from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe, linear_classifier
 from repflow.schema import Count, parameters
 
 
@@ -79,10 +76,8 @@ def fit_baselines(config: BaselineConfig, labelled: Rows, validation: Rows) -> l
         fitted = fit_linear_probe(
             config.linear, encode(encoder, labelled.images), labelled.labels, seen, validation.labels
         )
-        head = build_head(HeadConfig(), encoder.width, len(labelled.classes))
-        _fold(fitted, head, len(labelled.classes))
         score = float(fitted.score(seen, validation.labels)) if len(validation) else None
-        candidates.append(Candidate(features, Classifier(encoder, head).eval(), score))
+        candidates.append(Candidate(features, linear_classifier(encoder, fitted, len(labelled.classes)), score))
     return candidates
 
 
@@ -91,23 +86,3 @@ def best_of(candidates: Sequence[Candidate]) -> Candidate:
     if candidates[0].validation is None:
         return candidates[-1]
     return max(candidates, key=lambda each: each.validation or 0.0)
-
-
-def _fold(fitted: Pipeline, head: nn.Sequential, classes: int) -> None:
-    """Make one linear layer of standardisation and logistic regression, with a very low logit for unseen classes."""
-    scaler, regression = fitted[0], fitted[1]
-    weights, biases = regression.coef_, regression.intercept_
-    if len(weights) == 1:  # scikit-learn gives one row for two classes
-        weights, biases = np.vstack([-weights, weights]) / 2, np.hstack([-biases, biases]) / 2
-    weights = weights / scaler.scale_
-    last = head[-1]
-    assert isinstance(last, nn.Linear)
-    with torch.no_grad():
-        last.weight.zero_()
-        last.bias.fill_(_NEVER)
-        for row, label in enumerate(regression.classes_):
-            last.weight[label] = torch.from_numpy(weights[row])
-            last.bias[label] = float(biases[row] - weights[row] @ scaler.mean_)
-
-
-_NEVER = -1e4

@@ -1,5 +1,6 @@
 """Batched inference: features of an encoder, class probabilities of a classifier."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from repflow.data.read.batches import as_float, inference_batch
 from repflow.data.read.memory_mapped import Images
 from repflow.encoders import Classifier, Encoder
+from repflow.encoders.ensemble import Ensemble
 
 
 def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarray:
@@ -25,7 +27,7 @@ def encode(encoder: Encoder, images: Images, batch_size: int = 512) -> np.ndarra
     return _all(encoder, images, batch_size, encoder.width).numpy()
 
 
-def probabilities(classifier: Classifier, images: Images, batch_size: int = 512) -> np.ndarray:
+def probabilities(classifier: Classifier | Ensemble, images: Images, batch_size: int = 512) -> np.ndarray:
     """Class probabilities of images, from a classifier in evaluation mode.
 
     Args:
@@ -49,7 +51,8 @@ def in_batches(images: Images, size: int, device: torch.device) -> Iterator[Tens
 
 
 def _all(model: nn.Module, images: Images, batch_size: int, width: int) -> Tensor:
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    held = itertools.chain(model.parameters(), model.buffers())  # pixels and neighbours have nothing to train
+    device = next((tensor.device for tensor in held), torch.device("cpu"))
     was_training = model.training
     model.eval()
     found = torch.empty(len(images), width)

@@ -7,14 +7,11 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from repflow.encoders.neighbours import SAME_DISTANCE, SAME_WEIGHT
 from repflow.schema import Count, Positive, parameters
 
-_SAME_DISTANCE = 2e-6
-"""Squared distances of unit vectors that differ by less are the same: features of copies differ by rounding errors."""
 _WEIGHTS = 2**26
 """Weights of classes for images that are in memory at once: half a gigabyte."""
-_SAME_WEIGHT = 1e-4
-"""Classes whose weights differ by a smaller share have the same weight."""
 
 
 @parameters
@@ -54,7 +51,7 @@ class KNN:
 
     def __init__(self, config: KNNConfig, features: np.ndarray, labels: np.ndarray):
         self._count, self._temperature = min(config.neighbours, len(labels)), config.temperature
-        self.features, self.labels = features, labels
+        self.config, self.features, self.labels = config, features, labels
         self._classes, self._class_indices = np.unique(labels, return_inverse=True)
         self._nearest = NearestNeighbors(algorithm="brute", metric="euclidean").fit(features)
 
@@ -70,9 +67,9 @@ class KNN:
         squared = distances**2
         weights = self._class_weights(squared[:, : self._count], neighbours[:, : self._count])
         last, next_one = squared[:, self._count - 1], squared[:, self._count :]  # [M], [M, 1]
-        for row in np.flatnonzero((next_one - last[:, None] < _SAME_DISTANCE).any(axis=1)):
+        for row in np.flatnonzero((next_one - last[:, None] < SAME_DISTANCE).any(axis=1)):
             weights[row] = self._class_weights_with_ties(features[row], last[row])
-        best = weights >= weights.max(axis=1, keepdims=True) * (1 - _SAME_WEIGHT)
+        best = weights >= weights.max(axis=1, keepdims=True) * (1 - SAME_WEIGHT)
         predicted: np.ndarray = self._classes[best.argmax(axis=1)]
         return predicted
 
@@ -88,6 +85,6 @@ class KNN:
     def _class_weights_with_ties(self, feature: np.ndarray, last: float) -> np.ndarray:
         """Weights [classes] of all neighbours of a feature [width] up to the squared distance of the last."""
         squared = np.square(self.features.astype(np.float64) - feature).sum(axis=1)
-        neighbours = np.flatnonzero(squared < last + _SAME_DISTANCE)
+        neighbours = np.flatnonzero(squared < last + SAME_DISTANCE)
         weights: np.ndarray = self._class_weights(squared[None, neighbours], neighbours[None])[0]
         return weights

@@ -4,7 +4,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
+from repflow.encoders import Classifier, Encoder, HeadConfig
+from repflow.encoders.classifier import build_head
+from repflow.encoders.linear_layer import fold
 from repflow.errors import DataError
 from repflow.schema import Count, Positive, parameters
 
@@ -55,3 +59,18 @@ def fit_linear_probe(
 def _fit(config: LinearConfig, strength: float, features: np.ndarray, labels: np.ndarray) -> Pipeline:
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=config.iterations))
     return probe.fit(features, labels)
+
+
+def linear_classifier(encoder: Encoder, fitted: Pipeline, classes: int) -> Classifier:
+    """The frozen encoder and a fitted probe of its features as one classifier, in evaluation mode.
+
+    Args:
+        encoder: the encoder whose features the probe was fitted on.
+        fitted: made by `fit_linear_probe`.
+        classes: number of classes; those without a label are never predicted.
+    """
+    head = build_head(HeadConfig(), encoder.width, classes)
+    last = head[-1]
+    assert isinstance(last, nn.Linear)
+    fold(fitted, last)
+    return Classifier(encoder, head).eval()

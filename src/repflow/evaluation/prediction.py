@@ -13,6 +13,7 @@ from repflow.data.ingest.sources.contract import Elsewhere, nowhere
 from repflow.data.ingest.sources.files import File, decode_files, read_content
 from repflow.data.ingest.sources.folder import find_files
 from repflow.encoders import Classifier
+from repflow.encoders.ensemble import Ensemble
 from repflow.encoders.model_files import load_classifier
 from repflow.errors import DataError
 from repflow.evaluation.features import probabilities
@@ -72,7 +73,7 @@ def _files(path: Path, elsewhere: Elsewhere) -> Iterable[File]:
 
 
 def _predict_part(
-    classifier: Classifier, classes: tuple[str, ...], form: ImageFormat, files: list[File], top: int
+    classifier: Classifier | Ensemble, classes: tuple[str, ...], form: ImageFormat, files: list[File], top: int
 ) -> Iterator[Prediction]:
     # Files come back sorted by name: numbered, they keep their order.
     numbered = [File(f"{number:06d}", file.content, file.size) for number, file in enumerate(files)]

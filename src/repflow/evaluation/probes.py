@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from repflow.encoders.classical import HOGConfig
 from repflow.evaluation.clustering import ClusteringConfig, clustering_scores, fit_kmeans, predict_clusters
 from repflow.evaluation.knn import KNN, KNNConfig, fit_knn
 from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
@@ -18,12 +19,14 @@ class ProbeConfig:
     Attributes:
         knn: the kNN classifier.
         linear: the linear probe.
+        hog: what stands beside the encoder's features in a further linear probe; None for no such probe.
         clustering: k-means.
         random_encoders: number of randomly initialised encoders to compare with; their scores are averaged.
     """
 
     knn: KNNConfig = field(default_factory=KNNConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
+    hog: HOGConfig | None = field(default_factory=HOGConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     random_encoders: Count = 3
 

@@ -17,6 +17,7 @@ _HIGHER = {
     "gap_closed",
     "knn",
     "linear",
+    "log_likelihood",
     "nmi",
     "over_baseline",
     "validation",

@@ -32,6 +32,7 @@ STAGES: Mapping[str, str | None] = {
     "finetune": "finetune",
     "adapt": "adapt",
     "evaluate": None,
+    "select": None,
     "report": None,
 }
 """Stage to the section of params.yaml that selects its method, if any; `adapt` has one section per method."""
@@ -72,13 +73,13 @@ def _fingerprint(name: str, parameters: Mapping[str, Any], source: Source) -> di
     if section is not None:
         chosen = modules_in(select(parameters, f"{section}.{entry}" if entry else section))
     found = fingerprint({f"repflow.stages.{stage}", *chosen}, source)
-    if stage == "report":
+    if stage in ("select", "report"):
         found |= _descriptions(parameters, source)
     return found
 
 
 def _descriptions(parameters: Mapping[str, Any], source: Source) -> dict[str, str]:
-    """The docstrings of the methods of a run: the report shows them, so a new one makes a new report."""
+    """The docstrings of the methods of a run: the model card and the report show them, so a new one makes both new."""
     chosen = [select(parameters, "pretrain"), select(parameters, "finetune"), *(parameters.get("adapt") or {}).values()]
     found = {}
     for name in sorted({module for section in chosen for module in modules_in(section)}):

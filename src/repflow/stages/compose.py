@@ -202,6 +202,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     from repflow.evaluation.baseline import BaselineConfig
     from repflow.evaluation.classification import EvaluateConfig
     from repflow.evaluation.probes import ProbeConfig
+    from repflow.evaluation.selection import SelectConfig
     from repflow.hardware.devices import HardwareConfig
     from repflow.stages.learning import RuntimeConfig, check_method
     from repflow.stages.reporting.config import ReportConfig
@@ -219,6 +220,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
         "probe": ProbeConfig,
         "tune": TuneConfig,
         "evaluate": EvaluateConfig,
+        "select": SelectConfig,
         "report": ReportConfig,
     }
     for key, kind in kinds.items():

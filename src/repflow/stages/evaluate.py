@@ -22,6 +22,7 @@ from repflow.files import writing
 from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
+from repflow.stages.names import names_in_words
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain, samples, write_metrics
 from repflow.stages.verdict import home, verdicts
@@ -58,7 +59,7 @@ def run() -> None:
     metrics |= score_models(predictions, labels, groups, config, seed(), floor, ceiling)
     write_metrics(paths.METRICS / "evaluate.json", metrics)
     write_plots(predictions, tests, groups, config.bins)
-    for line in verdicts(metrics):
+    for line in verdicts(metrics, names_in_words(predictions["source"])):
         LOG.info("evaluate: %s", line)
 
 
@@ -150,11 +151,11 @@ def score_models(
         for name, each in models.items():
             interval = comparison.accuracy(name)
             own = scores(each, labels[domain], config.bins)
-            ends = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
-            results.setdefault(name, {})[domain] = {**ends, **own}
+            accuracy = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
+            results.setdefault(name, {})[domain] = {**accuracy, **own}
             if name != BASELINE and BASELINE in models and domain == home(name):
                 over = comparison.difference(name, BASELINE)
-                results[name]["over_baseline"] = {**_ends(over), "beyond": over.low > 0}
+                results[name]["over_baseline"] = {**ends(over), "beyond": over.low > 0}
         if domain == "target" and floor is not None and floor in models:
             for name in models:
                 if name not in (BASELINE, "finetune", floor):
@@ -167,15 +168,16 @@ def score_models(
 def _compare_with_baselines(comparison: Comparison, name: str, floor: str, ceiling: str | None) -> dict[str, Any]:
     """Gain of an adapted model over the floor, and its share of the gap between floor and ceiling."""
     gain = comparison.difference(name, floor)
-    standing: dict[str, Any] = {"gain": {**_ends(gain), "beyond": gain.low > 0}}
+    standing: dict[str, Any] = {"gain": {**ends(gain), "beyond": gain.low > 0}}
     if ceiling is not None and name != ceiling:
         share = comparison.share_of_gap(name, floor, ceiling)
         if share is not None:
-            standing["gap_closed"] = _ends(share)
+            standing["gap_closed"] = ends(share)
     return standing
 
 
-def _ends(interval: Interval) -> dict[str, float]:
+def ends(interval: Interval) -> dict[str, float]:
+    """An interval as metrics."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 

@@ -63,7 +63,8 @@ class DaskDecoders:
     @property
     def ahead(self) -> int:
         """Two shards for each thread of the cluster."""
-        return 2 * max(1, sum(self._client.nthreads().values()))
+        threads: int = sum(self._client.nthreads().values())
+        return 2 * max(1, threads)
 
     def submit(self, files: list[File], form: ImageFormat) -> "Future[Shard]":
         """Start to decode a shard."""
@@ -121,7 +122,7 @@ def dask_decoders(address: str, shards: int, movable: bool) -> Iterator[Decoders
     try:
         from distributed import Client
 
-        client = Client(address, set_as_default=False)
+        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]
     except ImportError as error:
         raise ParameterError("REPFLOW_DASK: needs the extra `dask`: pip install 'repflow[dask]'") from error
     except (OSError, ValueError) as error:

@@ -28,6 +28,7 @@ SECTIONS = (
     "finetune",
     "adapt",
     "evaluate",
+    "select",
     "report",
 )
 

@@ -1,9 +1,11 @@
 """The stage `probe`: linear probe, kNN and clustering of the frozen encoder, compared with random weights.
 
 Source rows only. Probes are fitted on the labelled rows, their hyperparameters are chosen on the validation split, and
-they are scored on the test set.
+they are scored on the test set. The probes of the pretrained encoder are kept as classifiers, and with them a linear
+probe of its features beside oriented gradients.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +14,13 @@ import numpy as np
 from repflow.data.read.memory_mapped import subset_of
 from repflow.data.read.rows import TRAINING, Domain, Rows, Side, sampled
 from repflow.encoders import Encoder
-from repflow.encoders.model_files import load_encoder, read_description
+from repflow.encoders.model_files import load_encoder, read_description, save_model
 from repflow.errors import DataError
 from repflow.evaluation.features import encode
 from repflow.evaluation.intervals import percentile_interval, resampled_means
-from repflow.evaluation.probes import Features, ProbeConfig, ProbeScores, fit_probes, score_probes
+from repflow.evaluation.probe_models import probe_models
+from repflow.evaluation.probes import Features, ProbeConfig, Probes, ProbeScores, fit_probes, score_probes
+from repflow.files import writing
 from repflow.hardware.devices import HardwareConfig, device_for_inference
 from repflow.randomness.draws import seeded
 from repflow.randomness.seeds import derive_seed, numpy_generator
@@ -32,18 +36,20 @@ _LEAST_SAMPLE = 10_000
 
 
 def run() -> None:
-    """Read `models/pretrain/` and the source's rows; write `metrics/probe.json`."""
+    """Read `models/pretrain/` and the source's rows; write `metrics/probe.json` and `models/probe/`."""
     config, run_seed = read("probe", ProbeConfig), seed()
     device = device_for_inference(read("hardware", HardwareConfig))
     source = open_project_domain("source")
     whole = probe_rows(source)
     pretrained = load_encoder(paths.MODELS / "pretrain")
     rows = few_enough(whole, pretrained.width)
-    readings = [
-        read_encoder(config, encoder.to(device), rows, run_seed)
-        for encoder in (pretrained, *random_encoders(pretrained, config.random_encoders, run_seed))
+    probes, scores = read_encoder(config, pretrained.to(device), rows, run_seed)
+    random = [
+        read_encoder(config, encoder.to(device), rows, run_seed)[1]
+        for encoder in random_encoders(pretrained, config.random_encoders, run_seed)
     ]
-    metrics = summary(readings[0], readings[1:], source.groups(rows["test"]), run_seed)
+    metrics = summary(scores, random, source.groups(rows["test"]), run_seed)
+    save_probes(config, pretrained, probes, rows)
     used = {name: (len(rows[name]), len(each)) for name, each in whole.items()}
     counts = {name: len(each) for name, each in rows.items()}
     write_metrics(paths.METRICS / "probe.json", {"rows": counts, **metrics, **samples("probe", used)})
@@ -99,7 +105,9 @@ def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]
     return encoders
 
 
-def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int) -> ProbeScores:
+def read_encoder(
+    config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int
+) -> tuple[Probes, ProbeScores]:
     """Fit all probes on the features of one encoder and score them on the test rows."""
     features = {
         name: Features(encode(encoder, rows[name].images), rows[name].labels)
@@ -116,7 +124,23 @@ def read_encoder(config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows]
         classes=len(rows["test"].classes),
         seed=derive_seed(seed, "probe/clusters") % 2**32,
     )
-    return score_probes(probes, features["test"])
+    return probes, score_probes(probes, features["test"])
+
+
+def save_probes(config: ProbeConfig, encoder: Encoder, probes: Probes, rows: Mapping[str, Rows]) -> None:
+    """Write the fitted probes as classifiers, one folder each, to `models/probe/`."""
+    start = read_description(paths.MODELS / "pretrain")
+    models = probe_models(config, encoder, start.encoder, probes, rows["labelled"], rows["validation"])
+    with writing(paths.MODELS / "probe", folder=True) as fresh:
+        for name, model in models.items():
+            description = dataclasses.replace(
+                start,
+                encoder=model.encoder,
+                head=model.head,
+                classes=rows["labelled"].classes,
+                provenance={"method": f"probe.{name}", "encoder": dict(start.provenance)},
+            )
+            save_model(fresh / name, model.classifier, description)
 
 
 def summary(pretrained: ProbeScores, random: list[ProbeScores], groups: np.ndarray, seed: int) -> dict[str, Any]:

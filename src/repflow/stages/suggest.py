@@ -10,7 +10,8 @@ import numpy as np
 from repflow.data.read.rows import Domain, Rows, Side
 from repflow.data.watched import LABELS, labels_file, watched, with_home
 from repflow.encoders import Classifier
-from repflow.encoders.model_files import Description, load_classifier
+from repflow.encoders.ensemble import Ensemble
+from repflow.encoders.model_files import AnyDescription, load_classifier
 from repflow.errors import DataError
 from repflow.evaluation.features import encode, probabilities
 from repflow.evaluation.label_suggestions import suggest
@@ -88,7 +89,7 @@ def default_model() -> Path:
 
 
 def suggestions(
-    source: Domain, classifier: Classifier, description: Description, count: int, folder: Path
+    source: Domain, classifier: Classifier | Ensemble, description: AnyDescription, count: int, folder: Path
 ) -> list[Suggestion]:
     """The images to label next, the most useful first."""
     channels, size = source.store.images.shape[1:3]

@@ -10,13 +10,17 @@ ADVICE = (
 )
 
 
-def verdicts(evaluation: Mapping[str, Any]) -> list[str]:
+def verdicts(evaluation: Mapping[str, Any], names: Mapping[str, str] | None = None) -> list[str]:
     """One line per trained model: its accuracy on the domain that it is for, and whether it is above the baseline.
 
     Args:
         evaluation: the content of `metrics/evaluate.json`.
+        names: key of a model to its name in words; without one it is called by its key.
     """
-    return [_line(evaluation, name) for name, scores in evaluation.items() if "over_baseline" in scores]
+    names = names or {}
+    return [
+        _line(evaluation, key, names.get(key, key)) for key, scores in evaluation.items() if "over_baseline" in scores
+    ]
 
 
 def home(name: str) -> str:
@@ -24,10 +28,10 @@ def home(name: str) -> str:
     return "source" if name == "finetune" else "target"
 
 
-def _line(evaluation: Mapping[str, Any], name: str) -> str:
-    domain = home(name)
-    own, baseline = evaluation[name][domain], evaluation["baseline"][domain]
-    over = evaluation[name]["over_baseline"]
+def _line(evaluation: Mapping[str, Any], key: str, name: str) -> str:
+    domain = home(key)
+    own, baseline = evaluation[key][domain], evaluation["baseline"][domain]
+    over = evaluation[key]["over_baseline"]
     found = (
         f"{name}: {_percent(own['accuracy'])} of {evaluation['rows'][domain]:,} {domain} test images are right"
         f" ({_percent(own['low'])} to {_percent(own['high'])}); baseline {_percent(baseline['accuracy'])}"

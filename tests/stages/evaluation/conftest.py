@@ -18,7 +18,7 @@ from repflow.data.read.rows import Rows, Side, open_domain
 from repflow.encoders import Classifier, HeadConfig
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.model_files import Description, save_model
-from repflow.stages import baseline, evaluate, probe, report
+from repflow.stages import baseline, evaluate, probe, report, select
 from repflow.training.curves import write_curve
 
 ADAPTATIONS = {"source_only": "Source only", "coral": "CORAL", "train_on_target": "Train on target"}
@@ -40,8 +40,13 @@ SECTIONS: dict[str, Any] = {
     },
     "baseline": {"linear": {"regularisation": [0.1, 1.0], "iterations": 100}},
     "probe": {"random_encoders": 2, "clustering": {"restarts": 1}, "knn": {"neighbours": 5}},
+    "select": {},
     "evaluate": {"resamples": 200, "confidence": 0.95, "bins": 15},
-    "adapt": {name: {"family": "adaptation", "name": name} for name in ADAPTATIONS},
+    "adapt": {
+        # CORAL is not a method of this version, but a model of it must not be unknown to the stages.
+        name: {"family": "adaptation", "name": "dann" if name == "coral" else name}
+        for name in ADAPTATIONS
+    },
     "report": {"map": {"points": 60, "thumbnails": 6, "method": "tsne"}, "samples": {"views": 2}},
 }
 
@@ -119,6 +124,7 @@ def _reported(_trained_project: Path, tmp_path_factory: pytest.TempPathFactory) 
         patch.chdir(folder)
         probe.run()
         evaluate.run()
+        select.run()
         report.run()
     return folder
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,7 +147,7 @@ def store_shards(
     return _sorted(own, stream, parts or [decode_shard([], form, 1).rows], shape)
 
 
-def _progress(title: str, total: int | None, done: int) -> "tqdm[None]":
+def _progress(title: str, total: int | None, done: int) -> Any:
     """A progress bar; silent where standard error is not a terminal."""
     hidden = not sys.stderr.isatty()
     return tqdm(total=total, initial=done, desc=title, unit="image", disable=hidden, leave=False)

@@ -106,6 +106,11 @@ class Domain:
         images = rows.images.subset(known) if isinstance(rows.images, LazyImages) else rows.images[known]
         return Rows(images, rows.labels[known], rows.index[known], rows.classes)
 
+    def labels_on(self, *sides: Side) -> int:
+        """The number of rows on the given sides that have a label; reads no images."""
+        on = np.isin(self.sides, [side.value for side in sides])
+        return int((self._labels()[on] != NO_LABEL).sum())
+
     def groups(self, rows: Rows) -> np.ndarray:
         """The manifest group of each of `rows`, as consecutive numbers from 0: int64 [N]. Ungrouped rows differ."""
         listed = self.store.readable["group"].iloc[rows.index].reset_index(drop=True)

@@ -46,7 +46,7 @@ class Torchvision:
                 f"encoder.model: torchvision has no classification model {config.model!r}; did you mean"
                 f" {' or '.join(close[:3])}?"
             )
-        self._default = models.get_model_weights(config.model).DEFAULT  # type: ignore[attr-defined]
+        self._default = models.get_model_weights(config.model).DEFAULT
         self._what = f"torchvision's {config.model}"
 
     def encoder(self) -> PretrainedEncoder:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Classifier
+from repflow.encoders.linear_layer import one_row_per_class
 from repflow.errors import ParameterError
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Positive, parameters
@@ -95,9 +96,7 @@ def align(source: np.ndarray, target: np.ndarray, labels: np.ndarray, config: Co
     alignment = source_axes.T @ target_axes  # [d, d]
     aligned = (source - source_mean) / source_scale @ source_axes @ alignment  # [S, d]
     fitted = LogisticRegression(C=config.inverse_regularisation, max_iter=2000).fit(aligned, labels)
-    coefficients, intercept = fitted.coef_, fitted.intercept_
-    if len(coefficients) == 1:  # scikit-learn gives one row for two classes
-        coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.hstack([-intercept, intercept]) / 2
+    coefficients, intercept = one_row_per_class(fitted.coef_, fitted.intercept_)
     weight = coefficients @ target_axes.T / target_scale  # [K, D]
     return weight, intercept - weight @ target_mean
 

@@ -57,10 +57,11 @@ class FixMatch(ClassifierMethod):
             confident = (confidence >= self.config.threshold).float()
 
         # In one pass, so that batch normalisation sees labelled and unlabelled images alike.
-        views = self.weak(labelled.images, draw.stream("labelled")), self.strong(unlabelled.images, draw.stream("strong"))
-        logits, strong = self.classifier(torch.cat(views)).split([len(view) for view in views])
+        weak = self.weak(labelled.images, draw.stream("labelled"))  # [B, C, H, W]
+        strong = self.strong(unlabelled.images, draw.stream("strong"))  # [μB, C, H, W]
+        logits, predicted = self.classifier(torch.cat([weak, strong])).split([len(weak), len(strong)])
         supervised = F.cross_entropy(logits, labelled.labels)
-        unsupervised = (confident * F.cross_entropy(strong, pseudo_labels, reduction="none")).mean()
+        unsupervised = (confident * F.cross_entropy(predicted, pseudo_labels, reduction="none")).mean()
 
         total = supervised + self.config.weight * unsupervised
         metrics = {"supervised": supervised, "unsupervised": unsupervised, "confident": confident.mean()}

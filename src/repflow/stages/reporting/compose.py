@@ -4,6 +4,7 @@ from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.content import Block, Figures, Report, Section, Table
 from repflow.stages.reporting.results import RunResults
 from repflow.stages.reporting.sections.adaptation import adaptation_section
+from repflow.stages.reporting.sections.best import best_headline, best_section
 from repflow.stages.reporting.sections.cost import cost_section
 from repflow.stages.reporting.sections.data import augmentation_section, images_section
 from repflow.stages.reporting.sections.evaluation import errors_section, headlines, test_section
@@ -16,6 +17,7 @@ def compose(run: RunResults) -> Report:
     """The report with all sections and figures."""
     with report_style():
         sections: list[Section] = [
+            best_section(run),
             images_section(run),
             augmentation_section(run),
             pretraining_section(run),
@@ -27,7 +29,7 @@ def compose(run: RunResults) -> Report:
             methods_section(run),
         ]
     shown = [section for section in map(_without_empty_blocks, sections) if section.blocks]
-    return Report(run.config.title, _summary(run), headlines(run), shown)
+    return Report(run.config.title, _summary(run), [*best_headline(run), *headlines(run)], shown)
 
 
 def _without_empty_blocks(section: Section) -> Section:

@@ -11,7 +11,8 @@ from repflow.encoders import model_files
 from repflow.methods.descriptions import read_description
 from repflow.stages import paths
 
-_ORDINARY = re.compile(r"[A-Z][a-z -]+")
+ORDINARY = re.compile(r"[A-Z][a-z -]+")
+"""A name made of ordinary words, without an abbreviation."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class MethodCard:
     @property
     def name_in_sentence(self) -> str:
         """The name for use inside a sentence: names made of ordinary words start in lower case."""
-        return self.name[0].lower() + self.name[1:] if _ORDINARY.fullmatch(self.name) else self.name
+        return self.name[0].lower() + self.name[1:] if ORDINARY.fullmatch(self.name) else self.name
 
 
 def read_card(folder: Path) -> MethodCard:

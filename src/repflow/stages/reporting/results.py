@@ -69,6 +69,11 @@ class RunResults:
         """`metrics/evaluate.json`."""
         return metrics("evaluate")
 
+    @cached_property
+    def selection(self) -> dict[str, Any]:
+        """`metrics/select.json`; empty if no model was chosen."""
+        return metrics("select")
+
     def scores(self, model: str, domain: str) -> dict[str, float]:
         """The test scores of `model` on `domain`; empty if it was not tested there."""
         found: dict[str, float] = self.evaluation[model].get(domain, {})

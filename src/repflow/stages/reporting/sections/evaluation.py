@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from repflow.stages import paths
+from repflow.stages.names import names_in_words
 from repflow.stages.parameters import read_raw
 from repflow.stages.reporting.charts import Estimate, calibration_chart, confusion_chart, interval_chart
 from repflow.stages.reporting.content import (
@@ -74,7 +75,8 @@ def test_section(run: RunResults) -> Section:
         alt = f"{title}, {level} confidence intervals"
         chart = interval_chart(f"accuracy.{domain}", alt, title, _estimates(run, domain), colour, marks)
         figures.append(Figure(chart, _accuracy_caption(run, domain, number)))
-    said = [Paragraph(f"{line[0].upper()}{line[1:]}.") for line in verdicts(run.evaluation)]
+    names = names_in_words(_names(run))
+    said = [Paragraph(f"{line[0].upper()}{line[1:]}.") for line in verdicts(run.evaluation, names)]
     return Section("Test results", [*said, Paragraph(text), Figures(figures), _score_table(run)])
 
 
