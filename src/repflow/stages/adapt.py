@@ -4,15 +4,8 @@ from repflow.data.read.rows import TRAINING, pooled
 from repflow.encoders.model_files import save_model, save_skipped
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import (
-    describe,
-    fit,
-    origin_metrics,
-    read_recipe,
-    starting_classifier,
-    within_budget,
-    write_training,
-)
+from repflow.stages.initial_model import describe, origin_metrics, starting_classifier
+from repflow.stages.learning import fit, read_recipe, within_budget, write_training
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.training.curves import write_curve
 

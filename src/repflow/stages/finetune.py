@@ -8,15 +8,8 @@ from repflow.data.read.rows import Domain, Rows, Side
 from repflow.encoders.model_files import save_model
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import (
-    describe,
-    fit,
-    origin_metrics,
-    read_recipe,
-    starting_classifier,
-    within_budget,
-    write_training,
-)
+from repflow.stages.initial_model import describe, origin_metrics, starting_classifier
+from repflow.stages.learning import fit, read_recipe, within_budget, write_training
 from repflow.stages.project import open_project_domain
 
 
@@ -26,8 +19,9 @@ def run() -> None:
         source = open_project_domain("source")
         rows, validation = finetuning_rows(source)
         recipe = within_budget(read_recipe("finetune", found_by_search()), "finetune", rows)
+        description = describe(recipe, source, source.classes)
         classifier, description = starting_classifier(
-            recipe, describe(recipe, source, source.classes), source.store.images
+            recipe, description, source.store.images, rows["labelled"], validation
         )
         method, trained = fit(recipe, classifier, rows, title="finetune", meter=meter, validation=validation)
         save_model(paths.MODELS / "finetune", method.learned, description)

@@ -12,13 +12,9 @@ from torch import nn
 
 from repflow import fingerprints
 from repflow.data.read.batches import as_float, inference_batch
-from repflow.data.read.memory_mapped import Images
-from repflow.data.read.rows import Domain, Rows
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.build import forward_flops
-from repflow.encoders.encoder import normalise_by
-from repflow.encoders.model_files import Description, load_encoder, read_description
-from repflow.encoders.pretrained import fill
 from repflow.errors import ParameterError
 from repflow.fingerprints import Files
 from repflow.hardware.devices import HardwareConfig, prepare
@@ -47,7 +43,9 @@ class MethodSection:
         settings: the method's own parameters, checked against its `Config`.
         training: settings of the training loop.
         head: the classification head.
-        start: initial weights, "pretrained" for the pretrained encoder, or "random".
+        start: initial weights, "pretrained" for the pretrained encoder, "probed" for it with a linear probe as the head
+            (Kumar et al. Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution. ICLR 2022;
+            for fine-tuning only), or "random".
         encoder: an encoder that replaces that of the run if `start` is "random"; None for the run's encoder.
     """
 
@@ -56,7 +54,7 @@ class MethodSection:
     training: TrainingConfig
     settings: dict[str, Any] = Field(default_factory=dict)
     head: HeadConfig = Field(default_factory=HeadConfig)
-    start: Literal["pretrained", "random"] = "pretrained"
+    start: Literal["pretrained", "probed", "random"] = "pretrained"
     encoder: EncoderConfig | None = None
 
 
@@ -112,7 +110,7 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
         ParameterError: a key or value is not allowed.
     """
     section = build(MethodSection, values, where)
-    if section.encoder is not None and section.start == "pretrained":
+    if section.encoder is not None and section.start != "random":
         raise ParameterError(
             f"{where}.encoder: the pretrained encoder cannot be replaced; set start: random, or encoder: null"
         )
@@ -135,65 +133,6 @@ def within_budget(recipe: Recipe, part: str, rows: Mapping[str, Rows]) -> Recipe
     flops = forward_flops(encoder, *first.images.shape[1:3])
     training = budgeted(recipe.section.training, read(f"budget.{part}", Budget), len(first), flops)
     return dataclasses.replace(recipe, section=dataclasses.replace(recipe.section, training=training))
-
-
-def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:
-    """The description of the model that `recipe` trains on images of `domain`."""
-    channels, size = domain.store.images.shape[1:3]
-    section = recipe.section
-    return Description(
-        encoder=section.encoder or read("encoder", EncoderConfig),
-        head=section.head if classes else None,
-        classes=classes,
-        preprocessing={"size": size, "channels": channels, "resize": read_raw("data")["resize"]},
-        provenance={
-            "method": f"{section.family}.{section.name}",
-            "settings": dataclasses.asdict(recipe.settings),
-            "training": dataclasses.asdict(section.training),
-            "start": section.start,
-            "seed": recipe.seed,
-            "torch": torch.__version__.split("+")[0],
-        },
-    )
-
-
-def new_encoder(recipe: Recipe, description: Description, images: Images) -> tuple[Encoder, Description]:
-    """The initial encoder, and its description.
-
-    Its weights are random and depend only on the seed, unless its parameters ask for weights that others trained: then
-    the description says where these come from. It normalises by the statistics of `images`, or as these weights need.
-    """
-    with seeded(recipe.seed, "weights/encoder"):
-        encoder = description.new_encoder()
-    normalise_by(encoder, images)
-    origin = fill(encoder, description.encoder)
-    return encoder, with_origin(description, origin)
-
-
-def with_origin(description: Description, origin: Mapping[str, Any] | None) -> Description:
-    """`description` with the origin of weights that others trained, if there is one, in its provenance."""
-    if origin is None:
-        return description
-    return dataclasses.replace(description, provenance={**description.provenance, "weights": dict(origin)})
-
-
-def origin_metrics(description: Description) -> dict[str, Any]:
-    """The digest of the weights that others trained, for the metrics; empty without such weights."""
-    origin = description.provenance.get("weights")
-    return {"weights_sha256": origin["sha256"]} if origin else {}
-
-
-def starting_classifier(recipe: Recipe, description: Description, images: Images) -> tuple[Classifier, Description]:
-    """The initial classifier, and its description."""
-    if recipe.section.start == "pretrained":
-        folder = paths.MODELS / "pretrain"
-        encoder, pretrained = load_encoder(folder), read_description(folder)
-        description = dataclasses.replace(description, encoder=pretrained.encoder)
-        description = with_origin(description, pretrained.provenance.get("weights"))
-    else:
-        encoder, description = new_encoder(recipe, description, images)
-    with seeded(recipe.seed, "weights/head"):
-        return description.new_classifier(encoder), description
 
 
 def fit(

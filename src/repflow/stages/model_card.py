@@ -126,7 +126,7 @@ def _making(selection: Mapping[str, Any], members: tuple[Description, ...], name
         method = f"`{about.get('method', 'unknown')}`"
         if "encoder" in about:
             method += f" on `{about['encoder'].get('method', 'unknown')}`"
-        elif about.get("start") == "pretrained":
+        elif about.get("start") in ("pretrained", "probed"):
             method += " from the pretrained encoder"
         cells = (names[key], f"{weight:.2f}", f"{member.temperature:g}", method, _encoder(member.encoder), str(steps))
         lines.append(f"| {' | '.join(cells)} |")

@@ -7,15 +7,8 @@ from repflow.evaluation.image_grids import image_grids
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.image_grids import write_image_grids
-from repflow.stages.learning import (
-    describe,
-    fit,
-    new_encoder,
-    origin_metrics,
-    read_recipe,
-    within_budget,
-    write_training,
-)
+from repflow.stages.initial_model import describe, new_encoder, origin_metrics
+from repflow.stages.learning import fit, read_recipe, within_budget, write_training
 from repflow.stages.project import open_project_domain
 
 

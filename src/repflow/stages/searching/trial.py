@@ -15,7 +15,8 @@ from repflow.evaluation.features import probabilities
 from repflow.hardware.cpu import pin
 from repflow.hardware.devices import HardwareConfig
 from repflow.stages.finetune import finetuning_rows
-from repflow.stages.learning import Recipe, describe, fit, read_recipe, starting_classifier, within_budget
+from repflow.stages.initial_model import describe, starting_classifier
+from repflow.stages.learning import Recipe, fit, read_recipe, within_budget
 from repflow.stages.parameters import read
 from repflow.stages.project import open_project_domain
 from repflow.stages.searching.config import SearchConfig
@@ -39,7 +40,9 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
 
     def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         recipe = within_budget(read_recipe("finetune", point), "finetune", rows)
-        classifier, _ = starting_classifier(recipe, describe(recipe, source, source.classes), source.store.images)
+        description = describe(recipe, source, source.classes)
+        start = source.store.images, rows["labelled"], validation
+        classifier, _ = starting_classifier(recipe, description, *start)
         seen: list[float] = []
         meter = Meter()
 

@@ -34,7 +34,7 @@ def _trainings(run: RunResults) -> list[str]:
 
 def _trainings_of(run: RunResults, model: str) -> list[str]:
     """The trainings that led to the classifier `model`."""
-    before = ["pretrain"] if run.models[model].start == "pretrained" else []
+    before = ["pretrain"] if run.models[model].start != "random" else []
     return [*before, "tune", "finetune"] if model == "finetune" else [*before, f"adapt/{model}"]
 
 
