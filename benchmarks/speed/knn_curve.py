@@ -18,6 +18,7 @@ from repflow.files import writing
 from repflow.hardware.devices import prepare
 from repflow.schema import build
 from repflow.training import TrainingConfig, train
+from repflow.training.best_weights import Score
 from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints
 from speed import ours
 from speed.gpu_setup import Setup
@@ -35,8 +36,8 @@ def training(setup: Setup, images: Images, seconds: float) -> dict[str, Any]:
     curve: list[dict[str, float]] = _read_curve(setup)
     before, began = (curve[-1]["seconds"] if curve else 0.0), time.monotonic()
 
-    def score(module: nn.Module) -> float:
-        return knn_accuracy(module, learnt, held_out)
+    def score(module: nn.Module) -> Score:
+        return Score(knn_accuracy(module, learnt, held_out), len(held_out))
 
     def observe(step: int, accuracy: float) -> bool:
         spent = before + time.monotonic() - began

@@ -15,7 +15,7 @@ from torch import Tensor
 from repflow.errors import Interrupted, StorageError
 from repflow.methods.semisup.supervised import Supervised
 from repflow.randomness.draws import Draw
-from repflow.training.best_weights import TrainingResult
+from repflow.training.best_weights import Score, TrainingResult
 from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Losses
 from repflow.training.interruption import Interruption
@@ -55,8 +55,8 @@ def location(tmp_path: Path) -> CheckpointLocation:
     return CheckpointLocation(tmp_path / "checkpoints" / "train", "key")
 
 
-def validation(model: torch.nn.Module) -> float:
-    return float(sum(weight.abs().sum().item() for weight in model.parameters())) % 1
+def validation(model: torch.nn.Module) -> Score:
+    return Score(float(sum(weight.abs().sum().item() for weight in model.parameters())) % 1, rows=50)
 
 
 def stopped_at(method: Supervised, step: int, call: Any = None) -> Stopping:

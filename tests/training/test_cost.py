@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from repflow.data.read.batches import Stream
 from repflow.methods.semisup.supervised import Supervised
 from repflow.training import TrainingResult, cost
+from repflow.training.best_weights import Score
 from repflow.training.cost import Cost, Meter
 
 Run = Callable[..., TrainingResult]
@@ -109,7 +110,7 @@ def test_a_resumed_training_adds_to_the_cost(method: Supervised, run: Run) -> No
 
     looks = {"early_stopping": {"every": 3, "patience": 9}}
     with pytest.raises(Ended):
-        run(copy.deepcopy(method), steps=5, validate=lambda model: 0.0, observe=end, meter=killed, **looks)
+        run(copy.deepcopy(method), steps=5, validate=lambda model: Score(0.0, 100), observe=end, meter=killed, **looks)
     before = json.loads(states[0])
     resumed = Meter(lambda: 0.5)
     resumed.restore(before)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from repflow.errors import DataError, ParameterError, RepflowError
 from repflow.methods.semisup.supervised import Config, Supervised
 from repflow.randomness.draws import Draw
 from repflow.training import TrainingResult
+from repflow.training.best_weights import Score
 from repflow.training.contract import Losses
 
 Run = Callable[..., TrainingResult]
@@ -136,11 +138,11 @@ class Script:
         self.scores = scores
         self.seen: list[dict[str, Tensor]] = []
 
-    def __call__(self, model: nn.Module) -> float:
+    def __call__(self, model: nn.Module) -> Score:
         assert not model.training, "dropout must be off where a model is judged"
         assert not torch.is_grad_enabled()
         self.seen.append(state(model))
-        return self.scores[len(self.seen) - 1]
+        return Score(self.scores[len(self.seen) - 1], rows=100)
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
@@ -152,6 +154,29 @@ def test_early_stopping_keeps_the_best_weights(method: Supervised, run: Run, ema
     assert [point["validation"] for point in trained.curve if "validation" in point] == [0.3, 0.7, 0.6, 0.7, 0.5]
 
 
+def test_later_weights_are_kept_within_the_noise_of_a_score(method: Supervised, run: Run) -> None:
+    """With 100 rows a standard error is about .045 around .7; .66 counts as good, .6 does not."""
+    script = Script(0.3, 0.7, 0.66, 0.6, 0.6, 0.6)
+    stopping = {"every": 5, "patience": 3, "tolerance": 1.0}
+    trained = run(method, steps=100, validate=script, early_stopping=stopping)
+    assert (trained.steps, trained.best_step, trained.best_score) == (30, 15, 0.66)
+    assert_same(script.seen[2], state(method.classifier))
+
+
+def test_the_noise_is_that_around_the_highest_score(method: Supervised, run: Run) -> None:
+    """Scores that fall little by little are not good for ever."""
+    script = Script(0.7, 0.67, 0.64, 0.61, 0.58)
+    stopping = {"every": 5, "patience": 9, "tolerance": 1.0}
+    trained = run(method, steps=25, validate=script, early_stopping=stopping)
+    assert (trained.best_step, trained.best_score) == (10, 0.67)
+
+
+@pytest.mark.parametrize(("value", "rows"), [(0.7, 100), (1.0, 20), (0.0, 20)])
+def test_standard_errors_are_those_of_a_binomial_share(value: float, rows: int) -> None:
+    drawn = np.random.default_rng(0).binomial(rows + 2, (value * rows + 1) / (rows + 2), 20_000) / (rows + 2)
+    assert Score(value, rows).standard_error == pytest.approx(drawn.std(), rel=0.03)
+
+
 def test_the_last_weights_are_validated(method: Supervised, run: Run) -> None:
     script = Script(0.1, 0.2, 0.3)
     trained = run(method, steps=12, validate=script, early_stopping={"every": 5, "patience": 3})
@@ -160,7 +185,9 @@ def test_the_last_weights_are_validated(method: Supervised, run: Run) -> None:
 
 def test_validation_does_not_change_the_training(method: Supervised, run: Run) -> None:
     judged = copy.deepcopy(method)
-    with_validation = run(judged, steps=6, validate=lambda model: 0.0, early_stopping={"every": 2, "patience": 10})
+    with_validation = run(
+        judged, steps=6, validate=lambda model: Score(0.0, 100), early_stopping={"every": 2, "patience": 10}
+    )
     without = run(method, steps=6)
     assert [point["loss"] for point in with_validation.curve] == [point["loss"] for point in without.curve]
 

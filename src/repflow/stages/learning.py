@@ -25,7 +25,7 @@ from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import TrainingConfig, TrainingResult, train
-from repflow.training.best_weights import Observe
+from repflow.training.best_weights import Observe, Score
 from repflow.training.budget import Budget, budgeted
 from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Method
@@ -166,8 +166,8 @@ def fit(
     validate = None
     if validation is not None and len(validation):
 
-        def validate(model: nn.Module) -> float:
-            return accuracy_on(model, validation, fabric.device)
+        def validate(model: nn.Module) -> Score:
+            return Score(accuracy_on(model, validation, fabric.device), len(validation))
 
     runtime = read("runtime", RuntimeConfig)
     folder = paths.STATE / "checkpoints" / title

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,27 @@ from repflow.training.config import TrainingConfig
 from repflow.training.contract import Method
 from repflow.training.curves import Curve
 
-Validate = Callable[[nn.Module], float]
+
+@dataclass(frozen=True)
+class Score:
+    """A validation score.
+
+    Attributes:
+        value: the share of `rows` that is right, in [0, 1].
+        rows: number of validation rows.
+    """
+
+    value: float
+    rows: int
+
+    @property
+    def standard_error(self) -> float:
+        """Of the value, of which one right and one wrong row more are counted, so that 0 and 1 have one, too."""
+        share = (self.value * self.rows + 1) / (self.rows + 2)
+        return math.sqrt(share * (1 - share) / (self.rows + 2))
+
+
+Validate = Callable[[nn.Module], Score]
 """Scores the module that a method trains on source validation rows only; higher is better."""
 
 Observe = Callable[[int, float], bool]
@@ -58,6 +79,7 @@ class BestWeights:
         self._every = config.early_stopping.every if config.early_stopping and config.early_stopping.every else 1
         self._method, self._average = method, average
         self._best: dict[str, Tensor] | None = None
+        self._highest: Score | None = None
         self._without_improvement = 0
 
     def state(self) -> State:
@@ -65,6 +87,7 @@ class BestWeights:
         return {
             "trained": dataclasses.asdict(self.trained),
             "best": self._best,
+            "highest": self._highest and dataclasses.astuple(self._highest),
             "without_improvement": self._without_improvement,
         }
 
@@ -73,6 +96,7 @@ class BestWeights:
         for name, value in state["trained"].items():
             setattr(self.trained, name, value)
         self._best, self._without_improvement = state["best"], state["without_improvement"]
+        self._highest = state["highest"] and Score(*state["highest"])
 
     @property
     def _current(self) -> nn.Module:
@@ -90,21 +114,29 @@ class BestWeights:
             score = self._validate(module)
         self._method.train()
         self._record(score, module)
-        if self._observe is not None and not self._observe(self.trained.steps, score):
+        if self._observe is not None and not self._observe(self.trained.steps, score.value):
             return False
         return self._without_improvement < self._stopping.patience
 
-    def _record(self, score: float, module: nn.Module) -> None:
+    def _record(self, score: Score, module: nn.Module) -> None:
         curve = self.trained.curve
         if not curve or curve[-1]["step"] != self.trained.steps:
             curve.append({"step": self.trained.steps})
-        curve[-1]["validation"] = score
-        if self.trained.best_score is None or score > self.trained.best_score:
-            self.trained.best_score, self.trained.best_step = score, self.trained.steps
+        curve[-1]["validation"] = score.value
+        tolerance = self._stopping.tolerance if self._stopping else 0.0
+        highest = self._highest
+        higher = highest is None or score.value > highest.value
+        if highest is not None and not higher and score.value < highest.value - tolerance * highest.standard_error:
+            self._without_improvement += 1
+            return
+        if higher:
+            self._highest = score
+        if higher or tolerance:
+            self.trained.best_score, self.trained.best_step = score.value, self.trained.steps
             self._best = copy.deepcopy(module.state_dict())
             self._without_improvement = 0
         else:
-            self._without_improvement += 1
+            self._without_improvement += 1  # as high as before is no improvement
 
     def load_best(self) -> None:
         """Load the best weights, or the last ones without validation, into the method."""

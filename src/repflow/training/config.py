@@ -46,10 +46,13 @@ class EarlyStoppingConfig:
     Attributes:
         every: steps between two validations; None for a twentieth of a training whose steps the budget decides.
         patience: validations without improvement before training stops.
+        tolerance: standard errors of the score that a later one may be below the highest and still count as good: the
+            later weights are kept then. With few validation images the highest of several scores is mostly luck.
     """
 
     every: Count | None = 50
     patience: Count = 5
+    tolerance: NonNegative = 0.0
 
 
 @parameters
