@@ -137,8 +137,8 @@ def score_models(
         for name, each in models.items():
             interval = comparison.accuracy(name)
             own = scores(each, labels[domain], config.bins)
-            ends = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
-            results.setdefault(name, {})[domain] = {**ends, **own}
+            first = {"accuracy": own.pop("accuracy"), "low": interval.low, "high": interval.high}
+            results.setdefault(name, {})[domain] = {**first, **own}
             if name != BASELINE and BASELINE in models and domain == home(name):
                 over = comparison.difference(name, BASELINE)
                 results[name]["over_baseline"] = {**ends(over), "beyond": over.low > 0}
