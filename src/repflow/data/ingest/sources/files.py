@@ -51,6 +51,20 @@ def too_many_bytes(size: int) -> str:
     return f"{size:,} bytes, more than the limit of {MAX_BYTES:,}"
 
 
+def holding(content: bytes) -> Callable[[], bytes]:
+    """`File.content` of a file that is in memory."""
+    return lambda: content
+
+
+def failing(reason: str) -> Callable[[], bytes]:
+    """`File.content` of a file that cannot be read."""
+
+    def read() -> bytes:
+        raise Undecodable(reason)
+
+    return read
+
+
 def check_inside(path: Path, root: Path, elsewhere: Elsewhere, shown: str) -> None:
     """Check that a path does not lead out of `root`, by a symbolic link or otherwise.
 

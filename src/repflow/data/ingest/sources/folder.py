@@ -46,13 +46,39 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
     Raises:
         DataError: there is no such folder, it has no images, or a link in it leads out of it or to a folder.
     """
+    selection = Selection()
+    found, folders = walk(root, selection, elsewhere)
+    files: list[File] = []
+    for name, entry in found:
+        path = Path(entry.path)
+        if selection.takes(name, functools.partial(_start, path)):
+            size = entry.stat().st_size if entry.is_file() else 0
+            files.append(File(name, functools.partial(read_content, path), size))
+    selection.report(root.name)
+    if not files:
+        raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
+    return files, folders
+
+
+def walk(
+    root: Path, selection: Selection, elsewhere: Elsewhere = nowhere
+) -> tuple[list[tuple[str, "os.DirEntry[str]"]], list[str]]:
+    """All files below `root` by their names relative to it, and the text of all folders, sorted by text.
+
+    Args:
+        root: the folder.
+        selection: says which entries are passed over.
+        elsewhere: the folders outside of `root` that links may lead to.
+
+    Raises:
+        DataError: there is no such folder, or a link in it leads out of it or to a folder.
+    """
     if not root.exists():
         raise DataError(f"{root}: no such folder; check `data.root` and the `path` of the source")
     if not root.is_dir():
         raise DataError(f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`")
-    files: list[File] = []
+    files: list[tuple[str, os.DirEntry[str]]] = []
     folders: list[str] = []
-    selection = Selection()
     top = root.resolve()
     allowed = functools.cache(elsewhere)
     waiting = [top]
@@ -67,13 +93,9 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
             if entry.is_dir():
                 folders.append(as_text(name))
                 waiting.append(path)
-            elif selection.takes(name, functools.partial(_start, path)):
-                size = entry.stat().st_size if entry.is_file() else 0
-                files.append(File(name, functools.partial(read_content, path), size))
-    selection.report(root.name)
-    if not files:
-        raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-    return sorted(files, key=lambda file: as_text(file.path)), sorted(folders)
+            else:
+                files.append((name, entry))
+    return sorted(files, key=lambda file: as_text(file[0])), sorted(folders)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

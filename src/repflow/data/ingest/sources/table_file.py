@@ -26,6 +26,9 @@ _MEANT = {
 }
 """Names of columns that probably mean one of `COLUMNS`."""
 
+LIKE_LABEL = _MEANT["label"]
+"""Names of columns that probably have the classes."""
+
 _DELIMITERS = ",;\t|"
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]+)\.0+")
 _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ")
@@ -53,11 +56,11 @@ def read_table(place: Path) -> pd.DataFrame:
         raise DataError(f"{place}: not a readable CSV or Parquet table ({error})") from error
     if given.empty:
         raise DataError(f"{place}: has no rows; list at least one image")
-    cells = {name: [_cell(cell) for cell in given[name]] if name in given.columns else None for name in COLUMNS}
+    cells = {name: [cell_text(cell) for cell in given[name]] if name in given.columns else None for name in COLUMNS}
     table = pd.DataFrame({**cells, "line": lines}, index=range(len(given)), dtype=object)
     _check_cells(table, place)
     for name in ("label", "group"):
-        table[name] = table[name].map(_name, na_action="ignore")
+        table[name] = table[name].map(as_name, na_action="ignore")
     return table.assign(split=table["split"].map(split_named, na_action="ignore"))
 
 
@@ -66,7 +69,7 @@ def _parquet(place: Path) -> tuple[pd.DataFrame, list[str]]:
     table = pd.read_parquet(place)
     if any(table.index.names):
         table = table.reset_index()
-    table.columns = pd.Index([_header(name) for name in table.columns])
+    table.columns = pd.Index([header_text(name) for name in table.columns])
     _check_columns(list(table.columns), place)
     return table, [f"row {number}" for number in range(1, len(table) + 1)]
 
@@ -83,7 +86,7 @@ def _csv(place: Path) -> tuple[pd.DataFrame, list[str]]:
             if not any(cell.strip() for cell in row):
                 continue
             if not header:
-                header = [_header(cell) for cell in row]
+                header = [header_text(cell) for cell in row]
                 _check_columns(header, place)
                 continue
             if len(row) < len(header) or any(cell.strip() for cell in row[len(header) :]):
@@ -119,11 +122,11 @@ def _decoded(place: Path) -> str:
 def _delimiter(header: str) -> str:
     """What separates the cells of a header: that which isolates the column `path`, else that which occurs most."""
     counts = {each: header.count(each) for each in _DELIMITERS}
-    isolating = [each for each in counts if "path" in map(_header, header.split(each))]
+    isolating = [each for each in counts if "path" in map(header_text, header.split(each))]
     return max(isolating or counts, key=lambda each: counts[each])
 
 
-def _header(name: Any) -> str:
+def header_text(name: Any) -> str:
     """The name of a column without what spreadsheets and people add to it."""
     return as_text(str(name)).replace("\ufeff", "").strip().strip("\"'").strip().casefold()
 
@@ -169,7 +172,7 @@ def _check_cells(table: pd.DataFrame, place: Path) -> None:
         )
 
 
-def _cell(cell: Any) -> str | None:
+def cell_text(cell: Any) -> str | None:
     """A cell as text, None where it is empty."""
     if isinstance(cell, bytes):
         cell = cell.decode("utf-8", "surrogateescape")
@@ -178,7 +181,7 @@ def _cell(cell: Any) -> str | None:
     return str(cell).strip() or None
 
 
-def _name(cell: str) -> str:
+def as_name(cell: str) -> str:
     """The name of a class or group; "3" for "3.0", because missing cells turn whole numbers into floating point."""
     number = _WHOLE_NUMBER.fullmatch(cell)
     return number[1] if number else as_text(cell)
