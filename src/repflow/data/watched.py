@@ -122,7 +122,7 @@ def _of_source(source: Any, root: str, where: str) -> Iterator[tuple[str, str]]:
         if source.get("classes"):
             yield "table", _joined(root, source["classes"])
     elif kind == "domains":
-        yield "images", _common(_joined(root, place) for place in _domains(source, where))
+        yield "images", _common(_joined(root, place) for place in _domains(source, root, where))
     elif kind == "torchvision" and not source.get("download"):
         # A folder that is downloaded need not exist yet, and torchvision checks what it downloads.
         yield "images", _joined(root, source.get("path", "torchvision"))
@@ -144,12 +144,14 @@ def _shards(root: str, path: str) -> str:
     return whole if os.path.exists(whole) else _joined(root, pattern_folder(path))
 
 
-def _domains(source: Mapping[str, Any], where: str) -> list[str]:
+def _domains(source: Mapping[str, Any], root: str, where: str) -> list[str]:
     """The folders of the chosen domains, or the folder of all where they are spelt otherwise there."""
     names, path = source.get("domains"), source.get("path", ".")
     if names == "???" or not isinstance(names, Sequence) or isinstance(names, str) or not names:
         raise ParameterError(f"{where}.domains: must be set with these choices; add '{where}.domains=[NAME,NAME]'")
-    return [os.path.join(path, str(name)) for name in names]
+    folders = [os.path.join(path, str(name)) for name in names]
+    # Names that are spelt otherwise on disk: the folder of all domains.
+    return folders if all(os.path.isdir(os.path.join(root, folder)) for folder in folders) else [path]
 
 
 def _check_paths(value: Any, where: str) -> None:

@@ -40,9 +40,7 @@ class ArchiveReader:
             something that is neither file nor folder, or it exceeds its limits.
     """
 
-    def __init__(
-        self, place: Path, max_files: int, max_bytes: int, max_ratio: int, selection: Selection | None = None
-    ):
+    def __init__(self, place: Path, max_files: int, max_bytes: int, max_ratio: int, selection: Selection | None = None):
         if not place.exists():
             raise DataError(f"{place}: no such archive; check `data.root` and the `path` of the source")
         if not place.is_file():
@@ -66,6 +64,11 @@ class ArchiveReader:
         self._selection.report(self.place.name)
         if not self.count:
             raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The files that the selection turned away."""
+        return self._selection.others
 
     def _file(self, name: str, read: Callable[[], bytes], size: int) -> File:
         self.count += 1

@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from repflow.data.ingest.sources.cells import as_name, cell_text
 from repflow.data.ingest.sources.names import as_text
-from repflow.data.ingest.sources.table_file import as_name, cell_text
 from repflow.errors import DataError
 
 Names = Mapping[int, str]
 """The name of each number."""
+
+
+LIKE_LABEL = ("class", "class_name", "classes", "classname", "category")
+"""Names of columns that probably have the classes."""
 
 
 def class_of(value: Any, names: Names | None, where: str) -> str | None:

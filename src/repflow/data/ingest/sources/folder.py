@@ -10,6 +10,7 @@ from repflow.data.ingest.sources.files import File, check_inside, decode_files, 
 from repflow.data.ingest.sources.formats import EXTENSIONS, START_BYTES
 from repflow.data.ingest.sources.layout import parse_layout
 from repflow.data.ingest.sources.names import as_text
+from repflow.data.ingest.sources.recognition import form_of, labelling_metadata
 from repflow.data.ingest.sources.selection import Selection
 from repflow.errors import DataError
 from repflow.schema import parameters
@@ -29,24 +30,34 @@ class Folder:
     def collect(self, request: Request) -> Collected:
         """Every image file in the folder, sorted by path. See `Source`."""
         root = request.root / self.path
-        files, folders = find_files(root, request.elsewhere)
+        selection = Selection()
+        files, folders = find_files(root, request.elsewhere, selection)
+        listing = labelling_metadata(root, selection.others)
+        if listing:
+            raise DataError(
+                f"{root}: looks like a Hugging Face image folder, as {listing} lists file names and classes; choose"
+                " data=huggingface, or `kind: huggingface`, or remove that file"
+            )
         collected = decode_files(files, request.form)
         layout = parse_layout(collected.listing["path"].tolist(), folders, str(root))
         rows = collected.listing.assign(given_class=layout["given_class"], split=layout["split"])
         return Collected(collected.images, rows)
 
 
-def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], list[str]]:
+def find_files(
+    root: Path, elsewhere: Elsewhere = nowhere, selection: Selection | None = None
+) -> tuple[list[File], list[str]]:
     """All image files below `root` and the text of all folders, sorted by path. Hidden ones are passed over.
 
     Args:
         root: the folder.
         elsewhere: the folders outside of `root` that links may lead to.
+        selection: keeps which files were turned away.
 
     Raises:
         DataError: there is no such folder, it has no images, or a link in it leads out of it or to a folder.
     """
-    selection = Selection()
+    selection = selection or Selection()
     found, folders = walk(root, selection, elsewhere)
     files: list[File] = []
     for name, entry in found:
@@ -56,7 +67,10 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
             files.append(File(name, functools.partial(read_content, path), size))
     selection.report(root.name)
     if not files:
-        raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
+        form = form_of(selection.others)
+        raise DataError(
+            f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})" + (f", but {form}" if form else "")
+        )
     return files, folders
 
 
@@ -76,7 +90,10 @@ def walk(
     if not root.exists():
         raise DataError(f"{root}: no such folder; check `data.root` and the `path` of the source")
     if not root.is_dir():
-        raise DataError(f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`")
+        raise DataError(
+            f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`,"
+            " for a file of many samples `kind: parquet` or `kind: webdataset`"
+        )
     files: list[tuple[str, os.DirEntry[str]]] = []
     folders: list[str] = []
     top = root.resolve()

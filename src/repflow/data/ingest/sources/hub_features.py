@@ -1,8 +1,8 @@
 """What the library `datasets` writes into the schema of a Parquet file: which columns are images, and names of classes.
 
-The schema's metadata have the key `huggingface` with JSON, as in `{"info": {"features": {"image": {"_type": "Image"},
-"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}`. A class is stored as its position in `names`, and -1 where
-an image has none.
+The schema's metadata have the key `huggingface` with JSON, as in
+`{"info": {"features": {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}`.
+A class is stored as its position in `names`, and -1 where an image has none.
 """
 
 import json

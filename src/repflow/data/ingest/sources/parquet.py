@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from repflow.data.ingest.decode import MAX_BYTES
+from repflow.data.ingest.sources.cells import as_name, cell_text
 from repflow.data.ingest.sources.class_labels import class_of
 from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.files import failing, holding, too_many_bytes
@@ -19,7 +20,6 @@ from repflow.data.ingest.sources.names import as_text, unlabelled_in_name
 from repflow.data.ingest.sources.parquet_columns import Columns, find_columns
 from repflow.data.ingest.sources.records import Record, decode_records
 from repflow.data.ingest.sources.shards import Shard, find_shards
-from repflow.data.ingest.sources.table_file import as_name, cell_text
 from repflow.errors import DataError
 from repflow.schema import parameters
 
@@ -76,8 +76,8 @@ def _check_alike(columns: Columns, first: Columns, shard: Shard, other: Shard) -
     if columns.label != first.label and not unlabelled_in_name(shard.name) and shard.split != "test":
         lacks, has = (shard, first) if columns.label is None else (other, columns)
         raise DataError(
-            f"{lacks.place}: has no column {has.label!r} of classes, while others have; give the files of one set, by its"
-            " folder or a pattern"
+            f"{lacks.place}: has no column {has.label!r} of classes, while others have; give the files of one set, by"
+            " its folder or a pattern"
         )
 
 
@@ -102,7 +102,9 @@ def _record(shard: Shard, columns: Columns, values: dict[str, Any], row: int, pa
     content = image.get("bytes") if isinstance(image, dict) else image
     name = PurePath(as_text(given).replace("\\", "/")).name if isinstance(given, str) else ""
     if content is None:
-        read = failing(f"the file has only its path, {name!r}, not its bytes" if name else "there is no image in this row")
+        read = failing(
+            f"the file has only its path, {name!r}, not its bytes" if name else "there is no image in this row"
+        )
     else:
         read = holding(content) if len(content) <= MAX_BYTES else failing(too_many_bytes(len(content)))
     where = f"{shard.place}: row {row + 1}"

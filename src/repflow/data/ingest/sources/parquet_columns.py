@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from repflow.data.ingest.sources.class_labels import Names, numbered
+from repflow.data.ingest.sources.cells import header_text
+from repflow.data.ingest.sources.class_labels import LIKE_LABEL, Names, numbered
 from repflow.data.ingest.sources.hub_features import class_names, image_features
-from repflow.data.ingest.sources.table_file import LIKE_LABEL, header_text
 from repflow.errors import DataError, ParameterError
 
 
@@ -112,7 +112,9 @@ def _only(possible: Sequence[str], what: str, key: str, columns: Sequence[str], 
         raise DataError(
             f"{where}: has several columns of {what}: {', '.join(possible)}; choose one, as in `{key}: {possible[0]}`"
         )
-    raise DataError(f"{where}: has no column of {what} (columns: {', '.join(columns)}); for paths of files write `kind: table`")
+    is_metadata = FILE_NAME in map(header_text, columns)
+    advice = "choose data=huggingface, as it lists images" if is_metadata else "for paths of files write `kind: table`"
+    raise DataError(f"{where}: has no column of {what} (columns: {', '.join(columns)}); {advice}")
 
 
 def _check_type(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool], what: str, where: str) -> None:

@@ -1,7 +1,7 @@
-"""WebDataset: tar files of samples, the files of a sample beside each other under one key, as `00017.jpg`, `00017.cls`.
+"""WebDataset: tar files of samples, the files of one beside each other under one key, as `00017.jpg` and `00017.cls`.
 
-A key is the path up to the first dot of the file's name, and what follows the dot says what the file is. Shards are read
-from their first byte to the last, and not unpacked to disk. The format: https://github.com/webdataset/webdataset
+A key is the path up to the first dot of the file's name, and what follows the dot says what the file is. Shards are
+read from their first byte to the last, and not unpacked to disk. The format: https://github.com/webdataset/webdataset
 """
 
 import json
@@ -17,6 +17,7 @@ from repflow.data.ingest.sources.class_labels import Names, class_of, read_names
 from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.files import File, failing
 from repflow.data.ingest.sources.names import as_text, unlabelled_in_name
+from repflow.data.ingest.sources.recognition import TARS
 from repflow.data.ingest.sources.records import Record, decode_records
 from repflow.data.ingest.sources.selection import Selection
 from repflow.data.ingest.sources.shards import Shard, find_shards
@@ -26,8 +27,6 @@ from repflow.schema import Count, parameters
 
 CLASS_FILES = ("classes.txt", "classes.json")
 """Files of names of classes that are read if they are beside the shards."""
-
-_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 log = logging.getLogger("repflow")
 
@@ -61,16 +60,18 @@ class WebDataset:
 
     def collect(self, request: Request) -> Collected:
         """Every sample of every shard, in the order of the shards. See `Source`."""
-        shards = find_shards(request.root, self.path, _ENDINGS, "tar file", request.elsewhere, CLASS_FILES)
+        shards = find_shards(request.root, self.path, TARS, "tar file", request.elsewhere, CLASS_FILES)
         reader = _Labels(self.labels, self.key, self._names(request.root))
-        collected = decode_records((record for shard in shards for record in self._records(shard, reader)), request.form)
+        collected = decode_records(
+            (record for shard in shards for record in self._records(shard, reader)), request.form
+        )
         reader.report(as_text(Path(self.path).name))
         return collected
 
     def _names(self, root: Path) -> Names | None:
         if self.classes is not None:
             return read_names(root / self.classes)
-        folder = root / pattern_folder(self.path)
+        folder = root / self.path if (root / self.path).exists() else root / pattern_folder(self.path)
         found = [folder / name for name in CLASS_FILES if folder.is_dir() and (folder / name).is_file()]
         if len(found) > 1:
             raise DataError(f"{folder}: has {' and '.join(CLASS_FILES)}; keep one, or name one with `classes`")
@@ -94,14 +95,16 @@ class WebDataset:
             selection.turns_away(name)
         selection.report(shard.name, "files that are neither images nor labels")
         if not reader.count:
-            raise DataError(f"{shard.place}: has no sample with an image; for folders of images in a tar file: data.source.kind=archive")
+            raise DataError(
+                f"{shard.place}: has no images and no classes; for folders in a tar file write `kind: archive`"
+            )
 
     def _image(self, sample: "Sample", shard: Shard) -> str | None:
         found = [name for name in sample.files if name not in _LABELS]
         if len(found) > 1:
             raise DataError(
-                f"{shard.place}: sample {as_text(sample.key)!r} has {len(found)} images ({', '.join(found[:4])}); choose"
-                f" one, as in `image: {found[0]}`. A sample's key ends at the first dot of its files' names"
+                f"{shard.place}: sample {as_text(sample.key)!r} has {len(found)} images ({', '.join(found[:4])});"
+                f" choose one, as in `image: {found[0]}`. A sample's key ends at the first dot of its files' names"
             )
         return found[0] if found else None
 
