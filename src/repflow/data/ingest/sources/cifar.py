@@ -81,10 +81,10 @@ class Cifar:
         names = _names(files.get(list_of_names), root / list_of_names)
         parts = []
         for file in in_order(file for file in files if version.train.fullmatch(file) or file == version.test):
-            images, rows = _read(files.pop(file), len(version.labels), place, names, f"{root}: {file}")
-            parts.append((images, rows, "test" if file == version.test else "train", file))
+            images, classes = _read(files.pop(file), len(version.labels), place, names, f"{root}: {file}")
+            parts.append((images, classes, "test" if file == version.test else "train", file))
         parts.sort(key=lambda part: part[2] == "test")
-        rows = pd.concat([_listed(file, rows, split) for _, rows, split, file in parts], ignore_index=True)
+        rows = pd.concat([_listed(file, classes, split) for _, classes, split, file in parts], ignore_index=True)
         images = np.concatenate([images for images, *_ in parts])
         return Collected(images, rows.assign(index=np.arange(len(images))))
 
@@ -146,8 +146,8 @@ def _check_no_pickle(names: set[str], root: Path) -> None:
     if pickles:
         raise DataError(
             f"{root}: {pickles[0]} is of the Python version of CIFAR, a pickle, which can run any program while it is"
-            " read; give the binary version (cifar-10-binary.tar.gz or cifar-100-binary.tar.gz), or use `kind: torchvision`,"
-            " which checks the file's checksum first"
+            " read; give the binary version (cifar-10-binary.tar.gz or cifar-100-binary.tar.gz), or use"
+            " `kind: torchvision`, which checks the file's checksum first"
         )
 
 

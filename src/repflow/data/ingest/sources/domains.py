@@ -51,14 +51,14 @@ class Domains:
         if others:
             log.info("%s: other domains, not used: %s", root.name, ", ".join(others))
         files: list[File] = []
-        layouts: dict[str, pd.Series] = {}
+        layouts: dict[str, tuple[str | None, str | None]] = {}
         for name in chosen:
             check_inside(root / name, root.resolve(), request.elsewhere, f"the folder {as_text(str(root / name))}")
             found, folders = find_files(root / name, request.elsewhere)
             paths = [as_text(file.path) for file in found]
             layout = parse_layout(paths, folders, str(root / name))
-            for path, row in zip(paths, layout.itertuples(index=False), strict=True):
-                layouts[f"{as_text(name)}/{path}"] = row
+            for path, given_class, split in zip(paths, layout["given_class"], layout["split"], strict=True):
+                layouts[f"{as_text(name)}/{path}"] = given_class, split
             files += [dataclasses.replace(file, path=f"{name}/{file.path}") for file in found]
         collected = decode_files(files, request.form)
         rows = pd.DataFrame(

@@ -75,20 +75,22 @@ class HuggingFace:
                 name,
             )
         folder = posixpath.dirname(name)
-        for row in table.itertuples():
-            where = f"{place}: {row.line}"
-            given = posixpath.join(folder, row.path)
+        columns = [table[column].tolist() for column in ("path", "label", "split", "group", "line")]
+        rows = [[cell if isinstance(cell, str) else None for cell in row] for row in zip(*columns, strict=True)]
+        for file_name, label, split, group, line in rows:
+            where = f"{place}: {line}"
+            given = posixpath.join(folder, file_name or "")
             path = posixpath.normpath(as_text(given.replace("\\", "/")))
             if path in listed:
                 raise DataError(f"{where}: {path} is listed in {listed[path]} already; list every image once")
-            listed[path] = f"{name}, {row.line}"
+            listed[path] = f"{name}, {line}"
             yield Record(
                 path=path,
                 content=functools.partial(read_content, finder.find(given, where)),
                 size=2**16,
-                given_class=row.label,
-                split=_split(path, row.split, where),
-                group=row.group,
+                given_class=label,
+                split=_split(path, split, where),
+                group=group,
             )
 
 

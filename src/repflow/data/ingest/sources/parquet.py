@@ -108,14 +108,13 @@ def _record(shard: Shard, columns: Columns, values: dict[str, Any], row: int, pa
     else:
         read = holding(content) if len(content) <= MAX_BYTES else failing(too_many_bytes(len(content)))
     where = f"{shard.place}: row {row + 1}"
-    labelled = columns.label is not None and not unlabelled_in_name(shard.name)
-    given_class = class_of(values[columns.label], columns.names, where) if labelled else None
+    label = None if columns.label is None or unlabelled_in_name(shard.name) else values[columns.label]
     group = cell_text(values[columns.group]) if columns.group else None
     return Record(
         path=f"{path}/{name}" if name else path,
         content=read,
         size=len(content or b""),
-        given_class=given_class,
+        given_class=class_of(label, columns.names, where),
         split=shard.split,
         group=as_name(group) if group else None,
     )

@@ -9,6 +9,7 @@ import pyarrow as pa
 from repflow.data.ingest.sources.cells import header_text
 from repflow.data.ingest.sources.class_labels import LIKE_LABEL, Names, numbered
 from repflow.data.ingest.sources.hub_features import class_names, image_features
+from repflow.data.ingest.sources.recognition import FILE_NAME
 from repflow.errors import DataError, ParameterError
 
 
