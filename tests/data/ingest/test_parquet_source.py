@@ -126,7 +126,11 @@ def test_labels_without_names_are_their_own_names(
         ({"image": pa.list_(pa.uint8())}, {}, "'image' has values of the type list"),
         ({"label": pa.int64()}, {}, "has no column of images .*kind: table"),
         ({"file_name": pa.string()}, {}, "has no column of images .*choose data=huggingface"),
-        ({"left": IMAGE, "right": IMAGE}, {}, "several columns of images: left, right; choose one, as in `image: left`"),
+        (
+            {"left": IMAGE, "right": IMAGE},
+            {},
+            "several columns of images: left, right; choose one, as in `image: left`",
+        ),
         ({"image": IMAGE, "label": pa.list_(pa.int64())}, {}, "'label' has values of the type list"),
         ({"image": IMAGE, "class": pa.int64()}, {}, "no column 'label', but 'class'; .*`label: class`"),
         ({"image": IMAGE, "label": pa.int64(), "Label": pa.int64()}, {}, "several columns 'label'"),
@@ -159,9 +163,7 @@ def test_a_label_without_a_name_is_refused_with_its_row(
 
 
 def test_files_of_two_sets_are_refused(collect: Collect, hub: Path, image: Callable[[int], Any]) -> None:
-    other = schema(
-        {"image": IMAGE, "label": pa.int64()}, label={"names": [*NAMES, "emu"], "_type": "ClassLabel"}
-    )
+    other = schema({"image": IMAGE, "label": pa.int64()}, label={"names": [*NAMES, "emu"], "_type": "ClassLabel"})
     write(hub / "other/train.parquet", [{"image": image(1), "label": 2}], other)
     with pytest.raises(DataError, match="has other names of classes than"):
         collect(Parquet("parquet", "set"))

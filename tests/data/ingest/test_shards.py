@@ -56,9 +56,7 @@ def test_splits_are_words_of_the_file_or_else_of_the_nearest_folder(find: Find) 
     ]
 
 
-def test_numbers_count_by_value_and_hidden_files_are_passed_over(
-    find: Find, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_numbers_count_by_value_and_hidden_files_are_passed_over(find: Find, caplog: pytest.LogCaptureFixture) -> None:
     assert [name for name, _ in find("10.tar", "9.tar", ".cache/8.tar", "__MACOSX/7.tar", "notes.md")] == [
         "9.tar",
         "10.tar",

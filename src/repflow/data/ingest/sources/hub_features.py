@@ -37,3 +37,14 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
         for name, each in features(schema).items()
         if each.get("_type") == "ClassLabel" and isinstance(each.get("names"), list)
     }
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Can a column of this type hold the bytes of images?"""
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))

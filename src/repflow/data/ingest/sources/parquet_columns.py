@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from repflow.data.ingest.sources.cells import header_text
 from repflow.data.ingest.sources.class_labels import LIKE_LABEL, Names, numbered
-from repflow.data.ingest.sources.hub_features import class_names, image_features
+from repflow.data.ingest.sources.hub_features import class_names, image_features, is_image
 from repflow.data.ingest.sources.recognition import FILE_NAME
 from repflow.errors import DataError, ParameterError
 
@@ -68,13 +68,6 @@ def find_columns(schema: pa.Schema, image: str | None, label: str | None, group:
     )
 
 
-def is_image(kind: pa.DataType) -> bool:
-    """Can a column of this type hold the bytes of images?"""
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
-    return _is_binary(kind)
-
-
 def _named(places: dict[str, str], given: str, setting: str, where: str) -> str:
     if header_text(given) not in places:
         raise ParameterError(f"{where}: {setting}: has no such column (columns: {', '.join(places.values())})")
@@ -123,10 +116,6 @@ def _check_type(schema: pa.Schema, name: str, fits: Callable[[pa.DataType], bool
     if not fits(kind):
         shown = str(kind) if len(str(kind)) < 80 else f"{str(kind)[:77]}..."
         raise DataError(f"{where}: the column {name!r} has values of the type {shown}, not {what}")
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from repflow.data.ingest.sources.cells import as_name, cell_text, header_text
 from repflow.data.ingest.sources.class_labels import LIKE_LABEL, Names, class_of, numbered
-from repflow.data.ingest.sources.hub_features import class_names, image_features
+from repflow.data.ingest.sources.hub_features import class_names, image_features, is_image
 from repflow.data.ingest.sources.names import SPLITS, as_text, split_named
 from repflow.errors import DataError
 
@@ -96,7 +96,8 @@ def read_table(place: Path, path: str = "path", label: str = "label") -> pd.Data
 def _parquet(place: Path, called: Mapping[str, str]) -> tuple[pd.DataFrame, list[str], Names | None]:
     """A Parquet table, what messages call each of its rows, and the names of its classes."""
     schema = parquet.read_schema(place)
-    if image_features(schema) and called["path"] not in map(header_text, schema.names):
+    images = image_features(schema) or [each.name for each in schema if is_image(each.type)]
+    if images and called["path"] not in map(header_text, schema.names):
         raise DataError(f"{place}: holds the images themselves, not their paths; choose data=parquet")
     names = {header_text(name): numbered(each) for name, each in class_names(schema).items()}
     table = pd.read_parquet(place)
