@@ -129,7 +129,7 @@ def test_labels_without_names_are_their_own_names(
         (
             {"left": IMAGE, "right": IMAGE},
             {},
-            "several columns of images: left, right; choose one, as in `image: left`",
+            "several columns of images: left, right; .*as in `image: left`",
         ),
         ({"image": IMAGE, "label": pa.list_(pa.int64())}, {}, "'label' has values of the type list"),
         ({"image": IMAGE, "class": pa.int64()}, {}, "no column 'label', but 'class'; .*`label: class`"),

@@ -103,5 +103,5 @@ def test_a_table_that_is_another_form_is_named(collect: Collect, write_images: W
 
 def test_a_file_of_samples_that_is_given_as_a_folder_is_named(collect: Collect, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"content")
-    with pytest.raises(DataError, match="is a file, not a folder; .*`kind: parquet`"):
+    with pytest.raises(DataError, match=r"is a file, not a folder; .*`kind: parquet`"):
         collect(Folder("folder", "a.parquet"))
