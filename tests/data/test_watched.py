@@ -43,7 +43,10 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"kind": "parquet", "path": "parquet/train-00000-of-00001.parquet"},
         {"images": "raw/parquet/train-00000-of-00001.parquet"},
     ),
-    "pattern of Parquet files": ({"kind": "parquet", "path": "parquet/{train,x}-*.parquet"}, {"images": "raw/parquet"}),
+    "pattern of Parquet files": (
+        {"kind": "parquet", "path": "parquet/train-*-of-{00001..00001}.parquet"},
+        {"images": "raw/parquet"},
+    ),
     "webdataset": ({"kind": "webdataset", "path": "shards"}, {"images": "raw/shards"}),
     "webdataset and its classes": (
         {"kind": "webdataset", "path": "shards/train-{0..0}.tar", "classes": "names.txt"},
