@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import yaml
+from dvc.repo import Repo
 from PIL import Image
+from pyarrow import parquet
 
 from repflow.data.ingest.ingestion import DataConfig
 from repflow.data.ingest.resizing import ImageFormat
@@ -33,6 +37,28 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"images": "raw/images", "photos": "raw/images.tar"},
     ),
     "digits": ({"kind": "digits"}, {}),
+    "huggingface": ({"kind": "huggingface", "path": "hub"}, {"images": "raw/hub"}),
+    "parquet": ({"kind": "parquet", "path": "parquet"}, {"images": "raw/parquet"}),
+    "one Parquet file": (
+        {"kind": "parquet", "path": "parquet/train-00000-of-00001.parquet"},
+        {"images": "raw/parquet/train-00000-of-00001.parquet"},
+    ),
+    "pattern of Parquet files": (
+        {"kind": "parquet", "path": "parquet/train-*-of-{00001..00001}.parquet"},
+        {"images": "raw/parquet"},
+    ),
+    "webdataset": ({"kind": "webdataset", "path": "shards"}, {"images": "raw/shards"}),
+    "webdataset and its classes": (
+        {"kind": "webdataset", "path": "shards/train-{0..0}.tar", "classes": "names.txt"},
+        {"images": "raw/shards", "table": "raw/names.txt"},
+    ),
+    "cifar": ({"kind": "cifar", "path": "cifar"}, {"images": "raw/cifar"}),
+    "one domain": ({"kind": "domains", "path": "domains", "domains": ["photo"]}, {"images": "raw/domains/photo"}),
+    "several domains": ({"kind": "domains", "path": "domains", "domains": ["photo", "art"]}, {"images": "raw/domains"}),
+    "a domain that is spelt otherwise": (
+        {"kind": "domains", "path": "domains", "domains": ["PHOTO"]},
+        {"images": "raw/domains"},
+    ),
 }
 
 
@@ -50,6 +76,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("raw/t2/t.csv").write_text("path,label\n1.png,cat\n")
     Path("raw/idx/images").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4]))
     Path("raw/idx/labels").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    for folder in ("raw/hub", "raw/parquet", "raw/shards", "raw/cifar", "raw/domains/photo/cat", "raw/domains/art/cat"):
+        Path(folder).mkdir(parents=True)
+    for name in ("raw/hub/1.png", "raw/domains/photo/cat/1.png", "raw/domains/art/cat/1.png"):
+        Path(name).write_bytes(content.getvalue())
+    Path("raw/hub/metadata.csv").write_text("file_name,label\n1.png,cat\n")
+    parquet.write_table(
+        pa.table({"image": [content.getvalue()], "label": ["cat"]}), "raw/parquet/train-00000-of-00001.parquet"
+    )
+    Path("raw/names.txt").write_text("cat\n")
+    Path("raw/0.cls").write_text("0")
+    with tarfile.open("raw/shards/train-0.tar", "w") as archive:
+        archive.add("raw/0.cls", "0.cls")
+        archive.add("raw/images/cat/1.png", "0.png")
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        Path(f"raw/cifar/{name}.bin").write_bytes(bytes(3073))
     with tarfile.open("raw/images.tar", "w") as archive:
         archive.add("raw/images/cat/1.png", "cat/1.png")
     return tmp_path
@@ -81,6 +122,42 @@ def test_every_file_that_is_read_is_watched(project: Path, opened: set[str], nam
     assert {slot: place for slot, place in reads.items() if place != UNWATCHED} == expected
     assert opened or name == "digits"
     assert [path for path in opened if not any(Path(path).is_relative_to(place) for place in reads.values())] == []
+
+
+CHANGED = {
+    "huggingface": "raw/hub/1.png",
+    "parquet": "raw/parquet/train-00000-of-00001.parquet",
+    "pattern of Parquet files": "raw/parquet/train-00000-of-00001.parquet",
+    "webdataset": "raw/shards/train-0.tar",
+    "webdataset and its classes": "raw/names.txt",
+    "cifar": "raw/cifar/data_batch_3.bin",
+    "one domain": "raw/domains/photo/cat/1.png",
+    "several domains": "raw/domains/art/cat/1.png",
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_dvc_sees_a_changed_image_and_nothing_else(project: Path, name: str) -> None:
+    """`ingest` depends on what is watched, as in dvc.yaml."""
+    reads = watched({"root": "raw", "source": SOURCES[name][0]}, "source")
+    places = sorted({place for place in reads.values() if place != UNWATCHED})
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest": {"cmd": "true", "deps": places}}}))
+    with Repo.init(".", no_scm=True) as repo:
+        repo.reproduce()
+        Path("raw/other.png").write_bytes(b"")
+        assert repo.status() == {}
+        with open(CHANGED[name], "ab") as file:
+            file.write(b"0")
+    with Repo(".") as repo:
+        assert list(repo.status()) == ["ingest"]
+
+
+def test_domains_that_are_not_set_are_named() -> None:
+    source = {"kind": "domains", "domains": "???"}
+    with pytest.raises(ParameterError, match=r"must be set .*data\.source\.domains=\[NAME,NAME\]"):
+        watched({"root": "raw", "source": source}, "source")
+    with pytest.raises(ParameterError, match=r"data\.root: must be set"):
+        watched({"root": "???", "source": source}, "source")
 
 
 def test_home_is_expanded_for_reading_and_for_watching(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +216,15 @@ def test_reading_what_is_not_watched_is_refused() -> None:
         ("table", "raw/labels.csv", False),
         ("table and its folder", "raw/t2/labels.csv", True),
         ("idx", "raw/idx/labels.csv", True),
+        ("huggingface", "raw/hub/labels.csv", True),
+        ("parquet", "raw/parquet/labels.csv", True),
+        ("one Parquet file", "raw/parquet/labels.csv", False),
+        ("pattern of Parquet files", "raw/parquet/labels.csv", True),
+        ("webdataset", "raw/shards/labels.csv", True),
+        ("webdataset and its classes", "raw/shards/labels.csv", True),
+        ("cifar", "raw/cifar/labels.csv", True),
+        ("one domain", "raw/domains/photo/labels.csv", True),
+        ("several domains", "raw/domains/labels.csv", True),
     ],
 )
 def test_labels_that_are_added_are_watched(project: Path, name: str, place: str, is_covered: bool) -> None:
@@ -151,7 +237,7 @@ def test_labels_that_are_added_are_watched(project: Path, name: str, place: str,
     if is_covered:
         check_watched({**data, "reads": {"source": before}}, "source")
     else:
-        with pytest.raises(ParameterError, match=r"does not cover raw/labels\.csv.*repflow compose"):
+        with pytest.raises(ParameterError, match=rf"does not cover {place}.*repflow compose"):
             check_watched({**data, "reads": {"source": before}}, "source")
 
 

@@ -72,6 +72,15 @@ def test_a_folder_that_git_tracks_in_part_is_refused(project: Path, images: Path
     assert list_runs(project) == []
 
 
+@pytest.mark.parametrize("name", ["train-1.tar", "data/train.parquet", "metadata.jsonl", "data_batch_2.bin"])
+def test_a_set_that_git_tracks_in_part_is_refused(project: Path, images: Path, git: Git, name: str) -> None:
+    commit(project, git)
+    (images / name).parent.mkdir(exist_ok=True)
+    (images / name).write_bytes(b"content")
+    with pytest.raises(ParameterError, match=rf"lacks 1 of its images, such as images/{name}"), isolated(project, OWN):
+        pass
+
+
 def test_a_relative_path_out_of_the_checkout_is_refused(project: Path) -> None:
     outside = project.parent / "elsewhere"
     leads = rf"\.\./elsewhere: leads out of the checkout.*absolute path {outside}"

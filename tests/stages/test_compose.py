@@ -20,6 +20,11 @@ CONF = ROOT / "conf"
 GIVEN = {
     "data=folder": ["data.source.path=a", "data.target.path=b"],
     "data=one_folder": ["data.source.path=a"],
+    "data=huggingface": ["data.source.path=a"],
+    "data=parquet": ["data.source.path=a"],
+    "data=webdataset": ["data.source.path=a"],
+    "data=cifar_binary": ["data.source.path=a"],
+    "data=domains": ["data.root=a", "data.source.domains=[b,c]", "data.target.domains=[d]"],
 }
 """Values that some choices require from the user."""
 PARTS = {"adaptation", "training"}

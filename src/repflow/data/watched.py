@@ -5,7 +5,9 @@ module imports nothing but the standard library, because DVC composes conf/ in i
 """
 
 import csv
+import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,11 +23,19 @@ PATH_KEYS: Mapping[str, tuple[str, ...]] = {
     "table": ("path", "images"),
     "idx": ("images", "labels", "test_images", "test_labels"),
     "torchvision": ("path",),
+    "huggingface": ("path",),
+    "parquet": ("path",),
+    "webdataset": ("path", "classes"),
+    "cifar": ("path",),
+    "domains": ("path",),
 }
 """The keys of each kind of source that hold paths."""
 
 LABELS = "labels.csv"
 """The name of the table of labels that were added, beside the data."""
+
+PATTERN = re.compile(r"[*?\[{]")
+"""The signs that make a path a pattern."""
 
 _STORES = Path("data/stores")
 _PARTS = ("foreground", "photos")
@@ -88,7 +98,8 @@ def labels_file(source: Mapping[str, Any], root: str) -> str | None:
     places = dict(_of_source(source, root, "data"))
     if source.get("kind") == "torchvision":
         places["images"] = _joined(root, source.get("path", "torchvision"))
-    beside = places.get("table") or places.get("images")
+    # The table of a `webdataset` only names the classes.
+    beside = (source.get("kind") == "table" and places.get("table")) or places.get("images")
     if beside is None:
         return None
     found = os.path.join(beside if os.path.isdir(beside) else os.path.dirname(beside), LABELS)
@@ -120,13 +131,31 @@ def check_watched(data: Mapping[str, Any], domain: str) -> None:
             )
 
 
+def is_pattern(path: str) -> bool:
+    """Does this path have signs of a pattern, as `data/train-*.parquet` and `{train,val}-{000..009}.tar`?"""
+    return PATTERN.search(path) is not None
+
+
+def pattern_folder(path: str) -> str:
+    """The folder that holds every file of a pattern; another path as it is."""
+    parts = PurePath(path).parts
+    fixed = list(itertools.takewhile(lambda part: not is_pattern(part), parts))
+    return str(PurePath(*fixed)) if len(fixed) < len(parts) else path
+
+
 def _of_source(source: Any, root: str, where: str) -> Iterator[tuple[str, str]]:
     """Slot and path of everything that one source reads."""
     kind = source.get("kind") if isinstance(source, Mapping) else None
     for key in PATH_KEYS.get(str(kind), ()):
         _check_paths(source.get(key), f"{where}.{key}")
-    if kind in ("folder", "archive"):
+    if kind in ("folder", "archive", "huggingface", "cifar"):
         yield "images", _joined(root, source.get("path", ""))
+    elif kind in ("parquet", "webdataset"):
+        yield "images", _shards(root, source.get("path", ""))
+        if source.get("classes"):
+            yield "table", _joined(root, source["classes"])
+    elif kind == "domains":
+        yield "images", _common(_joined(root, place) for place in _domains(source, root, where))
     elif kind == "torchvision" and not source.get("download"):
         # A folder that is downloaded need not exist yet, and torchvision checks what it downloads.
         yield "images", _joined(root, source.get("path", "torchvision"))
@@ -140,6 +169,22 @@ def _of_source(source: Any, root: str, where: str) -> Iterator[tuple[str, str]]:
         # Their folder, as each file may be there with ".gz" or without.
         files = [_joined(root, source[key]) for key in PATH_KEYS["idx"] if source.get(key)]
         yield "images", _common(os.path.dirname(file) or "." for file in files)
+
+
+def _shards(root: str, path: str) -> str:
+    """What holds the files of a set: a file or a folder, or the folder that all files of a pattern are in."""
+    whole = _joined(root, path)
+    return whole if os.path.exists(whole) else _joined(root, pattern_folder(path))
+
+
+def _domains(source: Mapping[str, Any], root: str, where: str) -> list[str]:
+    """The folders of the chosen domains, or the folder of all where they are spelt otherwise there."""
+    names, path = source.get("domains"), source.get("path", ".")
+    if names == "???" or not isinstance(names, Sequence) or isinstance(names, str) or not names:
+        raise ParameterError(f"{where}.domains: must be set with these choices; add '{where}.domains=[NAME,NAME]'")
+    folders = [os.path.join(path, str(name)) for name in names]
+    # Names that are spelt otherwise on disk: the folder of all domains.
+    return folders if all(os.path.isdir(os.path.join(root, folder)) for folder in folders) else [path]
 
 
 def _check_paths(value: Any, where: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from repflow.data.ingest.sources.formats import is_image_name
+from repflow.data.ingest.sources.recognition import form_of, is_metadata
 from repflow.data.watched import UNWATCHED
 from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
@@ -132,12 +133,15 @@ def _link(repository: Repository, folder: Path, place: str) -> bool:
     return here.is_symlink()
 
 
+def _is_data(path: str) -> bool:
+    """Is this file an image, or a file of one of the forms that hold or list images?"""
+    return is_image_name(path) or is_metadata(path) or form_of([path]) is not None
+
+
 def _check_complete(repository: Repository, place: str, outs: Sequence[str]) -> None:
     """Refuse a folder of which git tracks a part only: the worktree lacks the other part."""
     others = repository.git("ls-files", "--others", "-z", "--", place).split("\0")
-    missing = [
-        path for path in others if is_image_name(path) and not any(Path(path).is_relative_to(out) for out in outs)
-    ]
+    missing = [path for path in others if _is_data(path) and not any(Path(path).is_relative_to(out) for out in outs)]
     if missing:
         raise ParameterError(
             f"{place}: a run starts from the last commit, which lacks {len(missing):,} of its images, such as"

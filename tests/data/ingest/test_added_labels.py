@@ -1,13 +1,16 @@
 """Labels added by a table beside the data: every kind of source reads them; what cannot be meant is named."""
 
 import gzip
+import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from repflow.data.ingest.added_labels import add_labels
 from repflow.data.ingest.ingestion import DataConfig, ingest
@@ -79,6 +82,34 @@ def test_an_image_of_idx_files_gets_its_label(ingested: Ingested, tmp_path: Path
     (tmp_path / "mnist/labels.csv").write_text("path,label\nimages/0001,7\n")
     store = ingested(source={"kind": "idx", "images": "mnist/images"})
     assert classes(store) == {"images/0000": None, "images/0001": "7", "images/0002": None}
+
+
+def test_images_of_sets_and_domains_get_their_labels(write_images: Write, ingested: Ingested, tmp_path: Path) -> None:
+    png = write_images("photo/cat/1.png", "photo/unlabelled/2.png").joinpath("photo/cat/1.png").read_bytes()
+    for folder in ("hub", "parquet", "shards", "cifar"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "hub/metadata.jsonl").write_text('{"file_name": "1.png", "label": "cat"}\n{"file_name": "2.png"}\n')
+    for name in ("1.png", "2.png"):
+        (tmp_path / "hub" / name).write_bytes(png)
+    parquet.write_table(pa.table({"image": [png, png], "label": ["cat", None]}), tmp_path / "parquet/a.parquet")
+    with tarfile.open(tmp_path / "shards/a.tar", "w") as archive:
+        for name, content in (("1.png", png), ("1.cls", b"cat"), ("2.png", png)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        (tmp_path / f"cifar/{name}.bin").write_bytes(bytes(3073))
+    for kind, folder, path, before in (
+        ("huggingface", "hub", "2.png", None),
+        ("parquet", "parquet", "a.parquet/0001", None),
+        ("webdataset", "shards", "a.tar/2.png", None),
+        ("cifar", "cifar", "test_batch.bin/0000", "0"),
+        ("domains", "photo", "photo/unlabelled/2.png", None),
+    ):
+        source = {"kind": kind} | ({"domains": ["photo"]} if kind == "domains" else {"path": folder})
+        assert classes(ingested(source=source))[path] == before, kind
+        (tmp_path / folder / "labels.csv").write_text(f"path,label\n{path},{before or 'dog'}\n")
+        assert classes(ingested(source=source))[path] == (before or "dog"), kind
 
 
 def test_a_table_beside_both_domains_is_the_sources(write_images: Write, ingested: Ingested, tmp_path: Path) -> None:

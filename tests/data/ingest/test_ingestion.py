@@ -179,6 +179,8 @@ def test_every_choice_of_data_fits_the_schema(choice: str) -> None:
     for domain in ("source", "target"):
         if OmegaConf.is_missing(config.data[domain], "path"):
             config.data[domain].path = "somewhere"
+        if OmegaConf.is_missing(config.data[domain], "domains"):
+            config.data[domain].domains = ["one"]
     values = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(values, dict)
     build(DataConfig, values, choice)

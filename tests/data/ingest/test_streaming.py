@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from repflow.data.ingest.decoders import local_decoders
 from repflow.data.ingest.facts import image_facts
@@ -42,6 +44,10 @@ SOURCES = {
     "zip": {"kind": "archive", "path": "a.zip"},
     "tar": {"kind": "archive", "path": "a.tar"},
     "tgz": {"kind": "archive", "path": "a.tgz"},
+    "huggingface": {"kind": "huggingface", "path": "hub"},
+    "parquet": {"kind": "parquet", "path": "parquet/*.parquet"},
+    "webdataset": {"kind": "webdataset", "path": "shards"},
+    "domains": {"kind": "domains", "path": "set", "domains": ["b", "a"]},
 }
 
 SLOWLY = """
@@ -100,7 +106,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with tarfile.open(root / f"a.{kind}", mode) as archive:
             for name in names:
                 archive.add(root / "set" / name, name)
+    write_sets(root, names)
     return root
+
+
+def write_sets(root: Path, names: list[str]) -> None:
+    """The same files as a Hugging Face folder, as Parquet files, and as shards of samples."""
+    shutil.copytree(root / "set", root / "hub")
+    (root / "hub/metadata.csv").write_text("\n".join(["file_name,label", *(f"{name},{name[0]}" for name in names)]))
+    for folder in ("parquet", "shards"):
+        (root / folder).mkdir()
+    for number in range(2):
+        part = names[number::2]
+        images = [(root / "set" / name).read_bytes() for name in part]
+        table = pa.table({"image": images, "label": [name[0] for name in part]})
+        parquet.write_table(table, root / f"parquet/{number}.parquet", row_group_size=7)
+        with tarfile.open(root / f"shards/{number}.tar", "w") as archive:
+            for name, image in zip(part, images, strict=True):
+                key, ending = Path(name).name.split(".")
+                for member, content in ((ending, image), ("cls", name[0].encode())):
+                    entry = tarfile.TarInfo(f"{key}.{member}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
 
 
 @pytest.fixture
@@ -160,7 +187,7 @@ def own_files(files: Path, tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-@pytest.mark.parametrize("kind", ["folder", "table", "zip", "tgz"])
+@pytest.mark.parametrize("kind", ["folder", "table", "zip", "tgz", "huggingface", "parquet", "webdataset", "domains"])
 def test_a_killed_ingestion_goes_on_where_it_was_with_the_same_bytes(
     own_files: Path,
     tmp_path: Path,
@@ -201,7 +228,7 @@ def test_what_a_killed_ingestion_left_damaged_is_decoded_again(
     assert content(own_files / "store") == in_memory(SOURCES["folder"])
 
 
-@pytest.mark.parametrize("kind", ["folder", "table", "zip"])
+@pytest.mark.parametrize("kind", ["folder", "table", "zip", "huggingface", "parquet", "domains"])
 def test_files_that_have_changed_since_are_read_again(
     own_files: Path, tmp_path: Path, in_memory: Callable[..., dict[str, bytes]], kind: str
 ) -> None:
@@ -210,8 +237,12 @@ def test_files_that_have_changed_since_are_read_again(
         with zipfile.ZipFile(own_files / "a.zip", "w") as packed:
             for place in sorted((own_files / "set").rglob("*.png")):
                 packed.write(place, place.relative_to(own_files / "set"))
+    elif kind == "parquet":
+        place = own_files / "parquet/0.parquet"
+        table = parquet.read_table(place)
+        parquet.write_table(table.take(list(reversed(range(len(table))))), place, row_group_size=7)
     else:
-        for place in sorted((own_files / "set").rglob("*.*g"))[::2]:
+        for place in sorted((own_files / ("hub" if kind == "huggingface" else "set")).rglob("*.*g"))[::2]:
             size = place.stat().st_size
             again = io.BytesIO()
             Image.new("RGB", (16, 16), (1, 2, 3)).save(again, "png")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
 from repflow.data.ingest.decode import MAX_BYTES, Undecodable
-from repflow.data.ingest.sources.files import File, stamp_of, too_many_bytes
+from repflow.data.ingest.sources.files import File, failing, stamp_of, too_many_bytes
 from repflow.data.ingest.sources.formats import EXTENSIONS
 from repflow.data.ingest.sources.names import as_text, is_passed_over
 from repflow.data.ingest.sources.selection import Selection
@@ -31,24 +31,25 @@ _ALWAYS_ALLOWED = 2**26
 
 
 class ArchiveReader:
-    """The image files in an archive, read sequentially and checked against limits.
+    """The image files in an archive, or others that a selection takes, read sequentially and checked against limits.
 
-    Iterating yields each file with its bytes already read. Afterwards `folders` holds the paths of the folders.
+    Iterating yields each file with its bytes already read. Afterwards `folders` holds the paths of the
+    folders, and `count` is the number of the files.
 
     Raises (while iterating):
         DataError: there is no such archive, it is damaged or encrypted, it contains a path that leads out of it or
             something that is neither file nor folder, or it exceeds its limits.
     """
 
-    def __init__(self, place: Path, max_files: int, max_bytes: int, max_ratio: int):
+    def __init__(self, place: Path, max_files: int, max_bytes: int, max_ratio: int, selection: Selection | None = None):
         if not place.exists():
             raise DataError(f"{place}: no such archive; check `data.root` and the `path` of the source")
         if not place.is_file():
             raise DataError(f"{place}: is a folder, not an archive; for a folder write `kind: folder`")
         self.place = place
         self.folders: set[str] = set()
-        self._selection = Selection()
-        self._images = self._entries = 0
+        self._selection = selection or Selection()
+        self.count = self._entries = 0
         self._max_files, self._max_bytes, self._max_ratio = max_files, max_bytes, max_ratio
 
     def __iter__(self) -> Iterator[File]:
@@ -76,19 +77,24 @@ class ArchiveReader:
     def finish(self) -> None:
         """Check that there were images, and log which files were skipped."""
         self._selection.report(self.place.name)
-        if not self._images:
+        if not self.count:
             raise DataError(f"{self.place}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The files that the selection turned away."""
+        return self._selection.others
+
     def _file(self, name: str, read: Callable[[], bytes], size: int, later: bool = False) -> File:
-        self._images += 1
+        self.count += 1
         if size > MAX_BYTES:
-            return File(name, _failing(too_many_bytes(size)), 0)
+            return File(name, failing(too_many_bytes(size)), 0)
         if later:
             return File(name, read, size)
         try:
             content = read()
         except Undecodable as problem:
-            return File(name, _failing(str(problem)), 0)
+            return File(name, failing(str(problem)), 0)
         return File(name, lambda: content, size)
 
     def _zip_members(self) -> Iterator[tuple[str, Callable[[], bytes], int]]:
@@ -106,9 +112,7 @@ class ArchiveReader:
                     raise self._too_much()
                 if kind not in (0, stat.S_IFREG, stat.S_IFLNK):
                     raise self._not_a_file(name)
-                read = (
-                    _failing(_LINK) if kind == stat.S_IFLNK else functools.partial(_read_zipped, place, stamp, number)
-                )
+                read = failing(_LINK) if kind == stat.S_IFLNK else functools.partial(_read_zipped, place, stamp, number)
                 if self._wanted(name, read, entry.file_size):
                     yield name, read, entry.file_size
 
@@ -123,8 +127,8 @@ class ArchiveReader:
                         self._add_folder(name)
                     elif entry.issym() or entry.islnk():
                         self._checked_link(name, entry)
-                        if self._wanted(name, _failing(_LINK), 0):
-                            yield name, _failing(_LINK), 0
+                        if self._wanted(name, failing(_LINK), 0):
+                            yield name, failing(_LINK), 0
                     elif not entry.isreg():
                         raise self._not_a_file(name)
                     elif self._wanted(name, read := _tar_reader(archive, entry), entry.size):
@@ -215,14 +219,6 @@ class _Counted(io.RawIOBase):
 _DECLARES_UTF8 = 0x800
 
 _LINK = "a link inside an archive, which is not followed"
-
-
-def _failing(reason: str) -> Callable[[], bytes]:
-    return functools.partial(_fail, reason)
-
-
-def _fail(reason: str) -> bytes:
-    raise Undecodable(reason)
 
 
 def _read_zipped(place: Path, stamp: str, number: int) -> bytes:

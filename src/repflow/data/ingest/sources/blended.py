@@ -10,13 +10,18 @@ import pandas as pd
 from pydantic import Field
 
 from repflow.data.ingest.sources.archive import Archive
+from repflow.data.ingest.sources.cifar import Cifar
 from repflow.data.ingest.sources.contract import Collected, Request
 from repflow.data.ingest.sources.digits import Digits
+from repflow.data.ingest.sources.domains import Domains
 from repflow.data.ingest.sources.folder import Folder
+from repflow.data.ingest.sources.huggingface import HuggingFace
 from repflow.data.ingest.sources.idx import Idx
+from repflow.data.ingest.sources.parquet import Parquet
 from repflow.data.ingest.sources.photos import Photos
 from repflow.data.ingest.sources.table import Table
 from repflow.data.ingest.sources.torchvision import Torchvision
+from repflow.data.ingest.sources.webdataset import WebDataset
 from repflow.errors import DataError
 from repflow.randomness.seeds import numpy_generator
 from repflow.schema import Count, parameters
@@ -24,7 +29,10 @@ from repflow.schema import Count, parameters
 _AT_ONCE = 4096
 """Images that are blended together."""
 
-Foreground = Annotated[Digits | Idx | Folder | Archive | Table | Torchvision, Field(discriminator="kind")]
+Foreground = Annotated[
+    Digits | Idx | Cifar | Folder | Archive | Table | HuggingFace | Parquet | WebDataset | Torchvision | Domains,
+    Field(discriminator="kind"),
+]
 """Any source except `blended` itself."""
 
 

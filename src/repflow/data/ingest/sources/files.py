@@ -1,5 +1,6 @@
 """Image files: decoded in parallel and sorted by path, or as a stream of files that are decoded in shards."""
 
+import functools
 import hashlib
 import os
 from collections import deque
@@ -90,6 +91,11 @@ def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
+def place_stamp(place: Path) -> str:
+    """The place, and what changes with the content there."""
+    return f"{place} {stamp_of(place.stat()) if place.exists() else ''}"
+
+
 def read_content(path: Path) -> bytes:
     """The bytes of a file on disk, for `File.content`."""
     if not path.exists():
@@ -104,6 +110,20 @@ def read_content(path: Path) -> bytes:
 def too_many_bytes(size: int) -> str:
     """The reason that is given for a file that is too large."""
     return f"{size:,} bytes, more than the limit of {MAX_BYTES:,}"
+
+
+def holding(content: bytes) -> Callable[[], bytes]:
+    """`File.content` of a file that is in memory."""
+    return lambda: content
+
+
+def failing(reason: str) -> Callable[[], bytes]:
+    """`File.content` of a file that cannot be read; any process can call it."""
+    return functools.partial(_fail, reason)
+
+
+def _fail(reason: str) -> bytes:
+    raise Undecodable(reason)
 
 
 def check_inside(path: Path, root: Path, elsewhere: Elsewhere, shown: str) -> None:

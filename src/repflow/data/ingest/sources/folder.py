@@ -12,6 +12,7 @@ from repflow.data.ingest.sources.files import File, FileStream, check_inside, re
 from repflow.data.ingest.sources.formats import EXTENSIONS, START_BYTES
 from repflow.data.ingest.sources.layout import parse_layout
 from repflow.data.ingest.sources.names import as_text
+from repflow.data.ingest.sources.recognition import form_of, labelling_metadata
 from repflow.data.ingest.sources.selection import Selection
 from repflow.errors import DataError
 from repflow.schema import parameters
@@ -35,7 +36,14 @@ class Folder:
     def stream(self, request: Request) -> FileStream:
         """The same, to be decoded in shards. See `Streaming`."""
         root = request.root / self.path
-        files, folders = find_files(root, request.elsewhere)
+        selection = Selection()
+        files, folders = find_files(root, request.elsewhere, selection)
+        listing = labelling_metadata(root, selection.others)
+        if listing:
+            raise DataError(
+                f"{root}: looks like a Hugging Face image folder, as {listing} lists file names and classes; choose"
+                " data=huggingface, or `kind: huggingface`, or remove that file"
+            )
 
         def listed(rows: pd.DataFrame) -> pd.DataFrame:
             layout = parse_layout(rows["path"].tolist(), folders, str(root))
@@ -44,23 +52,59 @@ class Folder:
         return FileStream(files, listed, version_of(files), movable=True)
 
 
-def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], list[str]]:
+def find_files(
+    root: Path, elsewhere: Elsewhere = nowhere, selection: Selection | None = None
+) -> tuple[list[File], list[str]]:
     """All image files below `root` and the text of all folders, sorted by path. Hidden ones are passed over.
 
     Args:
         root: the folder.
         elsewhere: the folders outside of `root` that links may lead to.
+        selection: keeps which files were turned away.
 
     Raises:
         DataError: there is no such folder, it has no images, or a link in it leads out of it or to a folder.
     """
+    selection = selection or Selection()
+    found, folders = walk(root, selection, elsewhere)
+    files: list[File] = []
+    for name, entry in found:
+        path = Path(entry.path)
+        if selection.takes(name, functools.partial(_start, path)):
+            status = entry.stat() if entry.is_file() else None
+            size, stamp = (status.st_size, stamp_of(status)) if status else (0, "")
+            files.append(File(name, functools.partial(read_content, path), size, stamp))
+    selection.report(root.name)
+    if not files:
+        form = form_of(selection.others)
+        raise DataError(
+            f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})" + (f", but {form}" if form else "")
+        )
+    return files, folders
+
+
+def walk(
+    root: Path, selection: Selection, elsewhere: Elsewhere = nowhere
+) -> tuple[list[tuple[str, "os.DirEntry[str]"]], list[str]]:
+    """All files below `root` by their names relative to it, and the text of all folders, sorted by text.
+
+    Args:
+        root: the folder.
+        selection: says which entries are passed over.
+        elsewhere: the folders outside of `root` that links may lead to.
+
+    Raises:
+        DataError: there is no such folder, or a link in it leads out of it or to a folder.
+    """
     if not root.exists():
         raise DataError(f"{root}: no such folder; check `data.root` and the `path` of the source")
     if not root.is_dir():
-        raise DataError(f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`")
-    files: list[File] = []
+        raise DataError(
+            f"{root}: is a file, not a folder; for a zip or tar file write `kind: archive`,"
+            " for a file of many samples `kind: parquet` or `kind: webdataset`"
+        )
+    files: list[tuple[str, os.DirEntry[str]]] = []
     folders: list[str] = []
-    selection = Selection()
     top = root.resolve()
     allowed = functools.cache(elsewhere)
     waiting = [top]
@@ -75,14 +119,9 @@ def find_files(root: Path, elsewhere: Elsewhere = nowhere) -> tuple[list[File], 
             if entry.is_dir():
                 folders.append(as_text(name))
                 waiting.append(path)
-            elif selection.takes(name, functools.partial(_start, path)):
-                status = entry.stat() if entry.is_file() else None
-                size, stamp = (status.st_size, stamp_of(status)) if status else (0, "")
-                files.append(File(name, functools.partial(read_content, path), size, stamp))
-    selection.report(root.name)
-    if not files:
-        raise DataError(f"{root}: contains no image files (extensions: {' '.join(EXTENSIONS)})")
-    return sorted(files, key=lambda file: as_text(file.path)), sorted(folders)
+            else:
+                files.append((name, entry))
+    return sorted(files, key=lambda file: as_text(file[0])), sorted(folders)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -94,7 +94,8 @@ def _warn_of_depth(paths: Sequence[Parts], level: int, where: str) -> None:
     if classified and all(len(path) > level + 1 for path in classified):
         first = classified[0]
         log.warning(
-            "%s: no class folder holds an image directly; %r is taken for a class, not the deeper folder %r",
+            "%s: no class folder holds an image directly; %r is taken for a class, not the deeper folder %r; if"
+            " it is a domain, choose data=domains",
             where,
             first[level - 1],
             "/".join(first[level - 1 : level + 1]),

@@ -67,6 +67,23 @@ def is_like_split(name: str) -> bool:
     return len(said := [word for word in words if word not in _FILLERS]) == 1 and said[0] in _LIKE_SPLITS
 
 
+def split_in_name(name: str) -> str | None:
+    """The split that a word in the name of a shard says, as in `train-00000-of-00003.parquet`; None for no split.
+
+    Raises:
+        ValueError: its words name several splits.
+    """
+    found = {SPLITS[word] for word in _words(name) if word in SPLITS}
+    if len(found) > 1:
+        raise ValueError(f"its name says {' and '.join(sorted(found))}")
+    return next(iter(found), None)
+
+
+def unlabelled_in_name(name: str) -> bool:
+    """Does a word in the name of a shard say that its images have no class?"""
+    return any(word in UNLABELLED for word in _words(name))
+
+
 def is_unlabelled(name: str) -> bool:
     """Is this the name of the folder whose images have no class?"""
     return name.casefold() in UNLABELLED
@@ -75,3 +92,8 @@ def is_unlabelled(name: str) -> bool:
 def is_passed_over(name: str) -> bool:
     """Is this one part of a path hidden, or made by an operating system or a storage box for its own use?"""
     return name.startswith(".") or name.casefold() in _OF_A_SYSTEM
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case, without digits and signs."""
+    return re.findall(r"[^\W\d_]+", name.casefold())

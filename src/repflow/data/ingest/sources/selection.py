@@ -36,12 +36,21 @@ class Selection:
         """
         if is_image_name(path) or (not has_ending(path) and starts_as_image(start())):
             return True
-        if path != LABELS:  # is read as added labels
-            self._others.append(path)
+        self.turns_away(path)
         return False
 
-    def report(self, where: str) -> None:
-        """Log what was turned away."""
+    def turns_away(self, path: str) -> None:
+        """Remember a file that is not used."""
+        if path != LABELS:  # is read as added labels
+            self._others.append(path)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The files that were turned away."""
+        return tuple(self._others)
+
+    def report(self, where: str, what: str = "files without an image extension") -> None:
+        """Log what was turned away; `what` says what such files are."""
         if self._passed_over:
             log.info(
                 "%s: passed over %d hidden entries and entries of the system, such as %s",
@@ -51,9 +60,10 @@ class Selection:
             )
         if self._others:
             log.warning(
-                "%s: skipped %d files without an image extension, such as %s",
+                "%s: skipped %d %s, such as %s",
                 where,
                 len(self._others),
+                what,
                 _some(self._others),
             )
 
