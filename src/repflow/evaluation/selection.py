@@ -5,9 +5,12 @@ the member that improves the mean of the probabilities most is added, with repla
 are calibrated by one temperature a model (Guo, Pleiss, Sun, Weinberger. On Calibration of Modern Neural Networks. ICML
 2017), as an overconfident member would outvote the others.
 
-With few validation images the highest of several scores is mostly luck. So a simpler model is taken before the best one
-if it is worse by less than a standard error of the difference (the one-standard-error rule: Breiman, Friedman, Olshen,
-Stone. Classification and Regression Trees. 1984, section 3.4.3), and a member is added only if it improves by more.
+With few validation images the highest of several scores is mostly luck. So all models that are worse than the best one
+by less than two standard errors of the difference are averaged (Hansen, Lunde, Nason. The Model Confidence Set.
+Econometrica 2011; docs/recipes.md has what that gains), unless the best one is better than their mean by more than
+that; another one is added only if it improves by more. Where models may not be combined, the simplest of them is taken
+(as by the rule of Breiman, Friedman, Olshen, Stone. Classification and Regression Trees. 1984, section 3.4.3, with one
+standard error).
 """
 
 from collections import Counter
@@ -31,9 +34,9 @@ class SelectConfig:
     """
 
     combine: bool = True
-    members: Count = 4
+    members: Count = 5
     gain: NonNegative = 0.01
-    noise: NonNegative = 1.0
+    noise: NonNegative = 2.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def choose(
     temperatures = {name: temperature(each, labels) for name, each in probabilities.items()}
     calibrated = {name: at_temperature(each, temperatures[name]) for name, each in probabilities.items()}
     singles = {name: log_likelihoods(each, labels) for name, each in calibrated.items()}
-    members = [_simplest_of_the_best(singles, config, groups)]
+    members = _start(calibrated, labels, singles, config, groups)
     while config.combine and len(members) < _ROUNDS:
         found = _addition(calibrated, labels, members, config, groups)
         if found is None:
@@ -162,10 +165,26 @@ def _standard_error(values: np.ndarray, groups: np.ndarray | None) -> float:
     return float(np.sqrt((sums**2).sum() * count / (count - 1)) / len(values))
 
 
-def _simplest_of_the_best(singles: Mapping[str, np.ndarray], config: SelectConfig, groups: np.ndarray | None) -> str:
-    """The first model that the best one does not improve on."""
-    best = max(singles, key=lambda name: float(singles[name].mean()))
-    return next(name for name, each in singles.items() if not improves(singles[best] - each, config, groups))
+def _start(
+    calibrated: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    singles: Mapping[str, np.ndarray],
+    config: SelectConfig,
+    groups: np.ndarray | None,
+) -> list[str]:
+    """The models that the best one does not improve on, the best first; uncombined, the simplest of them."""
+    ranked = sorted(singles, key=lambda name: -float(singles[name].mean()))
+    best = ranked[0]
+    equals = [name for name in singles if not improves(singles[best] - singles[name], config, groups)]
+    if not config.combine:
+        return equals[:1]
+    members: list[str] = []
+    for name in (each for each in ranked if each in equals):
+        copies = any(np.allclose(calibrated[name], calibrated[other], atol=1e-6) for other in members)
+        if not copies and len(members) < config.members:
+            members.append(name)
+    together = log_likelihoods(_mean(calibrated, members), labels)
+    return [best] if improves(singles[best] - together, config, groups) else members
 
 
 def _addition(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from repflow.augment.policy import Policy
 from repflow.data.read.batches import as_float
@@ -27,10 +28,12 @@ def augmented_views(policy: Policy, images: np.ndarray, views: int, seed: int, n
         name: name of the policy, which is part of the random stream's name.
 
     Returns:
-        uint8 [N * (1 + views), channels, size, size].
+        uint8 [N * (1 + views), channels, size, size]; views of another size are shown at the size of the images.
     """
     originals = as_float(torch.from_numpy(images))
+    size = originals.shape[-2:]
     rounds = [policy(originals, Draw(seed, f"report/augment/{name}", number)) for number in range(views)]
+    rounds = [each if each.shape[-2:] == size else F.interpolate(each, size, mode="nearest") for each in rounds]
     together = torch.stack([originals, *rounds], dim=1).flatten(0, 1)
     return together.mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
 
