@@ -17,7 +17,7 @@ from pyarrow import parquet
 from repflow.data.ingest.ingestion import DataConfig
 from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Request
-from repflow.data.watched import UNWATCHED, check_watched, labels_file, watched, with_home
+from repflow.data.watched import SIZE, UNWATCHED, check_watched, labels_file, watched, with_home
 from repflow.errors import ParameterError
 from repflow.schema import build
 
@@ -160,6 +160,16 @@ def test_domains_that_are_not_set_are_named() -> None:
         watched({"root": "???", "source": source}, "source")
 
 
+def test_a_size_that_follows_from_the_source_is_that_of_its_store() -> None:
+    data = {"root": "raw", "source": FOLDER, "target": FOLDER}
+    assert watched({**data, "size": None}, "target")["size"] == SIZE == "data/stores/source/store.json"
+    assert watched({**data, "size": None}, "source")["size"] == UNWATCHED
+    for given in (data, {**data, "size": 32}):
+        assert watched(given, "target")["size"] == UNWATCHED
+    with pytest.raises(ParameterError, match=r"data\.reads\.target: does not cover data/stores/source/store\.json"):
+        check_watched({**data, "size": None, "reads": {"target": watched(data, "target")}}, "target")
+
+
 def test_home_is_expanded_for_reading_and_for_watching(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(project / "raw"))
     data = {"root": ".", "source": {"kind": "folder", "path": "~/images"}}
@@ -171,7 +181,7 @@ def test_a_table_beside_the_project_watches_the_folder_of_its_rows(project: Path
     Path("t.csv").write_text("path\nraw/images/cat/1.png\nraw/t2/1.png\n")
     table = {"kind": "table", "path": "t.csv"}
     found = watched({"source": table}, "source")
-    assert found == {"images": "raw", "table": "t.csv", "photos": UNWATCHED, "labels": UNWATCHED}
+    assert found == {"images": "raw", "table": "t.csv", "photos": UNWATCHED, "labels": UNWATCHED, "size": UNWATCHED}
     Path("t.csv").write_text("path\nraw/1.png\nother/1.png\n")
     with pytest.raises(ParameterError, match=r"t\.csv: lists images in several folders"):
         watched({"source": table}, "source")

@@ -1,5 +1,6 @@
 """The stage `ingest`: from params.yaml to a store, written atomically, with one message for every user error."""
 
+import functools
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from repflow.data.store import open_store
 from repflow.errors import DataError, ParameterError
 from repflow.stages import ingest
 
+ROOT = Path(__file__).parents[2]
 DIGITS = {"kind": "digits", "start": 0.9}
 Data = dict[str, Any]
 
@@ -100,6 +102,52 @@ def test_home_is_expanded(project: Callable[..., Path], monkeypatch: pytest.Monk
     Image.new("RGB", (9, 9)).save(root / "home/set/cat/1.png")
     ingest.run("source")
     assert len(open_store(root / "data/stores/source").images) == 1
+
+
+def folders(root: Path, **sides: int) -> None:
+    for name, side in sides.items():
+        (root / name / "cat").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (side, side)).save(root / name / "cat/1.png")
+
+
+def test_the_target_has_the_size_that_was_found_in_the_source(
+    project: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = project({"kind": "folder", "path": "one"}, {"kind": "folder", "path": "two"}, size=None)
+    folders(root, one=40, two=90)
+    caplog.set_level("INFO", "repflow")
+    with pytest.raises(DataError, match=r"data/stores/source: not a readable store .* run `dvc repro`"):
+        ingest.run("target")
+    ingest.run("source")
+    folders(root, one=80)  # what the store has is what counts
+    ingest.run("target")
+    assert "ingest@source: images of 40 pixels, as the median" in caplog.text
+    assert "ingest@target: images of 40 pixels, as those of the source" in caplog.text
+    assert open_store(root / "data/stores/target").images.shape == (1, 3, 40, 40)
+
+
+def test_dvc_makes_the_target_again_when_the_source_has_another_size(tmp_path: Path) -> None:
+    """The graph as in dvc.yaml, with conf/ composed to params.yaml."""
+    for name in ("conf", "src"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["ingest"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest": graph}}))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/ingest.json").write_text("{}")
+    folders(tmp_path, one=40, two=90)
+    (tmp_path / "conf").unlink()
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    run = functools.partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"])
+    choices = ["data=folder", "data.source.path=one", "data.target.path=two"]
+    run([sys.executable, "-c", "from repflow.cli.app import app; app()", "compose", *choices])
+    for side, size in ((40, 40), (90, 64)):
+        folders(tmp_path, one=side)
+        run([sys.executable, "-m", "dvc", "repro", "ingest@target"])
+        for domain in ("source", "target"):
+            assert open_store(tmp_path / "data/stores" / domain).images.shape[-1] == size
+    status = run([sys.executable, "-m", "dvc", "status", "--json"]).stdout
+    assert status.strip() == "{}"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ from repflow.errors import DataError, ParameterError
 UNWATCHED = "code/ingest.json"
 """Stands where there is no file to watch: `ingest` depends on this fingerprint anyway."""
 
+SIZE = "data/stores/source/store.json"
+"""What has the size of the source's images: made by `ingest@source`, on which `ingest@target` then depends."""
+
 PATH_KEYS: Mapping[str, tuple[str, ...]] = {
     "folder": ("path",),
     "archive": ("path",),
@@ -51,7 +54,8 @@ def watched(data: Mapping[str, Any], domain: str) -> dict[str, str]:
     Returns:
         Paths relative to the project, or absolute: `images`, what holds the images; `table`, what lists them; `photos`,
         what blended backgrounds are cut from; `labels`, the added labels, where they are there and lie in none of the
-        others. `UNWATCHED` where there is none.
+        others; `size`, the store that has the size of the target's images, where none is given. `UNWATCHED` where there
+        is none.
 
     Raises:
         ParameterError: a path is empty or not set, or a folder to watch would contain what the stages write.
@@ -81,7 +85,9 @@ def watched(data: Mapping[str, Any], domain: str) -> dict[str, str]:
         and not any(_covers(each, Path(labels)) for each in found.values())
     ):
         found["labels"] = labels
-    return {name: found.get(name, UNWATCHED) for name in ("images", "table", "photos", "labels")}
+    if domain == "target" and values.get("size", 0) is None:
+        found["size"] = SIZE
+    return {name: found.get(name, UNWATCHED) for name in ("images", "table", "photos", "labels", "size")}
 
 
 def labels_file(source: Mapping[str, Any], root: str) -> str | None:

@@ -1,6 +1,5 @@
 """Prediction of image files with a trained classifier."""
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 
 from repflow.data.ingest.resizing import ImageFormat
 from repflow.data.ingest.sources.contract import Elsewhere, nowhere
-from repflow.data.ingest.sources.files import File, decode_files, read_content
+from repflow.data.ingest.sources.files import File, OnDisk, decode_files
 from repflow.data.ingest.sources.folder import find_files
 from repflow.encoders import Classifier
 from repflow.encoders.ensemble import Ensemble
@@ -67,7 +66,7 @@ def predict(model: Path, paths: Sequence[Path], top: int = 1, elsewhere: Elsewhe
 
 def _files(path: Path, elsewhere: Elsewhere) -> Iterable[File]:
     if not path.is_dir():
-        return [File(str(path), functools.partial(read_content, path), 0)]
+        return [File(str(path), OnDisk(path), 0)]
     found, _ = find_files(path, elsewhere)
     return [File(str(path / file.path), file.content, file.size) for file in found]
 

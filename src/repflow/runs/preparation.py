@@ -15,7 +15,7 @@ import yaml
 
 from repflow.data.ingest.sources.formats import is_image_name
 from repflow.data.ingest.sources.recognition import form_of, is_metadata
-from repflow.data.watched import UNWATCHED
+from repflow.data.watched import SIZE, UNWATCHED
 from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
 from repflow.runs.repository import Repository
@@ -100,12 +100,12 @@ def dvc(folder: Path, *arguments: str) -> None:
 
 
 def _watched(parameters: Any) -> Iterator[str]:
-    """The relative paths in `data.reads`."""
+    """The relative paths in `data.reads`, without what a stage makes."""
     data = parameters.get("data") if isinstance(parameters, Mapping) else None
     reads = data.get("reads") if isinstance(data, Mapping) else None
     for domain in reads.values() if isinstance(reads, Mapping) else ():
         for place in domain.values() if isinstance(domain, Mapping) else ():
-            if place != UNWATCHED and not os.path.isabs(place):
+            if place not in (UNWATCHED, SIZE) and not os.path.isabs(place):
                 yield place
 
 

@@ -22,10 +22,9 @@ from repflow.errors import DataError
 from repflow.evaluation.classification import Comparison, EvaluateConfig, scores
 from repflow.evaluation.selection import Choice, SelectConfig, choose
 from repflow.files import writing
-from repflow.methods.registry import find_method
 from repflow.randomness.seeds import numpy_generator
 from repflow.stages import paths
-from repflow.stages.evaluate import BASELINE, DOMAINS, adaptations, ends, models, predict, test_rows
+from repflow.stages.evaluate import BASELINE, DOMAINS, adaptation_named, adaptations, ends, models, predict, test_rows
 from repflow.stages.model_card import model_card
 from repflow.stages.parameters import read, seed
 from repflow.stages.project import open_project_domain, write_metrics
@@ -61,12 +60,8 @@ def candidates() -> dict[str, Path]:
     trained = models()
     probes = {name: paths.MODELS / "probe" / name for name in ("knn", "linear", "linear_hog")}
     found = {BASELINE: trained.pop(BASELINE), **{name: each for name, each in probes.items() if each.is_dir()}}
-    sections = adaptations()
-    for name, folder in trained.items():
-        section = sections.get(name)
-        if section is None or not find_method(section["family"], section["name"])[0].reads_target_labels:
-            found[name] = folder
-    return found
+    oracle = adaptation_named("train_on_target")  # which has read labels of the target
+    return found | {name: folder for name, folder in trained.items() if name != oracle}
 
 
 def validation_rows(source: Domain) -> Rows:

@@ -34,7 +34,7 @@ from repflow.files import locked
 from repflow.schema import build
 
 COUNT = 60
-FORM = {"size": 16, "channels": 3, "resize": "crop"}
+FORM: dict[str, Any] = {"size": 16, "channels": 3, "resize": "crop"}
 DIGITS = {"kind": "digits", "start": 0.9}
 SOURCES = {
     "digits": DIGITS,
@@ -75,8 +75,8 @@ if __name__ == "__main__":
 """An ingestion that takes a fifth of a second for each shard of four files."""
 
 
-def config(source: dict[str, Any]) -> DataConfig:
-    return build(DataConfig, {**FORM, "source": source, "target": {"kind": "none"}}, "test")
+def config(source: dict[str, Any], form: dict[str, Any] = FORM) -> DataConfig:
+    return build(DataConfig, {**form, "source": source, "target": {"kind": "none"}}, "test")
 
 
 def content(store: Path) -> dict[str, bytes]:
@@ -134,8 +134,8 @@ def write_sets(root: Path, names: list[str]) -> None:
 def in_memory(files: Path, tmp_path: Path) -> Callable[[dict[str, Any]], dict[str, bytes]]:
     """The store of a source whose images are all in memory at once."""
 
-    def make(source: dict[str, Any], root: Path = files) -> dict[str, bytes]:
-        made = config(source)
+    def make(source: dict[str, Any], root: Path = files, form: dict[str, Any] = FORM) -> dict[str, bytes]:
+        made = config(source, form)
         collected = made.source.collect(Request(made.form, root, 0, "ingest/source"))
         images = to_image_format(collected.images, made.form)
         origin = {"seed": 0, "source": without_directories(dataclasses.asdict(made.source))}
@@ -159,8 +159,10 @@ def test_a_store_has_the_bytes_of_one_made_in_memory_whatever_the_shards_and_cor
     assert len(images) == {"digits": 180, "blended": 360}.get(kind, COUNT - 4)
 
 
-def start_slowly(root: Path, source: dict[str, Any], script: Path, cores: int = 2) -> "subprocess.Popen[bytes]":
-    values = {**FORM, "source": source, "target": {"kind": "none"}}
+def start_slowly(
+    root: Path, source: dict[str, Any], script: Path, cores: int = 2, form: dict[str, Any] = FORM
+) -> "subprocess.Popen[bytes]":
+    values = {**form, "source": source, "target": {"kind": "none"}}
     script.write_text(SLOWLY.replace("VALUES", repr(values)).replace("CORES", str(cores)))
     return subprocess.Popen([sys.executable, str(script), str(root)], start_new_session=True)
 
@@ -201,6 +203,19 @@ def test_a_killed_ingestion_goes_on_where_it_was_with_the_same_bytes(
     assert "ingest@source: goes on after" in caplog.text
     assert content(own_files / "store") == in_memory(SOURCES[kind])
     assert not (own_files / ".store.shards").exists()
+
+
+def test_a_killed_ingestion_finds_the_same_size_and_goes_on(
+    own_files: Path, tmp_path: Path, in_memory: Callable[..., dict[str, bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = {**FORM, "size": None}
+    kill_after(start_slowly(own_files, SOURCES["folder"], tmp_path / "slowly.py", form=found), own_files, 3)
+    caplog.set_level("INFO", "repflow")
+    ingest(config(SOURCES["folder"], found), "source", 0, own_files, own_files / "store", shard=4)
+    assert "ingest@source: goes on after" in caplog.text
+    size = open_store(own_files / "store").images.shape[-1]
+    assert 16 < size < 40
+    assert content(own_files / "store") == in_memory(SOURCES["folder"], form={**FORM, "size": size})
 
 
 @pytest.mark.parametrize("damage", ["images", "rows", "short"])

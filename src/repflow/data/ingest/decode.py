@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -94,6 +95,19 @@ def decode_whole(content: bytes, longest: int) -> np.ndarray:
         return np.asarray(plain).transpose(2, 0, 1)
 
 
+def shorter_side(content: bytes | Image.Image | Path) -> int:
+    """The shorter side of an image in pixels, from its header: its pixels are not decoded.
+
+    Args:
+        content: the bytes of a file, an image that Pillow has opened, or a file on disk.
+
+    Raises:
+        Undecodable: it is not an image in a supported format, or too large.
+    """
+    with _opened(content) as image:
+        return min(image.size)
+
+
 @contextmanager
 def without_decoder_warnings() -> Iterator[None]:
     """Silence Pillow's warnings about unusual but readable files. Not for use inside threads."""
@@ -103,11 +117,11 @@ def without_decoder_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(content: bytes | Image.Image) -> Iterator[Image.Image]:
+def _opened(content: bytes | Image.Image | Path) -> Iterator[Image.Image]:
     if content == b"":
         raise Undecodable("the file is empty")
     try:
-        with content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with content if isinstance(content, Image.Image) else _open(content) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Undecodable(_too_large(f"{image.width}x{image.height} pixels"))
             yield image
@@ -122,6 +136,10 @@ def _opened(content: bytes | Image.Image) -> Iterator[Image.Image]:
     except Exception as error:  # Pillow's plugins raise exceptions of any type on damaged files
         text = re.sub(r"<[^<>]* at 0x[0-9a-fA-F]+>", "the file", str(error)) or type(error).__name__
         raise Undecodable(f"damaged: {text}") from None
+
+
+def _open(content: bytes | Path) -> Image.Image:
+    return Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS)
 
 
 def _too_large(what: str) -> str:

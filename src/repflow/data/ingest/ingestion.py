@@ -14,6 +14,7 @@ from pydantic import Field
 from repflow.data.ingest.added_labels import add_labels
 from repflow.data.ingest.decoders import OpenDecoders, local_decoders
 from repflow.data.ingest.facts import image_facts
+from repflow.data.ingest.image_size import ANY, LEAST, STEP, find_size
 from repflow.data.ingest.resizing import ImageFormat, Resize
 from repflow.data.ingest.shards import files_per_shard, with_facts
 from repflow.data.ingest.sources import SourceConfig
@@ -37,6 +38,7 @@ class Watched:
     table: str
     photos: str
     labels: str = UNWATCHED
+    size: str = UNWATCHED
 
 
 @parameters
@@ -52,26 +54,31 @@ class DataConfig:
     """Where the images of both domains come from, and the image format that they are stored in.
 
     Attributes:
-        size: width and height of every stored image, in pixels.
+        size: width and height of every stored image, in pixels; None to let them follow from the images of the source.
         channels: 3 (red, green, blue) or 1 (grey).
         resize: how an image becomes square: "crop" takes the centre, "pad" adds black borders, "stretch" changes the
             aspect ratio.
         reads: files or folders that DVC watches for changes.
         root: the folder that relative paths of the sources start from; relative to the project, or absolute.
+        most: largest size that follows from images, in pixels.
         source: the domain with labels.
         target: the domain to adapt to; `{kind: none}` for none.
     """
 
-    size: Annotated[int, Field(ge=8, le=512)]
+    size: Annotated[int, Field(ge=8, le=512)] | None
     channels: Literal[1, 3]
     resize: Resize
     source: SourceConfig
     target: SourceConfig
     root: str = "."
+    most: Annotated[int, Field(ge=LEAST, le=512, multiple_of=STEP)] = 64
     reads: Reads | None = None
 
     @property
     def form(self) -> ImageFormat:
+        """The image format, where the size is known."""
+        if self.size is None:
+            raise ValueError("the size is not known yet; see `with_size`")
         return ImageFormat(self.size, self.channels, self.resize)
 
 
@@ -103,6 +110,7 @@ def ingest(
         StorageError: the store cannot be written.
     """
     started = time.perf_counter()
+    config = with_size(config, domain, seed, root, elsewhere)
     source, title = getattr(config, domain), f"ingest@{domain}"
     request = Request(config.form, root, seed, f"ingest/{domain}", elsewhere)
     read = source.stream(request) if isinstance(source, Streaming) else source.collect(request)
@@ -120,6 +128,24 @@ def ingest(
         origin = {"seed": seed, "source": without_directories(dataclasses.asdict(source))}
         write_store(folder, images, manifest, classes, origin)
     _report(domain, manifest, classes, count, time.perf_counter() - started)
+
+
+def with_size(config: DataConfig, domain: str, seed: int, root: Path, elsewhere: Elsewhere = nowhere) -> DataConfig:
+    """The parameters with a size, for both domains that of the source's images. See `ingest` for the arguments."""
+    if config.size is not None:
+        return config
+    request = Request(ANY, root, seed, "ingest/source", elsewhere)
+    found = find_size(config.source, request, config.most)
+    if found.count:
+        log.info(
+            "ingest@%s: images of %d pixels, as the median of the shorter sides of %s images of the source is %g;"
+            " `data.size` chooses another size, at most `data.most` is found",
+            domain,
+            found.size,
+            f"{found.count:,}",
+            found.middle,
+        )
+    return dataclasses.replace(config, size=found.size)
 
 
 def added_labels(config: DataConfig, domain: str, root: Path) -> Path | None:

@@ -26,4 +26,6 @@ def _watched(domain: str, *, _root_: "DictConfig") -> "DictConfig":
 
     data = _root_["data"]
     values = {"root": data.get("root", "."), domain: OmegaConf.to_container(data[domain], resolve=True)}
+    if "size" in data:
+        values["size"] = data["size"]
     return OmegaConf.create(watched(values, domain))

@@ -96,15 +96,29 @@ def place_stamp(place: Path) -> str:
     return f"{place} {stamp_of(place.stat()) if place.exists() else ''}"
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of a file on disk, for `File.content`."""
-    if not path.exists():
-        raise Undecodable("no such file")
-    if not path.is_file():
-        raise Undecodable("not a file")
-    if path.stat().st_size > MAX_BYTES:
-        raise Undecodable(too_many_bytes(path.stat().st_size))
-    return path.read_bytes()
+@dataclass(frozen=True)
+class OnDisk:
+    """`File.content` of a file on disk; any process that sees the file can call it."""
+
+    path: Path
+
+    def __call__(self) -> bytes:
+        """The bytes."""
+        return self.checked().read_bytes()
+
+    def checked(self) -> Path:
+        """The path of a file that is there and not too large.
+
+        Raises:
+            Undecodable: it is not.
+        """
+        if not self.path.exists():
+            raise Undecodable("no such file")
+        if not self.path.is_file():
+            raise Undecodable("not a file")
+        if self.path.stat().st_size > MAX_BYTES:
+            raise Undecodable(too_many_bytes(self.path.stat().st_size))
+        return self.path
 
 
 def too_many_bytes(size: int) -> str:

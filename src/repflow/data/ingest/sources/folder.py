@@ -8,7 +8,7 @@ from typing import Literal
 import pandas as pd
 
 from repflow.data.ingest.sources.contract import Collected, Elsewhere, Request, nowhere
-from repflow.data.ingest.sources.files import File, FileStream, check_inside, read_content, stamp_of, version_of
+from repflow.data.ingest.sources.files import File, FileStream, OnDisk, check_inside, stamp_of, version_of
 from repflow.data.ingest.sources.formats import EXTENSIONS, START_BYTES
 from repflow.data.ingest.sources.layout import parse_layout
 from repflow.data.ingest.sources.names import as_text
@@ -73,7 +73,7 @@ def find_files(
         if selection.takes(name, functools.partial(_start, path)):
             status = entry.stat() if entry.is_file() else None
             size, stamp = (status.st_size, stamp_of(status)) if status else (0, "")
-            files.append(File(name, functools.partial(read_content, path), size, stamp))
+            files.append(File(name, OnDisk(path), size, stamp))
     selection.report(root.name)
     if not files:
         form = form_of(selection.others)

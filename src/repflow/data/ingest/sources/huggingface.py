@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from repflow.data.ingest.sources.contract import Collected, Request, in_order
-from repflow.data.ingest.sources.files import FileStream, place_stamp, read_content
+from repflow.data.ingest.sources.files import FileStream, OnDisk, place_stamp
 from repflow.data.ingest.sources.finder import Finder
 from repflow.data.ingest.sources.folder import Folder, walk
 from repflow.data.ingest.sources.formats import is_image_name
@@ -91,7 +91,7 @@ class HuggingFace:
             place_of_image = finder.find(given, where)
             yield Record(
                 path=path,
-                content=functools.partial(read_content, place_of_image),
+                content=OnDisk(place_of_image),
                 size=2**16,
                 given_class=label,
                 split=_split(path, split, where),

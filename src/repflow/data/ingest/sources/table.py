@@ -6,7 +6,7 @@ from typing import Literal
 import pandas as pd
 
 from repflow.data.ingest.sources.contract import Collected, Request
-from repflow.data.ingest.sources.files import File, FileStream, place_stamp, read_content, version_of
+from repflow.data.ingest.sources.files import File, FileStream, OnDisk, place_stamp, version_of
 from repflow.data.ingest.sources.finder import Finder
 from repflow.data.ingest.sources.names import as_text
 from repflow.data.ingest.sources.table_file import read_table
@@ -48,10 +48,7 @@ class Table:
             finder.find(path, f"{place}: {line}") for path, line in zip(table["path"], table["line"], strict=True)
         ]
         # Files are named by row number, so that sorting restores the order of the table.
-        files = [
-            File(f"{row:012}", functools.partial(read_content, each), 2**16, place_stamp(each))
-            for row, each in enumerate(places)
-        ]
+        files = [File(f"{row:012}", OnDisk(each), 2**16, place_stamp(each)) for row, each in enumerate(places)]
 
         def listed(rows: pd.DataFrame) -> pd.DataFrame:
             named = rows.assign(path=table["path"].map(as_text), given_class=table["label"])
