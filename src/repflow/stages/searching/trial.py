@@ -80,6 +80,5 @@ def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     evaluations = EarlyStoppingConfig(every=every, patience=steps + 1)  # only the pruner stops a trial early
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=evaluations)
     hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
-    return dataclasses.replace(
-        recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
-    )
+    section = dataclasses.replace(recipe.section, training=training)
+    return dataclasses.replace(recipe, section=section, hardware=hardware, length="tune.search")
