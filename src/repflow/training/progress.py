@@ -13,7 +13,7 @@ LINES = 10
 """Log lines per training, where standard error is not a terminal."""
 
 _TIMED, _FEWEST, _SECONDS = 9, 2, 3.0
-"""Steps after the first that an estimate is made from; fewer, but not fewer than so many, once so many seconds passed."""
+"""Steps after the first that an estimate is made from; where they are slow, at least so many, in so many seconds."""
 
 
 class Progress:
