@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--limit", action="store_true", help="also train with all labels for as long")
     chosen = parser.parse_args(arguments)
     record: dict[str, Any] = json.loads(chosen.json.read_text()) if chosen.json.exists() else {}
-    record["machine"] = known()
+    record["machine"] = known(("torch", "scikit-learn"))
     for seed in chosen.seeds:
         for task in chosen.tasks:
             entry = record.setdefault("runs", {}).setdefault(task, {}).setdefault(str(seed), {})
@@ -134,7 +134,9 @@ def _cpu() -> float:
 def _call(command: Sequence[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        raise SystemExit(
+            f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        )
 
 
 if __name__ == "__main__":

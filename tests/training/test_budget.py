@@ -7,7 +7,7 @@ from repflow.encoders.build import forward_flops
 from repflow.encoders.convolutional import LeNetConfig
 from repflow.encoders.residual import ResNetConfig
 from repflow.encoders.small_residual import SmallResNetConfig
-from repflow.training.budget import REFERENCE, Budget, budgeted
+from repflow.training.budget import REFERENCE, Budget, budgeted, reason
 from repflow.training.config import EarlyStoppingConfig, TrainingConfig
 
 BUDGET = Budget(passes=10.0, least=2_000, most=40_000)
@@ -65,3 +65,16 @@ def test_the_cost_of_a_forward_pass_is_counted_without_computing_it() -> None:
 @pytest.mark.parametrize("size", [32, 64])
 def test_the_reference_is_the_small_residual_network(size: int) -> None:
     assert forward_flops(SmallResNetConfig(), 3, size) == pytest.approx(REFERENCE, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("images", "flops", "share", "words"),
+    [
+        (40, REFERENCE, 1.0, "2,000 images at least"),
+        (1_000, REFERENCE, 1.0, "10 passes over 1,000 images"),
+        (1_000, REFERENCE, 1.5, "10 passes over 1,000 images, times 1.5"),
+        (100_000, 4 * REFERENCE, 1.0, "10,000 images at most with this encoder"),
+    ],
+)
+def test_what_decides_is_said_in_words(images: int, flops: float, share: float, words: str) -> None:
+    assert reason(TrainingConfig(None, 100, share=share), BUDGET, images, flops) == words

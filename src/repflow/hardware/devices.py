@@ -94,6 +94,14 @@ def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
     return fabric
 
 
+def wait_for(device: "torch.device") -> None:
+    """Wait until a GPU has done what it was given; a CPU has done so already."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
 @contextlib.contextmanager
 def _without_torchmetrics() -> Iterator[None]:
     """Hide torchmetrics, unless it is imported already.

@@ -20,9 +20,7 @@ def run() -> None:
         rows, validation = finetuning_rows(source)
         recipe = within_budget(read_recipe("finetune", found_by_search()), "finetune", rows)
         description = describe(recipe, source, source.classes)
-        classifier, description = starting_classifier(
-            recipe, description, source.store.images, rows["labelled"], validation
-        )
+        classifier, description = starting_classifier(recipe, description, source.store.images, rows["labelled"])
         method, trained = fit(recipe, classifier, rows, title="finetune", meter=meter, validation=validation)
         save_model(paths.MODELS / "finetune", method.learned, description)
         write_training("finetune", trained, origin_metrics(description))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -26,11 +27,13 @@ from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
 from repflow.training import TrainingConfig, TrainingResult, train
 from repflow.training.best_weights import Observe, Score
-from repflow.training.budget import Budget, budgeted
+from repflow.training.budget import Budget, budgeted, reason
 from repflow.training.checkpoints import CheckpointConfig, CheckpointLocation, Checkpoints, fingerprint
 from repflow.training.contract import Method
 from repflow.training.cost import Meter
 from repflow.training.curves import write_curve
+
+log = logging.getLogger("repflow")
 
 
 @parameters
@@ -73,13 +76,29 @@ class RuntimeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A method's section, read and checked, with everything else that its training depends on."""
+    """A method's section, read and checked, with everything else that its training depends on.
+
+    Attributes:
+        method: its class.
+        settings: the method's parameters.
+        section: the whole section.
+        hardware: what to train on.
+        seed: the random seed of the run.
+        length: what decides the number of steps, in words.
+    """
 
     method: type[Any]
     settings: Any
     section: MethodSection
     hardware: HardwareConfig
     seed: int
+    length: str = "training.steps"
+
+    @property
+    def size(self) -> str:
+        """How long the training is, and why, in words."""
+        training = self.section.training
+        return f"{training.steps or 0:,} steps of {training.batch_size:,} images ({self.length})"
 
 
 def read_recipe(section: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -126,13 +145,21 @@ def within_budget(recipe: Recipe, part: str, rows: Mapping[str, Rows]) -> Recipe
         part: "pretrain", "finetune" or "adapt".
         rows: the rows of each stream.
     """
-    if recipe.section.training.steps is not None:
-        return recipe
     first = rows[recipe.method.streams[0]]
-    encoder = recipe.section.encoder or read("encoder", EncoderConfig)
-    flops = forward_flops(encoder, *first.images.shape[1:3])
-    training = budgeted(recipe.section.training, read(f"budget.{part}", Budget), len(first), flops)
-    return dataclasses.replace(recipe, section=dataclasses.replace(recipe.section, training=training))
+    return within_budget_of(recipe, part, len(first), *first.images.shape[1:3])
+
+
+def within_budget_of(recipe: Recipe, part: str, images: int, channels: int, size: int) -> Recipe:
+    """As `within_budget`, given the number of images of the method's first stream, their channels and their size."""
+    given = recipe.section.training
+    if given.steps is not None:
+        return recipe
+    budget = read(f"budget.{part}", Budget)
+    flops = forward_flops(recipe.section.encoder or read("encoder", EncoderConfig), channels, size)
+    training = budgeted(given, budget, images, flops)
+    section = dataclasses.replace(recipe.section, training=training)
+    length = f"budget.{part}: {reason(given, budget, images, flops)}"
+    return dataclasses.replace(recipe, section=section, length=length)
 
 
 def fit(
@@ -173,6 +200,8 @@ def fit(
     folder = paths.STATE / "checkpoints" / title
     location = CheckpointLocation(folder, training_key(recipe, method, rows)) if save else None
     checkpoints = Checkpoints(location, runtime.checkpoints)
+    if fabric.is_global_zero:
+        log.info("%s: %s", title, recipe.size)
     trained = train(
         method,
         rows,

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from repflow import fingerprints
-from repflow.data.read.rows import Side
+from repflow.data.read.rows import Domain, Side
 from repflow.errors import DataError
 from repflow.files import writing
 from repflow.fingerprints import Files
@@ -25,7 +26,7 @@ from repflow.methods.registry import modules_in
 from repflow.randomness.seeds import derive_seed
 from repflow.stages import paths
 from repflow.stages.cost import recorded
-from repflow.stages.learning import Recipe, read_recipe
+from repflow.stages.learning import Recipe, read_recipe, within_budget_of
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.stages.searching.config import FurtherScore, SearchConfig, TuneConfig
@@ -34,13 +35,15 @@ from repflow.stages.searching.journal import exclusive_folder
 from repflow.stages.searching.objectives import accuracy, best_trial, pareto_front
 from repflow.stages.searching.space import Point, Space, check_space, read_space
 from repflow.stages.searching.study import Search
-from repflow.stages.searching.trial import prepare_trials
+from repflow.stages.searching.trial import prepare_trials, shortened
 from repflow.stages.searching.workers import Evaluate, Runner, Workers
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from repflow.training.cost import Cost
+
+log = logging.getLogger("repflow")
 
 
 def local_workers(config: TuneConfig) -> Workers:
@@ -66,8 +69,11 @@ def run(
     config = read("tune", TuneConfig)
     recipe = read_recipe("finetune")
     space, default = read_search_space(config.search, recipe)
-    if not len(open_project_domain("source").labelled_rows(Side.VALIDATION)):
+    source = open_project_domain("source")
+    if not source.labels_on(Side.VALIDATION):
         raise DataError("tune: the source has no validation rows; raise split.validation, or disable it with tune=off")
+    if config.search.trials:
+        log.info("tune: %d trials of at most %s", config.search.trials, trial_of(recipe, config.search, source).size)
     with recorded("tune") as meter, exclusive_folder(paths.STATE / "tune" / fingerprint(config.search)) as folder:
         journal = folder / "journal.log"
         search = Search(config.search, space, default, recipe.seed, database or journal, meter, name=folder.name)
@@ -77,6 +83,12 @@ def run(
         if journal.exists():
             os.replace(journal, folder.with_name("last.log"))
         shutil.rmtree(folder)
+
+
+def trial_of(recipe: Recipe, config: SearchConfig, source: Domain) -> Recipe:
+    """The recipe of a trial that keeps the values of the section `finetune`."""
+    channels, size = source.store.images.shape[1:3]
+    return shortened(within_budget_of(recipe, "finetune", source.labels_on(Side.LABELLED), channels, size), config)
 
 
 def read_search_space(config: SearchConfig, recipe: Recipe) -> tuple[Space, Point]:

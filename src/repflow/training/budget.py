@@ -48,3 +48,15 @@ def budgeted(config: TrainingConfig, budget: Budget, images: int, flops: float) 
     if stopping is not None and stopping.every is None:
         stopping = dataclasses.replace(stopping, every=max(1, steps // 20))
     return dataclasses.replace(config, steps=steps, batch_size=batch_size, early_stopping=stopping)
+
+
+def reason(config: TrainingConfig, budget: Budget, images: int, flops: float) -> str:
+    """What decides how long a training of `budgeted` is, in words; the arguments are the same."""
+    most = max(budget.most * REFERENCE / max(flops, 1.0), 1.0)
+    if max(budget.passes * images, budget.least) > most:
+        found = f"{most:,.0f} images at most with this encoder"
+    elif budget.passes * images >= budget.least:
+        found = f"{budget.passes:g} passes over {images:,} images"
+    else:
+        found = f"{budget.least:,} images at least"
+    return found if config.share == 1 else f"{found}, times {config.share:g}"

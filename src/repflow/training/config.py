@@ -80,3 +80,9 @@ class TrainingConfig:
     clip: Positive | None = None
     early_stopping: EarlyStoppingConfig | None = None
     log_every: Count = 20
+
+    @property
+    def validations(self) -> int:
+        """How many validations there are at most, as far as the steps are known."""
+        every = self.early_stopping.every if self.early_stopping else None
+        return (self.steps or 0) // every if every else 0

@@ -1,6 +1,7 @@
 """The training loop that all methods share."""
 
 import contextlib
+import functools
 import logging
 import math
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from torch import Tensor
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
 from repflow.errors import Diverged, Interrupted, ParameterError
+from repflow.hardware.devices import wait_for
 from repflow.randomness.draws import Draw
 from repflow.training.best_weights import BestWeights, Observe, TrainingResult, Validate
 from repflow.training.checkpoints import CheckpointConfig, Checkpoints, State
@@ -46,6 +48,7 @@ def train(
     observe: Observe | None = None,
     checkpoints: Checkpoints = NO_CHECKPOINTS,
     meter: Meter | None = None,
+    silent: bool = False,
 ) -> TrainingResult:
     """Train `method` in place. Afterwards it holds the best weights, in evaluation mode on the CPU.
 
@@ -63,6 +66,7 @@ def train(
         checkpoints: where to resume from and to save to. A resumed training ends with the same bytes as an
             uninterrupted one.
         meter: measures the cost; saved in checkpoints, so that the cost of interrupted processes is included.
+        silent: show no progress.
 
     Raises:
         Diverged: the loss became infinite or NaN.
@@ -77,7 +81,10 @@ def train(
     if state is not None:
         run.restore(state)
         log.info("%s: resumed after step %d", title, run.trained.steps)
-    progress = Progress(title, steps, done=run.trained.steps, silent=not fabric.is_global_zero)
+    silent = silent or not fabric.is_global_zero
+    wait = functools.partial(wait_for, fabric.device)
+    beside = f" at most, and {config.validations} validations" if validate and config.validations else ""
+    progress = Progress(title, steps, run.trained.steps, silent, wait, beside)
     going = run.trained.steps < steps and not run.stopped
     method.train()
     with Interruption(active=checkpoints.enabled) as interruption:
@@ -161,6 +168,7 @@ class _Run:
         if self.trained.steps % config.log_every == 0 or last:
             self._log(progress)
         self._meter.count_step(sum(self._sizes.values()), self._fabric.world_size)
+        progress.count(self.trained.steps)
         self.stopped = not self._best_weights.should_continue(last)
         return not last and not self.stopped
 

@@ -22,6 +22,7 @@ from repflow.stages.searching.objectives import accuracy, best_trial, directions
 from repflow.stages.searching.pruning import PrunerRule
 from repflow.stages.searching.space import Point, Space, distributions, round_point
 from repflow.stages.searching.workers import Outcome, Runner, describe
+from repflow.training.progress import in_words
 
 if TYPE_CHECKING:
     from repflow.training.cost import Meter
@@ -82,7 +83,9 @@ class Search:
             if done % self._config.batch == 0 and done and self._is_over_time(begun):
                 log.info("tune: the time limit was reached after %d of %d trials", done, self._config.trials)
                 break
+            now = time.monotonic()
             self._run_batch(workers, done)
+            self._estimate(len(self.finished) - done, time.monotonic() - now)
         if self._config.trials and not best_trial(self.finished, self._config.further):
             reasons = sorted({trial.user_attrs.get("reason", "") for trial in self.finished})
             raise RepflowError(
@@ -90,6 +93,12 @@ class Search:
                 " ranges in tune.search.space"
             )
         return self.finished
+
+    def _estimate(self, trials: int, seconds: float) -> None:
+        """Log how long the rest takes, given a batch of trials."""
+        left = self._config.trials - len(self.finished)
+        if left:
+            log.info("tune: about %s left", in_words(seconds / max(1, trials) * left))
 
     def _is_over_time(self, begun: float) -> bool:
         return self._config.time is not None and time.monotonic() - begun >= self._config.time

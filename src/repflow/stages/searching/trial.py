@@ -41,8 +41,7 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
     def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         recipe = within_budget(read_recipe("finetune", point), "finetune", rows)
         description = describe(recipe, source, source.classes)
-        start = source.store.images, rows["labelled"], validation
-        classifier, _ = starting_classifier(recipe, description, *start)
+        classifier, _ = starting_classifier(recipe, description, source.store.images, rows["labelled"])
         seen: list[float] = []
         meter = Meter()
 
@@ -83,6 +82,5 @@ def shortened(recipe: Recipe, config: SearchConfig) -> Recipe:
     evaluations = EarlyStoppingConfig(every=every, patience=steps + 1)  # only the pruner stops a trial early
     training = dataclasses.replace(recipe.section.training, steps=steps, early_stopping=evaluations)
     hardware = dataclasses.replace(recipe.hardware, threads=config.threads, devices=1, nodes=1)
-    return dataclasses.replace(
-        recipe, section=dataclasses.replace(recipe.section, training=training), hardware=hardware
-    )
+    section = dataclasses.replace(recipe.section, training=training)
+    return dataclasses.replace(recipe, section=section, hardware=hardware, length="tune.search")
