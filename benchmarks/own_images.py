@@ -28,9 +28,9 @@ from speed.machine import known
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 TASKS: Mapping[str, tuple[str, ...]] = {
-    "cifar10-10": ("data=cifar10", "split.labels_per_class=10"),
-    "cifar10-40": ("data=cifar10", "split.labels_per_class=40"),
-    "mnist-10": ("data=mnist", "split.labels_per_class=10"),
+    "cifar10-10": ("data=cifar10", "augment=general", "split.labels_per_class=10"),
+    "cifar10-40": ("data=cifar10", "augment=general", "split.labels_per_class=40"),
+    "mnist-10": ("data=mnist", "augment=general", "split.labels_per_class=10"),
     "omniglot-5": ("data=one_folder", "data.source.path=characters", "split.labels_per_class=5"),
 }
 """Task to the choices of its run."""
