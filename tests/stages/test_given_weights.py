@@ -46,7 +46,7 @@ def given(project: Path) -> Path:
     save_file({name: value.contiguous() for name, value in weights.items()}, project / FILE)
     encoder = {"name": "timm", "model": "test_resnet", "weights": FILE, "license": "MIT", "size": 16}
     method = {"family": "pretext", "name": "simclr", "settings": {"augment": []}}
-    adaptation = {"family": "adaptation", "name": "coral", "settings": {"augment": []}, "training": training(1)}
+    adaptation = {"family": "adaptation", "name": "dann", "settings": {"augment": []}, "training": training(1)}
     change(
         project,
         encoder=encoder,

@@ -2,12 +2,11 @@
 
 import contextlib
 import ctypes
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from repflow.errors import ParameterError
 from repflow.hardware.cpu import Instructions
+from repflow.hardware.imports import without
 from repflow.schema import Count, NonNegativeCount, parameters
 
 if TYPE_CHECKING:
@@ -69,7 +68,9 @@ def prepare(config: HardwareConfig, updates: int = 1) -> "Fabric":
     """
     import torch
 
-    with _without_torchmetrics():
+    # Fabric imports it to read its version, which it does not use then, and torchvision and scipy with it: more than a
+    # second of the three that Fabric takes.
+    with without("torchmetrics"):
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -100,23 +101,6 @@ def wait_for(device: "torch.device") -> None:
         import torch
 
         torch.cuda.synchronize(device)
-
-
-@contextlib.contextmanager
-def _without_torchmetrics() -> Iterator[None]:
-    """Hide torchmetrics, unless it is imported already.
-
-    Fabric imports it to read its version, which it does not use then, and torchvision and scipy with it: more than a
-    second of the three that Fabric takes.
-    """
-    if "torchmetrics" in sys.modules:
-        yield
-        return
-    sys.modules["torchmetrics"] = None  # type: ignore[assignment] # importing it raises ModuleNotFoundError
-    try:
-        yield
-    finally:
-        del sys.modules["torchmetrics"]
 
 
 def _keep_freed_memory() -> None:

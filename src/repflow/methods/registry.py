@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from repflow.errors import ParameterError
+from repflow.hardware.imports import without
 
 FAMILIES = {"pretext": "pretrain", "clustering": "pretrain", "semisup": "finetune", "adaptation": "adapt"}
 """Folder of modules to the group of conf/ that chooses among them."""
@@ -21,7 +22,9 @@ def find_method(family: str, name: str) -> tuple[type[Any], type[Any]]:
 
     module_name = f"repflow.methods.{family}.{name}"
     try:
-        module = importlib.import_module(module_name)
+        # lightly imports timm where it is installed, seconds for what no method uses.
+        with without("timm"):
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise

@@ -182,7 +182,7 @@ def test_feature_maps_are_those_before_the_pooling(resnet_file: Path) -> None:
 
 
 def words(encoder: Encoder) -> nn.Module:
-    return bag_of_visual_words.BagOfVisualWords(bag_of_visual_words.Config(words=4), encoder)
+    return bag_of_visual_words.BagOfVisualWords(bag_of_visual_words.Config(perturb=(), words=4), encoder)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "mobilenetv3_small_050", "test_convnext"])
