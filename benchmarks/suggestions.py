@@ -1,10 +1,11 @@
-"""What `repflow suggest` is worth: `python benchmarks/suggestions.py DATA --json benchmarks/records/suggestions.json`.
+"""What `repflow suggest` is worth: `python benchmarks/suggestions.py DATA --json RECORD.json`.
 
-DATA is a folder with mnist/ and cifar10.tar.xz. From 10 labels a class, drawn at random, as many again are chosen at
-once: by the suggestions of a classifier trained on the first ones, and at random from the same images. The classifier
-is logistic regression on frozen features: histograms of oriented gradients, and SimCLR trained here with the
-leaderboard's settings. The record has the accuracy on the test images for every seed, and the mean paired difference
-with its 95 % interval (Student's t over seeds; the random choice of a seed is the mean of several draws).
+DATA is a folder with mnist/ and cifar10.tar.xz; its records are records/suggestions.*.json. From 10 labels a class,
+drawn at random, as many again are chosen at once: by the suggestions of a classifier trained on the first ones, and
+at random from them. The classifier is logistic regression on frozen features: histograms of oriented gradients, and
+SimCLR trained here with the leaderboard's settings. The record has the accuracy on the test images for every seed, and
+the mean paired difference with its 95 % interval (Student's t over seeds; the random choice of a seed is the mean of
+several draws).
 
 `--rows validation` scores the validation images instead, with seeds of their own: settings are chosen there.
 """

@@ -18,7 +18,7 @@ import numpy as np
 
 from repflow.randomness.seeds import numpy_generator
 
-WIDTH = 1.0
+WIDTH = 4.0
 """The squared distance at which the kernel is 1/e, in mean squared distances to the nearest labelled row."""
 MOST = 5_000
 """Rows that are covered, and rows that are looked at, at most: random ones of more."""
