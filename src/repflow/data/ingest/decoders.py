@@ -21,13 +21,12 @@ THREADS = 4
 
 
 class Decoders(Protocol):
-    """Decodes shards, several at a time.
+    """Decodes shards, several at a time."""
 
-    Attributes:
-        ahead: how many shards to submit before the result of the first one is asked for.
-    """
-
-    ahead: int
+    @property
+    def ahead(self) -> int:
+        """How many shards to submit before the result of the first one is asked for."""
+        ...
 
     def submit(self, files: list[File], form: ImageFormat) -> "Future[Shard]":
         """Start to decode a shard."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,8 @@ def store_array(images: np.ndarray, form: ImageFormat, folder: Path) -> tuple[Pa
     Returns:
         the file, made by `ImagesFile`, and the statistics of all images, [N] each.
     """
-    place, step, facts = folder / "images.npy", files_per_shard(form), []
+    place, step = folder / "images.npy", files_per_shard(form)
+    facts: list[dict[str, np.ndarray]] = []
     with ImagesFile(place, (form.channels, form.size, form.size)) as file:
         for first in range(0, max(1, len(images)), step):
             part = to_image_format(images[first : first + step], form)
@@ -146,7 +148,7 @@ def store_shards(
     return _sorted(own, stream, parts or [decode_shard([], form, 1).rows], shape)
 
 
-def _progress(title: str, total: int | None, done: int) -> "tqdm[None]":
+def _progress(title: str, total: int | None, done: int) -> Any:
     """A progress bar; silent where standard error is not a terminal."""
     hidden = not sys.stderr.isatty()
     return tqdm(total=total, initial=done, desc=title, unit="image", disable=hidden, leave=False)
