@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from repflow.data.ingest.decoders import Decoders, OpenDecoders, local_decoders
 from repflow.data.ingest.resizing import ImageFormat
@@ -63,7 +63,8 @@ class DaskDecoders:
     @property
     def ahead(self) -> int:
         """Two shards for each thread of the cluster."""
-        return 2 * max(1, sum(self._client.nthreads().values()))
+        threads: int = sum(self._client.nthreads().values())
+        return 2 * max(1, threads)
 
     def submit(self, files: list[File], form: ImageFormat) -> "Future[Shard]":
         """Start to decode a shard."""
@@ -119,9 +120,9 @@ def dask_decoders(address: str, shards: int, movable: bool) -> Iterator[Decoders
             yield decoders
         return
     try:
-        from distributed import Client
+        import distributed
 
-        client = Client(address, set_as_default=False)
+        client: Any = cast(Any, distributed).Client(address, set_as_default=False)
     except ImportError as error:
         raise ParameterError("REPFLOW_DASK: needs the extra `dask`: pip install 'repflow[dask]'") from error
     except (OSError, ValueError) as error:
