@@ -1,7 +1,6 @@
 """Ingestion on a real Dask cluster: the bytes of one machine, whichever worker decodes a shard, and though one dies."""
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +32,7 @@ VALUES = {
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Two workers in processes of their own, which find this folder's modules."""
     folder = str(Path(__file__).parent)
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join([folder, before]) if before else folder
+    sys.path.insert(0, folder)  # which workers inherit, those that take the place of a dead one, too
     try:
         with LocalCluster(
             n_workers=2,
@@ -45,7 +43,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         ) as started:
             yield started
     finally:
-        os.environ["PYTHONPATH"] = before
+        sys.path.remove(folder)
 
 
 @pytest.fixture
@@ -84,7 +82,6 @@ def test_the_stage_decodes_on_the_cluster_that_the_environment_names(
 def test_a_shard_whose_worker_dies_is_decoded_by_another(
     project: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     dying = importlib.import_module("dying_worker")
     expected = alone(project)
     monkeypatch.setattr(on_dask, "decode_there", dying.Decode(project / "death"))
@@ -102,7 +99,6 @@ def test_a_shard_whose_worker_dies_is_decoded_by_another(
 def test_files_that_a_worker_does_not_see_are_decoded_here(
     project: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     dying = importlib.import_module("dying_worker")
     expected = alone(project)
     monkeypatch.setattr(on_dask, "decode_there", dying.decode_without_files)

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from repflow.data.ingest.decoders import Decoders, OpenDecoders, local_decoders
 from repflow.data.ingest.resizing import ImageFormat
@@ -120,9 +120,9 @@ def dask_decoders(address: str, shards: int, movable: bool) -> Iterator[Decoders
             yield decoders
         return
     try:
-        from distributed import Client
+        import distributed
 
-        client: Any = Client(address, set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = cast(Any, distributed).Client(address, set_as_default=False)
     except ImportError as error:
         raise ParameterError("REPFLOW_DASK: needs the extra `dask`: pip install 'repflow[dask]'") from error
     except (OSError, ValueError) as error:

@@ -100,7 +100,7 @@ def with_facts(listing: pd.DataFrame, facts: Mapping[str, np.ndarray]) -> pd.Dat
     """
     rows = listing["index"].to_numpy(np.int64)
     readable = rows >= 0
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name, values in facts.items():
         column = np.full(len(listing), _MISSING.get(name, -1), object if values.dtype.kind == "U" else values.dtype)
         column[readable] = values[rows[readable]]

@@ -94,7 +94,8 @@ def store_array(images: np.ndarray, form: ImageFormat, folder: Path) -> tuple[Pa
     Returns:
         the file, made by `ImagesFile`, and the statistics of all images, [N] each.
     """
-    place, step, facts = folder / "images.npy", files_per_shard(form), []
+    place, step = folder / "images.npy", files_per_shard(form)
+    facts: list[dict[str, np.ndarray]] = []
     with ImagesFile(place, (form.channels, form.size, form.size)) as file:
         for first in range(0, max(1, len(images)), step):
             part = to_image_format(images[first : first + step], form)

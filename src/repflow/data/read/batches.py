@@ -107,9 +107,9 @@ class Stream:
             images = self.images[on_device]
         return Batch(as_float(images), self.labels[on_device], on_device)
 
-    def in_order(self) -> Iterator[Batch]:
-        """All rows once, unshuffled, in batches for inference."""
-        for rows in torch.arange(len(self)).split(inference_batch(self.images)):
+    def in_order(self, size: int = 512) -> Iterator[Batch]:
+        """All rows once, unshuffled, in batches of `size`, of fewer where images are large."""
+        for rows in torch.arange(len(self)).split(inference_batch(self.images, size)):
             yield self.take(rows)
 
     def _gather(self, step: int, size: int, seed: int) -> Batch:
