@@ -6,7 +6,6 @@ from a few real steps of each training on random images, and from some files tha
 
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ from repflow.stages.planning.estimate import (
     Estimate,
     as_values,
     store_bytes,
-    total,
     training_memory,
     training_seconds,
 )
@@ -36,8 +34,9 @@ from repflow.stages.planning.listing import Listed
 from repflow.stages.planning.status import outdated
 from repflow.stages.planning.timing import Measured, Timer
 from repflow.stages.planning.trainings import Training, trainings
+from repflow.stages.planning.words import in_a_sentence, total_of
 from repflow.stages.tabular import as_table
-from repflow.training.progress import in_words
+from repflow.units import duration_in_words, size_in_words
 
 log = logging.getLogger("repflow")
 
@@ -58,7 +57,7 @@ def run(as_json: bool = False, everything: bool = False) -> None:
     """
     rows = make_plan(everything)
     if as_json:
-        sys.stdout.write(json.dumps({"stages": as_values(rows), "total": total(rows)}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"stages": as_values(rows), "total": total_of(as_values(rows))}, indent=2) + "\n")
     else:
         sys.stdout.write(shown(rows))
 
@@ -198,7 +197,7 @@ def _judgement(address: str, planned: Mapping[str, Training], measured: Mapping[
 
 def shown(rows: Sequence[Estimate]) -> str:
     """The plan as a table with a line about the whole."""
-    whole = total(rows)
+    whole = total_of(as_values(rows))
     columns = ("stage", "state", *_NUMERIC)
     lines = [_line(row) for row in rows]
     used = [at for at, cells in enumerate(zip(*lines, strict=True)) if any(cells)]
@@ -206,26 +205,11 @@ def shown(rows: Sequence[Estimate]) -> str:
     return f"{table}\n{in_a_sentence(whole)}\n"
 
 
-def in_a_sentence(whole: Mapping[str, Any]) -> str:
-    """What all stages that run will cost, given the result of `total`."""
-    if not whole["stages"]:
-        return "Everything is up to date."
-    parts = [f"about {in_words(whole['seconds'])}"] if whole["seconds"] else []
-    parts += [f"{_size(whole['memory_bytes'])} of memory"] if whole["memory_bytes"] else []
-    parts += [f"{_size(whole['gpu_memory_bytes'])} of GPU memory"] if whole["gpu_memory_bytes"] else []
-    parts += [f"{_size(whole['disk_bytes'])} on disk, and as much in DVC's cache unless it links"]
-    return f"{whole['stages']} stages run, one after another: {', '.join(parts)}."
-
-
 def _line(row: Estimate) -> list[str]:
     state = {True: "runs", False: "up to date", None: ""}[row.runs]
-    time = "" if row.seconds is None else "seconds" if row.basis == "start" else in_words(row.seconds)
+    time = "" if row.seconds is None else "seconds" if row.basis == "start" else duration_in_words(row.seconds)
     numbers = ("" if each is None else f"{each:,}" for each in (row.images, row.steps, row.batch_size))
-    sizes = ("" if not each else _size(each) for each in (row.memory_bytes, row.gpu_memory_bytes, row.disk_bytes))
+    sizes = (
+        "" if not each else size_in_words(each) for each in (row.memory_bytes, row.gpu_memory_bytes, row.disk_bytes)
+    )
     return [row.stage, state, *numbers, time, *sizes]
-
-
-def _size(number: int) -> str:
-    """Bytes in the unit of three digits or less."""
-    power = min(4, max(1, int(math.log(max(number, 1), 1024))))
-    return f"{number / 1024**power:,.{1 if power > 2 else 0}f} {('', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -1,4 +1,4 @@
-"""How many images each side of the split has, from the split, the stores, or the sources before these are there."""
+"""How many images each side of the split has: by the split, the stores or, before they are there, the sources."""
 
 import dataclasses
 from collections.abc import Mapping

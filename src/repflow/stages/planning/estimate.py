@@ -66,22 +66,6 @@ def store_bytes(images: int, pixels: int) -> int:
     return images * (pixels + _ROW)
 
 
-def total(rows: Iterable[Estimate]) -> dict[str, Any]:
-    """Of the stages that run: the sum of their seconds and of what they write, and the largest memory."""
-    running = [row for row in rows if row.runs is not False]
-
-    def known(key: str) -> list[Any]:
-        return [value for row in running if (value := getattr(row, key)) is not None]
-
-    return {
-        "stages": len(running),
-        "seconds": sum(known("seconds")),
-        "memory_bytes": max(known("memory_bytes"), default=None),
-        "gpu_memory_bytes": max(known("gpu_memory_bytes"), default=None),
-        "disk_bytes": sum(known("disk_bytes")),
-    }
-
-
 def as_values(rows: Iterable[Estimate]) -> list[Mapping[str, Any]]:
     """The rows as plain values, with six significant digits."""
     return [
