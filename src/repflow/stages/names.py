@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from repflow.stages import paths
-from repflow.stages.reporting.methods import ORDINARY, read_card, with_unique_names
+from repflow.stages.method_cards import ORDINARY, read_card, with_unique_names
 
 _WORDS = {
     "baseline": "Baseline",

@@ -10,13 +10,13 @@ from PIL import Image
 
 from repflow.augment.policy import Policy
 from repflow.randomness.draws import Draw
+from repflow.stages.method_cards import MethodCard, with_unique_names
 from repflow.stages.reporting.charts import Estimate, confusion_chart, interval_chart
 from repflow.stages.reporting.content import Table, between, describe_gain, join_names, percent, points
 from repflow.stages.reporting.cost_chart import cost_chart, round_ticks, spread_labels
 from repflow.stages.reporting.curves import panels
 from repflow.stages.reporting.embedding import pick_thumbnails, project
 from repflow.stages.reporting.grids import augmented_views, grid_graphic, samples_by_class
-from repflow.stages.reporting.methods import MethodCard, with_unique_names
 from repflow.stages.reporting.page import escaped
 from repflow.stages.reporting.style import inline_svg, report_style
 

@@ -11,10 +11,10 @@ from repflow.data.read.rows import Domain
 from repflow.encoders.model_files import read_description, was_skipped
 from repflow.encoders.pretrained import PretrainedConfig
 from repflow.stages import paths
+from repflow.stages.method_cards import MethodCard, read_card, with_unique_names
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import open_project_domain
 from repflow.stages.reporting.config import ReportConfig
-from repflow.stages.reporting.methods import MethodCard, read_card, with_unique_names
 
 FLOOR = "adaptation.source_only"
 CEILING = "adaptation.train_on_target"
