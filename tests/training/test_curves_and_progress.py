@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repflow.training.curves import write_curve
-from repflow.training.progress import Progress, in_words
+from repflow.training.progress import Progress
 
 
 def test_a_curve_has_a_column_for_every_metric(tmp_path: Path) -> None:
@@ -74,10 +74,3 @@ def test_the_device_has_done_its_work_whenever_the_clock_is_read(caplog: pytest.
     for step in range(1, 51):
         progress.count(step)
     assert waited == [1, 10]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (360, "6 min"), (5000, "83 min"), (9000, "2.5 h")]
-)
-def test_a_duration_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words

@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from repflow.units import duration_in_words
+
 log = logging.getLogger("repflow")
 
 LINES = 10
 """Log lines per training, where standard error is not a terminal."""
 
 _TIMED, _FEWEST, _SECONDS = 9, 2, 3.0
-"""Steps after the first that an estimate is made from; fewer, but not fewer than so many, once so many seconds passed."""
+"""Steps after the first that an estimate is made from; where they are slow, at least so many, in so many seconds."""
 
 
 class Progress:
@@ -67,7 +69,7 @@ class Progress:
         self._estimated = True
         self._wait()
         left = (time.monotonic() - self._warm) / timed * (self._steps - step)
-        whole = in_words(time.monotonic() - self._started + left)
+        whole = duration_in_words(time.monotonic() - self._started + left)
         with tqdm.external_write_mode(file=sys.stderr):  # not in the middle of the bar
             log.info("%s: about %s%s", self._title, whole, self._beside)
 
@@ -92,10 +94,3 @@ class Progress:
     def close(self) -> None:
         """Remove the progress bar."""
         self._bar.close()
-
-
-def in_words(seconds: float) -> str:
-    """A duration, as "40 s", "6 min" or "2.5 h"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

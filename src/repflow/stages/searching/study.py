@@ -22,7 +22,7 @@ from repflow.stages.searching.objectives import accuracy, best_trial, directions
 from repflow.stages.searching.pruning import PrunerRule
 from repflow.stages.searching.space import Point, Space, distributions, round_point
 from repflow.stages.searching.workers import Outcome, Runner, describe
-from repflow.training.progress import in_words
+from repflow.units import duration_in_words
 
 if TYPE_CHECKING:
     from repflow.training.cost import Meter
@@ -98,7 +98,7 @@ class Search:
         """Log how long the rest takes, given a batch of trials."""
         left = self._config.trials - len(self.finished)
         if left:
-            log.info("tune: about %s left", in_words(seconds / max(1, trials) * left))
+            log.info("tune: about %s left", duration_in_words(seconds / max(1, trials) * left))
 
     def _is_over_time(self, begun: float) -> bool:
         return self._config.time is not None and time.monotonic() - begun >= self._config.time
