@@ -31,6 +31,7 @@ COMMANDS = (
     "report",
     "compose",
     "cost",
+    "plan",
     "predict",
     "suggest",
     "compare",

@@ -68,6 +68,26 @@ def export(
 
 
 @app.command(rich_help_panel=PANEL)
+def plan(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Measure trainings that are up to date, too.")] = False,
+) -> None:
+    """Estimate what each stage of the pipeline will cost on this machine, without running it.
+
+    Writes images, steps, time, memory and disk space of every stage, and which ones DVC would run. Counts the images in
+    data/splits/ or in the source, and times a few steps of each training on random images. Example: `repflow plan`
+    """
+    from repflow.hardware.cpu import pin
+    from repflow.hardware.devices import HardwareConfig
+    from repflow.stages.parameters import read
+
+    pin(read("hardware", HardwareConfig).instructions)
+    from repflow.stages import plan as stage
+
+    stage.run(json, everything)
+
+
+@app.command(rich_help_panel=PANEL)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, and folders that are searched for images.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained classifier.")] = Path("models/best"),
