@@ -35,6 +35,7 @@ from prefect.states import Completed, Failed
 
 from artifacts import Progress, publish
 from concurrency import ServerUnavailable, create_limits
+from forecast import is_worthwhile, publish_forecast
 from graph import Stage, read_graph
 from parameters import PROJECT, Choices, RunName, Target
 from processes import Processes, with_source
@@ -71,6 +72,7 @@ def pipeline(
     name: RunName = "",
     push: bool = False,
     force: bool = False,
+    plan: bool = True,
 ) -> State[Any]:
     """Run all stages of the DVC graph that are not up to date.
 
@@ -84,8 +86,9 @@ def pipeline(
         name: name of the isolated run, in lower-case words with dashes; empty to derive it from the choices.
         push: push the branch of the isolated run and the DVC cache to their remotes.
         force: also run stages that are up to date.
+        plan: where something will train, first say what the stages will cost; it takes half a minute.
     """
-    return in_workspace(choices, name, push, lambda project: bring_up_to_date(project, targets, force))
+    return in_workspace(choices, name, push, lambda project: bring_up_to_date(project, targets, force, plan))
 
 
 def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
@@ -157,7 +160,7 @@ def wait_for_server() -> None:
             time.sleep(1)
 
 
-def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = False) -> State[Any]:
+def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = False, plan: bool = False) -> State[Any]:
     """Run the stages of `project` that are not up to date, each as a task run of the flow that calls this.
 
     Args:
@@ -165,6 +168,7 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         targets: stages ("adapt@dann") or groups of stages ("adapt") to run with everything that they depend on; empty
             for the whole graph.
         force: also run stages that are up to date.
+        plan: say what the stages will cost, where something will train.
     """
     futures: dict[str, PrefectFuture[State[Any]]] = {}
     with Processes(project, with_source(project)) as processes:
@@ -173,6 +177,8 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         runs = Stages(processes, force)
         run_stage = _stage_task(project, runs)
         runs.read_status(get_run_logger())
+        if plan and is_worthwhile(stages.values(), runs.why, force):
+            publish_forecast(processes, stages.values(), force, get_run_logger())
         # All tasks are submitted at once, and each waits in a thread of its own: the concurrency slots limit the load.
         for address, stage in stages.items():
             named = run_stage.with_options(name=address, task_run_name=address)
@@ -224,6 +230,7 @@ def main() -> int:
         help="concurrency limit of CPU stages (default: the processors)",
     )
     parser.add_argument("--force", action="store_true", help="also run stages that are up to date")
+    parser.add_argument("--no-plan", action="store_true", help="do not say first what the stages will cost")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
         try:
@@ -231,7 +238,7 @@ def main() -> int:
         except ServerUnavailable as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        state = pipeline(targets=given.targets, force=given.force, return_state=True)
+        state = pipeline(targets=given.targets, force=given.force, plan=not given.no_plan, return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() else 1
 
