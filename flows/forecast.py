@@ -50,7 +50,7 @@ def publish_forecast(processes: Processes, stages: Iterable[Stage], force: bool,
 
 
 def is_worthwhile(stages: Iterable[Stage], is_outdated: Any, force: bool) -> bool:
-    """Whether something will train.
+    """Whether something may train; where code changed, perhaps only in a comment, `repflow plan` finds out.
 
     Args:
         stages: the stages of the flow run, in topological order.
@@ -59,7 +59,6 @@ def is_worthwhile(stages: Iterable[Stage], is_outdated: Any, force: bool) -> boo
     """
     running: set[str] = set()
     for stage in stages:
-        # What depends on `code` alone runs only if its own code changed, and then DVC names it once `code` has run.
-        if force or is_outdated(stage.address) or running & (set(stage.upstream) - {"code"}):
+        if force or is_outdated(stage.address) or running & set(stage.upstream):
             running.add(stage.address)
     return any(address.partition("@")[0] in TRAININGS for address in running)

@@ -70,7 +70,7 @@ def export(
 @app.command(rich_help_panel=PANEL)
 def plan(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Measure stages that are up to date, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Measure trainings that are up to date, too.")] = False,
 ) -> None:
     """Estimate what each stage of the pipeline will cost on this machine, without running it.
 

@@ -28,12 +28,12 @@ def outdated() -> set[str] | None:
     try:
         with Repo() as repo:
             graph = networkx.relabel_nodes(repo.index.graph, {node: node.addressing for node in repo.index.graph})
-            changed = set(repo.status())
+            changed = set(repo.status()) & set(graph)
     except (DvcException, OSError) as error:
         log.warning("plan: dvc status: %s; every stage counts as one that runs", error)
         return None
-    changed = (changed | set(_changed_code(graph))) - {"code"}
-    return changed.union(*(networkx.ancestors(graph, address) for address in changed & set(graph)))
+    spreading = (changed | set(_changed_code(graph))) - {"code"}  # `code` also runs for a comment
+    return (changed | spreading).union(*(networkx.ancestors(graph, address) for address in spreading))
 
 
 def _changed_code(addresses: Iterable[str]) -> Iterable[str]:
