@@ -207,6 +207,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     from repflow.stages.learning import RuntimeConfig, check_method
     from repflow.stages.reporting.config import ReportConfig
     from repflow.stages.searching.config import TuneConfig
+    from repflow.training.budget import Budgets
 
     kinds: dict[str, Any] = {
         "seed": int,
@@ -216,6 +217,7 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
         "augment": dict[str, PolicyConfig],
         "hardware": HardwareConfig,
         "runtime": RuntimeConfig,
+        "budget": Budgets,
         "baseline": BaselineConfig,
         "probe": ProbeConfig,
         "tune": TuneConfig,

@@ -29,6 +29,15 @@ class Budget:
     most: Count
 
 
+@parameters
+class Budgets:
+    """The section `budget`: one of each kind of training."""
+
+    pretrain: Budget
+    finetune: Budget
+    adapt: Budget
+
+
 def budgeted(config: TrainingConfig, budget: Budget, images: int, flops: float) -> TrainingConfig:
     """`config` with what it leaves to the budget: its steps, and those between validations. The batch fits the data.
 
