@@ -16,12 +16,8 @@ EXTRAS = ("timm", "huggingface_hub", "onnx", "pillow_heif", "kornia")
 IMPORT_ALL = """
 import importlib, sys
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked}:
-            raise ImportError(f"{{name}} is not there")
-
-sys.meta_path.insert(0, Blocker())
+for name in {blocked}:
+    sys.modules[name] = None  # as if it were not installed, also for those that only look whether it is
 for name in {modules}:
     importlib.import_module(name)
 """
