@@ -27,7 +27,7 @@ from repflow.randomness.seeds import derive_seed
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.learning import Recipe, read_recipe, within_budget_of
-from repflow.stages.parameters import read, read_raw
+from repflow.stages.parameters import read, read_all, read_raw
 from repflow.stages.project import open_project_domain, write_metrics
 from repflow.stages.searching.config import FurtherScore, SearchConfig, TuneConfig
 from repflow.stages.searching.figures import draw_history, draw_importance
@@ -114,8 +114,9 @@ def fingerprint(config: SearchConfig) -> str:
 
     An interrupted search resumes only if none of them has changed.
     """
-    sections = ("seed", "budget", "encoder", "hardware", "finetune")
+    sections = ("seed", "encoder", "hardware", "finetune")
     parameters = {"search": dataclasses.asdict(config), **{section: read_raw(section) for section in sections}}
+    parameters["budget"] = read_all().get("budget")
     digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
     code = fingerprints.fingerprint({"repflow.stages.tune", *modules_in(read_raw("finetune"))}, Files(paths.SOURCE))
     digest.update(json.dumps(code).encode())
