@@ -16,6 +16,7 @@ import yaml
 from parameters import choices_of
 from repflow.stages import ingest, split
 from zoo import table
+from zoo.classical import FEATURES
 
 pytestmark = pytest.mark.xdist_group("a new method")  # one worker makes the copy for all tests here
 
@@ -99,8 +100,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         split.run()
     keep_quick_ones(zoo)
     (zoo / "metrics/digits").mkdir(parents=True)
-    for settings in (zoo / "settings/digits").glob("*.yaml"):
-        (zoo / f"metrics/digits/{settings.stem}-0.json").write_text("{}")
+    for name in (*FEATURES, *(settings.stem for settings in (zoo / "settings/digits").glob("*.yaml"))):
+        (zoo / f"metrics/digits/{name}-0.json").write_text("{}")
     graph = yaml.safe_load((zoo / "dvc.yaml").read_text())
     graph["stages"]["prepare"]["foreach"] = {"digits": graph["stages"]["prepare"]["foreach"]["digits"]}
     del graph["stages"]["sensitivity"]  # which is of MNIST
