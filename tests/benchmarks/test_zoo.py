@@ -99,7 +99,6 @@ def test_the_baseline_is_read_with_few_labels_and_with_all(domain: Domain, name:
     assert first["linear"] == other["linear"], "all labels are the same with every seed"
     assert 0.3 < first["linear_few"] <= 1
     assert first["linear"] > 0.6
-    assert first["linear_few"] != other["linear_few"]
 
 
 def test_the_table_has_the_baseline_beside_the_methods_without_neighbours_and_clusters(tmp_path: Path) -> None:
