@@ -72,8 +72,14 @@ def test_there_is_no_advice_where_nothing_is_left_to_gain() -> None:
 def test_the_target_is_shown_where_there_is_one() -> None:
     both = selection()
     both["rows"]["target"], both["best"]["target"] = 50, {"accuracy": 0.5, "low": 0.4, "high": 0.6}
+    over = {"value": -0.1, "low": -0.2, "high": -0.05}
+    both["over"]["target"] = {"baseline": {**over, "high": 0.0}, "dann": over}
+    both["candidates"]["dann"] = {"target": {"accuracy": 0.6}}
     line = conclusion(both, NAMES, HERE)[1]
     assert line.startswith("On the target, which had no say in the choice: 50.0 % of 50 target test images")
+    assert line.endswith("There DANN is better: 60.0 %.")
+    both["over"]["target"]["dann"] = {**over, "high": 0.01}
+    assert "better" not in conclusion(both, NAMES, HERE)[1]
 
 
 def test_a_run_without_a_choice_says_nothing() -> None:

@@ -54,8 +54,18 @@ def _result(selection: Mapping[str, Any], names: Mapping[str, str], domain: str)
         f" ({_percent(own['low'])} to {_percent(own['high'])})"
     )
     if domain == "target":
-        return f"On the target, which had no say in the choice: {found}."
+        return f"On the target, which had no say in the choice: {found}.{_better_on_target(selection, names)}"
     return f"Best model: {joined_names(names, selection['chosen'])} (models/best). {found}."
+
+
+def _better_on_target(selection: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The most accurate of the candidates that are better than the chosen model on the target beyond the interval."""
+    better = [key for key, over in selection["over"]["target"].items() if over["high"] < 0]
+    if not better:
+        return ""
+    scores = {key: selection["candidates"][key]["target"]["accuracy"] for key in better}
+    key = max(scores, key=lambda each: scores[each])
+    return f" There {names[key]} is better: {_percent(scores[key])}."
 
 
 def beside_baseline(selection: Mapping[str, Any]) -> str:
