@@ -9,7 +9,7 @@ _WORDS = {
     "baseline": "Baseline",
     "knn": "Nearest neighbours",
     "linear": "Linear probe",
-    "linear_hog": "Linear probe with HOG",
+    "linear_hog": "Probe with HOG",
     "finetune": "Fine-tuned",
 }
 

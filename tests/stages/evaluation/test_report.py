@@ -105,6 +105,35 @@ def test_violations_of_the_data_validation_are_listed(reported: Path) -> None:
     ).read_text(encoding="utf-8")
 
 
+def test_the_page_begins_with_the_best_model_beside_the_baseline(reported: Path) -> None:
+    chosen = json.loads((reported / "metrics/select.json").read_text())
+    markdown = (reported / "reports/report.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE)[0] == "Best model"
+    assert re.findall(r'src="figures/([^"]+)"', markdown)[0] == "best.png"
+    for text in (page(reported).text, markdown):
+        assert "Labels used: " in text
+        for scores in (chosen["best"], chosen["candidates"]["baseline"]):
+            assert f"{100 * scores['source']['accuracy']:.1f} %" in text
+    assert "Probe with HOG" in markdown
+    assert "| Source only |" in markdown
+
+
+def test_the_last_lines_say_what_came_of_the_run(reported: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    report.run()
+    said = [record.getMessage() for record in caplog.records if record.name == "repflow.stages.report"]
+    assert said[0].startswith("report: Best model: ")
+    assert any("Baseline" in line or "baseline" in line for line in said)
+    assert any(line.startswith("report: Labels used: ") for line in said)
+    assert said[-1].endswith("reports/report.html")
+
+
+def test_a_run_without_a_choice_has_a_report(reported: Path) -> None:
+    (reported / "metrics/select.json").unlink()
+    report.run()
+    assert "Best model" not in (reported / "reports/report.md").read_text(encoding="utf-8")
+
+
 def test_both_pages_show_the_metrics(reported: Path) -> None:
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     markdown = (reported / "reports/report.md").read_text(encoding="utf-8")
