@@ -1,12 +1,11 @@
 """Decoders whose process dies once, or sees no files, in a module that workers import by name."""
 
-import functools
 import os
 from pathlib import Path
 from typing import Any
 
 from repflow.data.ingest.shards import decode_shard
-from repflow.data.ingest.sources.files import File, read_content
+from repflow.data.ingest.sources.files import File, OnDisk
 
 
 class Decode:
@@ -29,5 +28,5 @@ class Decode:
 
 def decode_without_files(version: str, files: Any, form: Any) -> Any:
     """`decode_there` on a machine where the images are not mounted."""
-    lost = [File(file.path, functools.partial(read_content, Path("/nowhere") / file.path), 0) for file in files]
+    lost = [File(file.path, OnDisk(Path("/nowhere") / file.path), 0) for file in files]
     return decode_shard(lost, form, 1)
