@@ -144,15 +144,16 @@ def make_folder(root: Path, per_class: int) -> None:
             Image.fromarray(pixels).save(root / name / f"{number}.png")
 
 
+@pytest.mark.parametrize(("given", "size"), [(8, 8), (None, 20)])
 def test_a_folder_is_planned_before_it_is_ingested_as_its_split_will_be(
-    planned: Path, monkeypatch: pytest.MonkeyPatch
+    planned: Path, monkeypatch: pytest.MonkeyPatch, given: int | None, size: int
 ) -> None:
     from repflow.stages import ingest, split
 
     make_folder(Path("pictures"), 30)
     shutil.rmtree("data")
     source = {"kind": "folder", "path": "pictures"}
-    change(data={"size": 8, "channels": 1, "resize": "crop", "source": source, "target": {"kind": "none"}})
+    change(data={"size": given, "channels": 1, "resize": "crop", "source": source, "target": {"kind": "none"}})
     before = read_data(OUTDATED)
     row = next(row for row in plan._preparations(before) if row.stage == "ingest@source")
     assert (row.images, row.basis) == (60, "measured")
@@ -164,7 +165,7 @@ def test_a_folder_is_planned_before_it_is_ingested_as_its_split_will_be(
     split.run()
     after = read_data(dict.fromkeys(OUTDATED, False))
     assert before.counts == stored.counts == after.counts
-    assert (before.classes, before.channels, before.size) == (("cat", "dog"), 1, 8)
+    assert (before.classes, before.channels, before.size) == (("cat", "dog"), 1, size)
     assert {each.stage for each in trainings(before, False)} == {"pretrain", "tune", "finetune"}
 
 

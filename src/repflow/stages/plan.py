@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from repflow.data.ingest.decode import without_decoder_warnings
-from repflow.data.ingest.ingestion import DataConfig
-from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.resizing import ImageFormat, Resize
 from repflow.data.ingest.shards import decode_shard, facts_of
 from repflow.data.read.rows import Side
 from repflow.hardware.cpu import usable_cores
@@ -120,7 +119,7 @@ def _preparations(data: Data) -> list[Estimate]:
     numbers = {name: counts.on(*Side) for name, counts in data.counts.items()}
     rows = [Estimate("code")]
     for name, number in numbers.items():
-        seconds = _ingestion(data.listed[name]) if name in data.listed else None
+        seconds = _ingestion(data.listed[name], data) if name in data.listed else None
         rows.append(
             Estimate(
                 f"ingest@{name}",
@@ -135,19 +134,19 @@ def _preparations(data: Data) -> list[Estimate]:
     return [*rows, Estimate("split", images=sum(numbers.values())), Estimate("baseline", images=labels)]
 
 
-def _ingestion(listed: Listed) -> float:
+def _ingestion(listed: Listed, data: Data) -> float:
     """Seconds to decode all files of a source, from some of them."""
-    config = read("data", DataConfig)
+    form = ImageFormat(data.size, data.channels, read("data.resize", Resize))
     threads, sample = min(8, usable_cores()), listed.sample
     with without_decoder_warnings():
         began, done = time.perf_counter(), 0
         while done < len(sample) and time.perf_counter() - began < _DECODING_SECONDS:
             step = min(len(sample) - done, 4 * threads)
-            decode_shard(sample[done : done + step], config.form, threads)
+            decode_shard(sample[done : done + step], form, threads)
             done += step
         if not sample:
             done = min(256, len(listed.rows))
-            facts_of(_random(done, config.form), threads)
+            facts_of(_random(done, form), threads)
         seconds = time.perf_counter() - began
     return seconds / max(1, done) * len(listed.rows)
 
