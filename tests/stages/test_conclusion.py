@@ -52,6 +52,7 @@ def test_a_baseline_that_wins_is_said_plainly() -> None:
     [
         (Situation(500, 40, "small", False), "split.labels_per_class=null", "repflow suggest"),
         (Situation(0, 40, "small", False), "repflow suggest", "labels_per_class"),
+        (Situation(0, 0, "small_resnet", False), "encoder=timm", "repflow suggest"),
         (Situation(0, 0, "timm", False), "more labelled images", "encoder=timm"),
     ],
 )

@@ -40,8 +40,7 @@ class SmallResNetConfig:
 def small_resnet(config: SmallResNetConfig, channels: int, size: int) -> tuple[nn.Module, int]:
     """The body for images of `size` pixels, and the dimension of its features.
 
-    Batch normalisation, not group normalisation: at equal time it reads better on every data set that was tried
-    (docs/recipes.md).
+    Batch normalisation, not group normalisation, as the trials in docs/recipes.md suggest.
     """
     width = config.widths[0]
     layers: list[nn.Module] = [] if config.contrast is None else [LocalContrast(config.contrast, config.floor)]

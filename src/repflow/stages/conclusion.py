@@ -92,7 +92,7 @@ def _advice(selection: Mapping[str, Any], situation: Situation) -> list[str]:
     else:
         steps.append("more labelled images, and images without labels")
     steps.append("more steps (repflow compose budget=thorough)")
-    if situation.encoder in ("small", "lenet"):
+    if situation.encoder in ("small", "small_resnet", "lenet"):
         steps.append("an encoder that others pretrained (repflow compose encoder=timm)")
     return [f"What to try next: {'; '.join(steps)}."]
 

@@ -102,7 +102,7 @@ def starting_classifier(
 
 _UNSURE = LinearConfig(regularisation=(0.001,))
 """Regularised so much that the probe is not sure of anything: a fine-tuning that takes confident predictions for labels
-would otherwise begin with its mistakes (on CIFAR-10 with ten labels a class, .351 instead of .41)."""
+would otherwise begin with its mistakes (docs/recipes.md)."""
 
 
 def probed(encoder: Encoder, labelled: Rows) -> Classifier:
