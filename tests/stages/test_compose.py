@@ -34,9 +34,11 @@ PARTS = {"adaptation", "training"}
 def choices() -> list[str]:
     """Every choice of every group, as an override."""
     files = sorted(CONF.glob("*/*.yaml"))
-    lists = {"adapt"}
+    lists = {"adapt"}  # other methods of it start from source_only
     return [
-        f"{file.parent.name}=[{file.stem}]" if file.parent.name in lists else f"{file.parent.name}={file.stem}"
+        f"{file.parent.name}=[{','.join(dict.fromkeys(('source_only', file.stem)))}]"
+        if file.parent.name in lists
+        else f"{file.parent.name}={file.stem}"
         for file in files
         if file.parent.name not in PARTS
     ]

@@ -18,6 +18,7 @@ from repflow.files import writing
 from repflow.schema import build
 from repflow.stages.parameters import check_sections
 from repflow.stages.paths import PARAMETERS
+from repflow.stages.starting_models import check_starting_model
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -230,6 +231,16 @@ def section_checks(whole: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[An
     yield "encoder", lambda values, where: check_model(build(EncoderConfig, values, where))
     for key in ("pretrain", "finetune", *(f"adapt.{name}" for name in whole.get("adapt") or {})):
         yield key, check_method
+    if whole.get("adapt"):
+        yield "adapt", _check_starting_models
+
+
+def _check_starting_models(adaptations: Mapping[str, Any], where: str) -> None:
+    """Check that every adaptation finds the model that it starts from, and that dvc.yaml is told which that is."""
+    for name, section in adaptations.items():
+        check_starting_model(adaptations, name, where)
+        if section.get("starts_from") is None:
+            raise ParameterError(f"{where}.{name}.starts_from: missing; add `starts_from: ${{model_of:${{.start}}}}`")
 
 
 def _select(whole: Mapping[str, Any], key: str) -> Any:

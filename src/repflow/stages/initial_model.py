@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from repflow.data.read.memory_mapped import Images
 from repflow.data.read.rows import Domain, Rows
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig
 from repflow.encoders.encoder import normalise_by
-from repflow.encoders.model_files import Description, load_encoder, read_description
+from repflow.encoders.model_files import Description, load_classifier, load_encoder, read_description
 from repflow.encoders.pretrained import fill
 from repflow.errors import ParameterError
 from repflow.evaluation.features import encode
@@ -20,6 +21,7 @@ from repflow.randomness.draws import seeded
 from repflow.stages import paths
 from repflow.stages.learning import Recipe
 from repflow.stages.parameters import read, read_raw
+from repflow.stages.starting_models import SOURCE_ONLY, model_of
 
 
 def describe(recipe: Recipe, domain: Domain, classes: tuple[str, ...] = ()) -> Description:
@@ -85,6 +87,8 @@ def starting_classifier(
     Raises:
         ParameterError: a linear probe is asked for, and the stage has none, or the head has hidden layers.
     """
+    if recipe.section.start == SOURCE_ONLY:
+        return _source_only(description)
     if recipe.section.start != "random":
         folder = paths.MODELS / "pretrain"
         encoder, pretrained = load_encoder(folder), read_description(folder)
@@ -98,6 +102,15 @@ def starting_classifier(
         return probed(encoder, labelled), description
     with seeded(recipe.seed, "weights/head"):
         return description.new_classifier(encoder), description
+
+
+def _source_only(description: Description) -> tuple[Classifier, Description]:
+    """The classifier that was trained on the source alone, and `description` with its network."""
+    classifier, trained = load_classifier(Path(model_of(SOURCE_ONLY)))
+    assert isinstance(classifier, Classifier), "adapt@source_only trains one classifier"
+    assert isinstance(trained, Description)
+    description = dataclasses.replace(description, encoder=trained.encoder, head=trained.head)
+    return classifier, with_origin(description, trained.provenance.get("weights"))
 
 
 _UNSURE = LinearConfig(regularisation=(0.001,))

@@ -19,12 +19,13 @@ from repflow.encoders.build import forward_flops
 from repflow.errors import ParameterError
 from repflow.fingerprints import Files
 from repflow.hardware.devices import HardwareConfig, prepare
-from repflow.methods.registry import find_method, modules_in
+from repflow.methods.registry import FAMILIES, find_method, modules_in
 from repflow.randomness.draws import seeded
 from repflow.schema import Positive, build, parameters
 from repflow.stages import paths
 from repflow.stages.parameters import read, read_raw, seed
 from repflow.stages.project import write_metrics
+from repflow.stages.starting_models import SOURCE_ONLY
 from repflow.training import TrainingConfig, TrainingResult, train
 from repflow.training.best_weights import Observe, Score
 from repflow.training.budget import Budget, budgeted, reason
@@ -48,7 +49,10 @@ class MethodSection:
         head: the classification head.
         start: initial weights, "pretrained" for the pretrained encoder, "probed" for it with a linear probe as the head
             (Kumar et al. Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution. ICLR 2022;
-            for fine-tuning only), or "random".
+            for fine-tuning only), "source_only" for the classifier of `adapt@source_only`, with its head (for
+            adaptation only), or "random".
+        starts_from: of an adaptation, the folder of the model that `start` reads, for dvc.yaml
+            (`stages.starting_models`).
         encoder: an encoder that replaces that of the run if `start` is "random"; None for the run's encoder.
     """
 
@@ -57,7 +61,8 @@ class MethodSection:
     training: TrainingConfig
     settings: dict[str, Any] = Field(default_factory=dict)
     head: HeadConfig = Field(default_factory=HeadConfig)
-    start: Literal["pretrained", "probed", "random"] = "pretrained"
+    start: Literal["pretrained", "probed", "source_only", "random"] = "pretrained"
+    starts_from: str | None = None
     encoder: EncoderConfig | None = None
 
 
@@ -98,6 +103,8 @@ class Recipe:
     def size(self) -> str:
         """How long the training is, and why, in words."""
         training = self.section.training
+        if training.steps == 0:
+            return f"no steps ({self.length})"
         return f"{training.steps or 0:,} steps of {training.batch_size:,} images ({self.length})"
 
 
@@ -130,11 +137,20 @@ def check_method(values: Mapping[str, Any], where: str) -> tuple[type[Any], Any,
     """
     section = build(MethodSection, values, where)
     if section.encoder is not None and section.start != "random":
-        raise ParameterError(
-            f"{where}.encoder: the pretrained encoder cannot be replaced; set start: random, or encoder: null"
-        )
+        model = "encoder of source_only" if section.start == SOURCE_ONLY else "pretrained encoder"
+        raise ParameterError(f"{where}.encoder: the {model} cannot be replaced; set start: random, or encoder: null")
+    if section.start == SOURCE_ONLY and section.head != HeadConfig():
+        raise ParameterError(f"{where}.head: the head of source_only cannot be replaced; set start: random, or no head")
+    if FAMILIES.get(section.family) != "adapt" and (section.start == SOURCE_ONLY or section.starts_from is not None):
+        key = "start: source_only" if section.start == SOURCE_ONLY else "starts_from"
+        raise ParameterError(f"{where}: {key} is for methods of adaptation")
     method, config = find_method(section.family, section.name)
     return method, build(config, section.settings, f"{where}.settings"), section
+
+
+def with_network(recipe: Recipe, encoder: Any, head: Any) -> Recipe:
+    """`recipe` for a model with this `encoder` and `head`, parameters of the network that it starts from."""
+    return dataclasses.replace(recipe, section=dataclasses.replace(recipe.section, encoder=encoder, head=head))
 
 
 def within_budget(recipe: Recipe, part: str, rows: Mapping[str, Rows]) -> Recipe:

@@ -24,7 +24,7 @@ class MethodCard:
         name: the name, as "DANN".
         about: what it does, as a sentence that starts in lower case.
         paper: the paper, "" if there is none.
-        start: initial weights, "pretrained", "probed" or "random".
+        start: initial weights, "pretrained", "probed", "source_only" or "random".
     """
 
     method: str

@@ -16,6 +16,7 @@ from repflow.encoders.model_files import Description, EnsembleDescription, read_
 from repflow.stages.conclusion import beside_baseline
 from repflow.stages.names import joined_names, names_in_words
 from repflow.stages.parameters import read_raw
+from repflow.stages.starting_models import SOURCE_ONLY
 
 _LICENCES = ("licence", "license")
 _TASK = {"type": "image-classification", "name": "Image classification"}
@@ -128,6 +129,8 @@ def _making(selection: Mapping[str, Any], members: tuple[Description, ...], name
             method += f" on `{about['encoder'].get('method', 'unknown')}`"
         elif about.get("start") in ("pretrained", "probed"):
             method += " from the pretrained encoder"
+        elif about.get("start") == SOURCE_ONLY:
+            method += " on the network trained on the source alone"
         cells = (names[key], f"{weight:.2f}", f"{member.temperature:g}", method, _encoder(member.encoder), str(steps))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + (

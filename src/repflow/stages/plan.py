@@ -90,7 +90,8 @@ def make_plan(everything: bool = False) -> list[Estimate]:
 
 
 def _measure(timer: Timer, training: Training, data: Data) -> Measured:
-    log.info("plan: %s: times a few of %s", training.stage, training.recipe.size)
+    few = "a few of " if training.steps else ""
+    log.info("plan: %s: times %s%s", training.stage, few, training.recipe.size)
     return timer.measure(training.stage, training.recipe, training.streams, data.classes, data.channels, data.size)
 
 
@@ -168,7 +169,8 @@ def _training(training: Training, measured: Measured | None, data: Data) -> Esti
             "disk_bytes": 0 if training.stage == "tune" else measured.weights,
             "basis": "measured",
         }
-    return Estimate(training.stage, None, training.images, training.steps, config.batch_size, **known)
+    batch_size = config.batch_size if training.steps else None
+    return Estimate(training.stage, None, training.images, training.steps, batch_size, **known)
 
 
 def _judgement(address: str, planned: Mapping[str, Training], measured: Mapping[str, Measured], data: Data) -> Estimate:

@@ -17,6 +17,9 @@ from repflow.data.read.rows import Domain
 from repflow.evaluation.image_grids import ImageGrid
 from repflow.stages import evaluate, probe, report
 from repflow.stages.image_grids import write_image_grids
+from repflow.stages.reporting.content import Table
+from repflow.stages.reporting.results import read_results
+from repflow.stages.reporting.sections.cost import cost_section
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -292,6 +295,18 @@ def test_accuracy_is_shown_with_the_total_compute(reported: Path) -> None:
     assert (reported / "reports/figures/cost.source.png").is_file()
     assert (reported / "reports/figures/cost.target.png").is_file()
     assert "`repflow cost`" in page(reported).text
+
+
+def test_a_model_without_steps_costs_what_it_starts_from(reported: Path) -> None:
+    described = reported / "models/adapt/coral/model.json"
+    described.write_text(described.read_text().replace('"start": "pretrained"', '"start": "source_only"'))
+    metrics = {"steps": 0, "kept_step": 0, "images_seen": 0, "flops": 0}
+    (reported / "metrics/adapt/coral.json").write_text(json.dumps(metrics))
+    *_, table = cost_section(read_results()).blocks
+    assert isinstance(table, Table)
+    rows = {row[0]: row[1:4] for row in table.rows}
+    assert rows["Source only"] == ["3,200", "1.00", "5.00"]  # with the pretraining
+    assert rows["CORAL"] == ["0", "0", "5.00"]
 
 
 def test_cost_records_of_this_machine_do_not_change_the_report(reported: Path) -> None:

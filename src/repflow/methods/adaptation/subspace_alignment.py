@@ -1,7 +1,8 @@
 """Subspace alignment: align the principal subspace of the source features with the target's, and classify there.
 
 Fernando, Habrard, Sebban, Tuytelaars. Unsupervised Visual Domain Adaptation Using Subspace Alignment. ICCV 2013. As in
-Ganin et al. (JMLR 2016), the features are those of the last hidden layer of a network trained on the source alone.
+Ganin et al. (JMLR 2016), the features are those of the last hidden layer of a network trained on the source alone: with
+`start: source_only` and no steps this is the very network of `source_only`, and nothing is trained again.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ class Config:
     """Subspace alignment's own parameters.
 
     Attributes:
-        augment: augmentation policy of the source images.
+        augment: augmentation policy of the source images in training steps.
         dimension: of the subspaces.
         inverse_regularisation: of the logistic regression in the aligned space; scikit-learn's C.
     """
@@ -37,7 +38,10 @@ class Config:
 
 
 class SubspaceAlignment(ClassifierMethod):
-    """Cross-entropy on the source; then the last layer is replaced by one fitted in the aligned subspace."""
+    """The last layer is replaced by one fitted in the aligned subspace.
+
+    Steps, where there are any, train the network on the source first, by cross-entropy.
+    """
 
     streams = ("source", "target")
 

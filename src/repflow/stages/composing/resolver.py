@@ -1,5 +1,6 @@
-"""The resolvers of conf/: `${watched:DOMAIN}` computes `data.reads` from the sources that were chosen, `${cores:}` is
-the number of CPU cores that this process may use.
+"""The resolvers of conf/: `${watched:DOMAIN}` computes `data.reads` from the sources that were chosen,
+`${model_of:START}` is the folder of the model that an adaptation starts from, `${cores:}` the number of CPU cores that
+this process may use.
 
 DVC composes conf/ in its own process: it loads `src/hydra_plugins`, as .dvc/config says, which calls `register`.
 """
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from repflow.data.watched import watched
 from repflow.hardware.cpu import usable_cores
+from repflow.stages.starting_models import model_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,6 +20,7 @@ def register() -> None:
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("watched", _watched, replace=True)
+    OmegaConf.register_new_resolver("model_of", model_of, replace=True)
     OmegaConf.register_new_resolver("cores", usable_cores, replace=True)
 
 

@@ -42,10 +42,10 @@ class Estimate:
 
 
 def training_seconds(training: Training, measured: Measured) -> float:
-    """Seconds of a stage's steps and of as many validations as there can be."""
+    """Seconds of a stage's steps and of as many validations as there can be, or of what it fits without steps."""
     config = training.recipe.section.training
     steps = (config.steps or 0) * measured.step
-    return training.turns * (steps + config.validations * training.validated * measured.image)
+    return measured.fitting + training.turns * (steps + config.validations * training.validated * measured.image)
 
 
 def training_memory(training: Training, measured: Measured, pixels: int, limit: float) -> int:

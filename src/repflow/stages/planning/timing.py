@@ -48,6 +48,7 @@ class Measured:
 
     Attributes:
         step: seconds of a training step.
+        fitting: seconds of a training without steps: what its method fits to all its images.
         image: seconds for the prediction of an image.
         memory: peak resident memory in bytes, with few images in it.
         gpu_memory: peak GPU memory in bytes; None without a GPU.
@@ -56,6 +57,7 @@ class Measured:
     """
 
     step: float
+    fitting: float
     image: float
     memory: int
     gpu_memory: int | None
@@ -154,14 +156,18 @@ def _measure(recipe: Recipe, images: Mapping[str, int], classes: tuple[str, ...]
         method = recipe.method(recipe.settings, encoder if is_encoder else description.new_classifier(encoder))
     fabric = prepare(hardware, updates=len(method.updates))
     watch = _Stopwatch(fabric.device)
+    began = time.monotonic()
     with contextlib.suppress(_Enough):
         train(method, rows, alone, fabric, seed=recipe.seed, compile=hardware.compile, meter=watch, silent=True)
+    timed = sum(map(len, rows.values()))
+    fitting = 0.0 if training.steps else (time.monotonic() - began) * max(1.0, sum(images.values()) / timed)
     validated = Rows(some.images[:_VALIDATED], some.labels[:_VALIDATED], some.index[:_VALIDATED], classes)
     learned = method.learned.eval().to(fabric.device).float()
     began = time.monotonic()
     accuracy_on(learned, validated, fabric.device)
     return Measured(
         step=watch.seconds,
+        fitting=fitting,
         image=(time.monotonic() - began) / len(validated),
         memory=peak_memory(),
         gpu_memory=peak_gpu_memory(),

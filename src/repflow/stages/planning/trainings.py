@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from repflow.data.read.rows import TRAINING, Side
+from repflow.encoders import EncoderConfig
 from repflow.stages import paths
+from repflow.stages.adapt import adaptation_recipe
 from repflow.stages.finetune import found_by_search
-from repflow.stages.learning import Recipe, read_recipe, within_budget_of
+from repflow.stages.learning import Recipe, read_recipe, with_network, within_budget_of
 from repflow.stages.parameters import read, read_raw
 from repflow.stages.planning.counts import Data
 from repflow.stages.searching.config import TuneConfig
 from repflow.stages.searching.trial import shortened
+from repflow.stages.starting_models import SOURCE_ONLY
 from repflow.stages.tune import count_workers
 
 
@@ -83,7 +86,10 @@ def trainings(data: Data, is_searched: bool) -> Iterator[Training]:
         "finetune", read_recipe("finetune", best), "finetune", labelled, data, held, validated=validated
     )
     for key in read_raw("adapt") or {}:
-        recipe = read_recipe(f"adapt.{key}")
+        recipe = adaptation_recipe(key)
+        if recipe.section.start == SOURCE_ONLY:
+            own = read_recipe(f"adapt.{SOURCE_ONLY}").section
+            recipe = with_network(recipe, own.encoder or read("encoder", EncoderConfig), own.head)
         if not target.training:
             continue
         seen = target.labels_on(*TRAINING) if recipe.method.reads_target_labels else target.training

@@ -7,6 +7,7 @@ from repflow.stages.reporting.content import Block, Figure, Figures, Paragraph, 
 from repflow.stages.reporting.cost_chart import cost_chart
 from repflow.stages.reporting.results import RunResults, metrics
 from repflow.stages.reporting.style import SOURCE, TARGET
+from repflow.stages.starting_models import SOURCE_ONLY
 
 UNIT = "TFLOP"
 _UNIT = 1e12
@@ -20,7 +21,7 @@ def cost_section(run: RunResults) -> Section:
     text = (
         "Compute is counted in floating-point operations (FLOP): matrix products, convolutions and attention of one"
         " real training step, forward and backward, times the number of steps. The total of a model includes the"
-        " pretraining that it starts from and the hyperparameter search. Time, memory and energy depend on the machine,"
+        " training that it starts from and the hyperparameter search. Time, memory and energy depend on the machine,"
         " so they are not in this report: `repflow cost` prints them on the machine that trained."
     )
     blocks: list[Block] = [Paragraph(text), Figures(list(_figures(run, work))), _table(run, work)]
@@ -34,7 +35,10 @@ def _trainings(run: RunResults) -> list[str]:
 
 def _trainings_of(run: RunResults, model: str) -> list[str]:
     """The trainings that led to the classifier `model`."""
-    before = ["pretrain"] if run.models[model].start != "random" else []
+    start = run.models[model].start
+    if start == SOURCE_ONLY:
+        return [*_trainings_of(run, SOURCE_ONLY), f"adapt/{model}"]
+    before = ["pretrain"] if start != "random" else []
     return [*before, "tune", "finetune"] if model == "finetune" else [*before, f"adapt/{model}"]
 
 
@@ -68,10 +72,12 @@ def _table(run: RunResults, work: dict[str, int]) -> Table:
     names |= {f"adapt/{key}": card.name for key, card in run.adapt.items()}
     domains = list(run.evaluation["rows"])
     rows = []
-    for name, flops in work.items():
-        about = metrics(name)
+    for name in _trainings(run):
         model = name.removeprefix("adapt/") if name not in ("pretrain", "tune") else ""
-        cells = [names[name], f"{about['images_seen']:,}", _format_compute(flops)]
+        if name not in work and not (model and _total_compute(run, work, model)):
+            continue
+        seen = metrics(name).get("images_seen", 0)
+        cells = [names[name], f"{seen:,}", _format_compute(work[name]) if name in work else "0"]
         if model:
             cells.append(_format_compute(_total_compute(run, work, model)))
             cells += [percent(own["accuracy"]) if (own := run.scores(model, d)) else "" for d in domains]
@@ -79,7 +85,11 @@ def _table(run: RunResults, work: dict[str, int]) -> Table:
             cells += [""] * (1 + len(domains))
         rows.append(cells)
     header = ["training", "images seen", "compute", "total compute", *(f"{d} accuracy" for d in domains)]
-    return Table(header, rows, f"Compute in {UNIT}. Total: including the pretraining and the hyperparameter search.")
+    return Table(
+        header,
+        rows,
+        f"Compute in {UNIT}. Total: including the training that it starts from and the hyperparameter search.",
+    )
 
 
 def _format_compute(flops: int) -> str:
