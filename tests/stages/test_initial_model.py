@@ -93,7 +93,7 @@ def test_the_encoder_is_that_of_the_pretraining() -> None:
 def test_steps_that_are_left_to_the_budget_follow_from_the_labelled_images() -> None:
     budget = {"passes": 40.0, "least": 100, "most": 10_000_000}
     change({"budget.finetune": budget, "finetune.training.steps": None})
-    rows, _ = finetune.finetuning_rows(open_project_domain("source"))
+    rows, _ = finetune.finetuning_rows(open_project_domain("source"), read_recipe("finetune"))
     recipe = within_budget(read_recipe("finetune"), "finetune", rows)
     assert recipe.section.training.steps == 40 * 60 / 16
     finetune.run()
@@ -104,6 +104,16 @@ def test_steps_that_are_left_to_the_budget_follow_from_the_labelled_images() -> 
 
 
 def test_steps_that_are_given_need_no_budget() -> None:
-    rows, _ = finetune.finetuning_rows(open_project_domain("source"))
     recipe = read_recipe("finetune")
+    rows, _ = finetune.finetuning_rows(open_project_domain("source"), recipe)
     assert within_budget(recipe, "finetune", rows) is recipe
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_only_labels_of_labelled_rows_are_shown_among_the_unlabelled(known: bool, monkeypatch: Any) -> None:
+    source, recipe = open_project_domain("source"), read_recipe("finetune")
+    monkeypatch.setattr(recipe.method, "reads_known_labels", known)
+    rows, _ = finetune.finetuning_rows(source, recipe)
+    shown = dict(zip(rows["labelled"].index, rows["labelled"].labels, strict=True)) if known else {}
+    assert len(rows["unlabelled"]) > len(rows["labelled"]) > 0
+    assert rows["unlabelled"].labels.tolist() == [shown.get(index, -1) for index in rows["unlabelled"].index]

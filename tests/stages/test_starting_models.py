@@ -59,7 +59,11 @@ def change(**sections: Any) -> None:
     budget = {"passes": 1.0, "least": 100, "most": 10**6}
     parameters["budget"] = dict.fromkeys(("pretrain", "finetune", "adapt"), budget)
     parameters["pretrain"] = {"family": "pretext", "name": "rotation", "training": {"steps": 2, "batch_size": 8}}
-    parameters |= {"probe": {"random_encoders": 1}, "tune": {"search": {"trials": 0, "batch": 1, "space": {}}}, **sections}
+    parameters |= {
+        "probe": {"random_encoders": 1},
+        "tune": {"search": {"trials": 0, "batch": 1, "space": {}}},
+        **sections,
+    }
     Path("params.yaml").write_text(yaml.safe_dump(copy.deepcopy(parameters), sort_keys=False))
 
 

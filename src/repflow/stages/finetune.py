@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import yaml
 
 from repflow.data.read.rows import Domain, Rows, Side
@@ -9,7 +10,7 @@ from repflow.encoders.model_files import save_model
 from repflow.stages import paths
 from repflow.stages.cost import recorded
 from repflow.stages.initial_model import describe, origin_metrics, starting_classifier
-from repflow.stages.learning import fit, read_recipe, within_budget, write_training
+from repflow.stages.learning import Recipe, fit, read_recipe, within_budget, write_training
 from repflow.stages.project import open_project_domain
 
 
@@ -17,8 +18,9 @@ def run() -> None:
     """Read the pretrained encoder, the source's rows and the result of the search; write `models/finetune/`."""
     with recorded("finetune") as meter:
         source = open_project_domain("source")
-        rows, validation = finetuning_rows(source)
-        recipe = within_budget(read_recipe("finetune", found_by_search()), "finetune", rows)
+        recipe = read_recipe("finetune", found_by_search())
+        rows, validation = finetuning_rows(source, recipe)
+        recipe = within_budget(recipe, "finetune", rows)
         description = describe(recipe, source, source.classes)
         classifier, description = starting_classifier(recipe, description, source.store.images, rows["labelled"])
         method, trained = fit(recipe, classifier, rows, title="finetune", meter=meter, validation=validation)
@@ -26,13 +28,16 @@ def run() -> None:
         write_training("finetune", trained, origin_metrics(description))
 
 
-def finetuning_rows(source: Domain) -> tuple[dict[str, Rows], Rows]:
+def finetuning_rows(source: Domain, recipe: Recipe) -> tuple[dict[str, Rows], Rows]:
     """The streams of the fine-tuning, and the validation rows.
 
-    The unlabelled stream has all training rows of the source without labels, including the labelled rows.
+    The unlabelled stream has all training rows of the source, including the labelled rows. It shows the labels of these
+    to methods that read them (`Method.reads_known_labels`), and no others.
     """
     labelled = source.labelled_rows(Side.LABELLED)
     unlabelled = source.rows(Side.LABELLED, Side.UNLABELLED)
+    if recipe.method.reads_known_labels:
+        unlabelled.labels[np.searchsorted(unlabelled.index, labelled.index)] = labelled.labels
     return {"labelled": labelled, "unlabelled": unlabelled}, source.labelled_rows(Side.VALIDATION)
 
 

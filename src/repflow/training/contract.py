@@ -55,6 +55,10 @@ class Method(nn.Module):
     reads_target_labels: ClassVar[bool] = False
     """Whether the stream "target" provides labels; True for the oracle `train_on_target` only."""
 
+    reads_known_labels: ClassVar[bool] = False
+    """Whether the stream "unlabelled" of a fine-tuning, to which all training images belong, shows the labels of those
+    that are in the stream "labelled" too. All others are -1."""
+
     @property
     def learned(self) -> nn.Module:
         """The module that is kept after training, and whose weights are averaged if `training.ema` is set."""

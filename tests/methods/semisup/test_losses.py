@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from repflow.augment.mixing import CutMix, Mixing, Mixup
 from repflow.augment.operations import Affine, GaussianNoise
-from repflow.data.read.batches import Batches
+from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier
-from repflow.methods.semisup import fixmatch, pseudo_label, supervised
+from repflow.methods.semisup import distillation, fixmatch, pseudo_label, supervised
 from repflow.randomness.draws import Draw
 
 WEAK = (Affine(degrees=10.0),)
@@ -143,3 +145,65 @@ def test_without_confident_pseudo_labels_fixmatch_is_supervised(classifier: Clas
     found = fixmatch.FixMatch(config, classifier).losses(batches, Draw(0, "step"))
     alone = supervised.Supervised(supervised.Config(), classifier).losses(batches, Draw(0, "step"))
     assert torch.equal(found.total, alone.total)
+
+
+def distilled(classifier: Classifier, batches: Batches, config: distillation.Config) -> distillation.Distillation:
+    """Distillation whose teacher was fitted on the first twenty digits of the batches."""
+    images = torch.cat([batches["labelled"].images, batches["unlabelled"].images])[:20]
+    pixels = (images * 255).round().to(torch.uint8).numpy()
+    rows = Rows(pixels, np.arange(20) % 10, np.arange(20), tuple("0123456789"))
+    method = distillation.Distillation(config, classifier)
+    method.begin({"labelled": Stream("labelled", rows)}, Draw(0, "begin"))
+    return method
+
+
+def sharpened(method: distillation.Distillation, image: Tensor, power: float) -> list[float]:
+    """The teacher's probabilities to some power, summing to 1."""
+    raised = [each**power for each in method.teacher(image[None])[0].double().tolist()]
+    return [each / sum(raised) for each in raised]
+
+
+def test_first_distillation_is_cross_entropy_with_the_teacher(classifier: Classifier, batches: Batches) -> None:
+    method = distilled(classifier, batches, distillation.Config(WEAK, STRONG, temperature=0.5, weight=0.7, share=0.6))
+    draw, labelled, unlabelled = Draw(0, "step"), batches["labelled"], batches["unlabelled"]
+    unlabelled.labels[:2] = torch.tensor([3, 7])  # of labelled images, which are among the unlabelled ones
+    strong = method.strong(unlabelled.images, draw.stream("strong"))
+    total = 0.0
+    for number, (image, view) in enumerate(zip(unlabelled.images, strong, strict=True)):
+        target = sharpened(method, image, 2.0) if number > 1 else torch.eye(10)[[3, 7][number]].tolist()
+        found = probabilities(classifier, view)
+        total -= sum(share * math.log(own) for share, own in zip(target, found, strict=True))
+    weak = method.weak(labelled.images, draw.stream("labelled"))
+    expected = mean(cross_entropy(classifier, weak, labelled.labels.tolist())) + 0.7 * total / 24
+    assert method.losses(batches, Draw(0, "step")).total.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_later_distillation_is_fixmatch_with_the_teacher_as_prior(classifier: Classifier, batches: Batches) -> None:
+    method = distilled(classifier, batches, distillation.Config(WEAK, STRONG, share=0.5, prior=0.25, threshold=0.3))
+    draw, labelled, unlabelled = Draw(0, "step"), batches["labelled"], batches["unlabelled"]
+    weak = method.weak(unlabelled.images, draw.stream("weak"))
+    strong = method.strong(unlabelled.images, draw.stream("strong"))
+    total, confident = 0.0, 0
+    for image, guessed, view in zip(unlabelled.images, weak, strong, strict=True):
+        prior = [each**0.25 for each in sharpened(method, image, 2.0)]
+        product = [own * before for own, before in zip(probabilities(classifier, guessed), prior, strict=True)]
+        if max(product) >= 0.3 * sum(product):
+            confident += 1
+            total -= math.log(probabilities(classifier, view)[product.index(max(product))])
+    assert 2 < confident < 22, "the threshold must split the images for this test to say anything"
+    own = method.weak(labelled.images, draw.stream("labelled"))
+    expected = mean(cross_entropy(classifier, own, labelled.labels.tolist())) + total / 24
+    found = method.losses(batches, Draw(0, "step"))
+    assert found.total.item() == pytest.approx(expected, rel=1e-4)
+    assert found.metrics["confident"].item() == pytest.approx(confident / 24)
+
+
+def test_the_teacher_stays_as_it_was_fitted(classifier: Classifier, batches: Batches) -> None:
+    method = distilled(classifier, batches, distillation.Config((), (), share=1.0)).train()
+    before = method.teacher(batches["unlabelled"].images)
+    method.losses(batches, Draw(0, "step")).total.backward()
+    with torch.no_grad():
+        for parameter in method.classifier.parameters():
+            parameter.sub_(parameter.grad)
+    assert torch.equal(method.teacher(batches["unlabelled"].images), before)
+    assert not any(parameter.requires_grad for parameter in method.teacher.parameters())

@@ -36,7 +36,7 @@ def prepare_trials(config: SearchConfig) -> Evaluate:
     # tqdm's default inter-process lock would be leaked by a process that is killed.
     tqdm.set_lock(threading.RLock())
     source = open_project_domain("source")
-    rows, validation = finetuning_rows(source)
+    rows, validation = finetuning_rows(source, read_recipe("finetune"))
 
     def evaluate(point: Point, report_score: ReportScore) -> Outcome:
         recipe = within_budget(read_recipe("finetune", point), "finetune", rows)
