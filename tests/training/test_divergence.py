@@ -37,7 +37,7 @@ class _Spoiled(torch.autograd.Function):
 
 @pytest.fixture
 def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`spoil(loss={3: nan}, gradients={6: inf})` multiplies the loss or the gradients of these steps by these factors."""
+    """`spoil(loss={3: nan}, gradients={6: inf})` multiplies losses or gradients of these steps by these factors."""
 
     def arrange(loss: dict[int, float] | None = None, gradients: dict[int, float] | None = None) -> None:
         original, done = Supervised.losses, [0]
