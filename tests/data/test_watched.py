@@ -178,7 +178,7 @@ def _key(name: str) -> str:
 def test_dvc_sees_an_image_that_is_changed_removed_or_added_and_nothing_else(
     project: Path, opened: set[str], ingested: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Every file that the source opens is changed; one is removed, and joined by another in a folder that is watched."""
+    """Every file that the source opens is changed; one is removed; one is added to a watched folder."""
     source, places = SOURCES[name]
     collect(source)
     files = [Path(path) for path in sorted(opened)]
