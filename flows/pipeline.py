@@ -10,7 +10,6 @@ With PREFECT_API_URL set it reports to that server, without it to a temporary se
 """
 
 import argparse
-import fcntl
 import os
 import sys
 import time
@@ -41,9 +40,10 @@ from parameters import PROJECT, Choices, RunName, Target
 from processes import Processes, with_source
 from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
+from repflow.files import NoLocksError, lock_file
 from repflow.runs.isolated import default_name, finish, isolated
 from repflow.runs.start import uncommitted_warning
-from repflow.stages.composing.choices import read_choices
+from repflow.stages.composing.announcement import SAID, announce
 from stage_run import RETRY_DELAYS, Stages, is_retryable
 from worker import ends_with_worker
 
@@ -103,8 +103,7 @@ def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path],
                 state = _in_isolated_run(overrides, name, push, work)
             else:
                 with _locked_checkout(PROJECT):
-                    if described := read_choices(PROJECT / "conf").described():
-                        get_run_logger().info("the checkout differs from the defaults in: %s", described)
+                    announce(PROJECT / "conf", "the checkout", get_run_logger().info)
                     state = work(PROJECT)
         except (DvcException, RepflowError, RuntimeError, ValueError) as error:
             state = Failed(message=str(error))
@@ -117,8 +116,7 @@ def _in_isolated_run(overrides: list[str], name: str, push: bool, work: Callable
     log = get_run_logger()
     with isolated(PROJECT, overrides, name, push) as run:
         log.info("run %s: runs in %s", run.name, run.folder)
-        if described := read_choices(run.folder / "conf").described():
-            log.info("run %s: differs from the defaults in: %s", run.name, described)
+        announce(run.folder / "conf", f"run {run.name}:", log.info)
         left_out = run.repository.uncommitted()
         if left_out:
             log.warning(uncommitted_warning(left_out))
@@ -142,13 +140,15 @@ def _locked_checkout(project: Path) -> Iterator[None]:
         logged = False
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if lock_file(lock):
+                    break
+            except NoLocksError as error:
+                get_run_logger().warning("%s. Nothing stops a second flow run here", error)
                 break
-            except BlockingIOError:
-                if not logged:
-                    get_run_logger().info("waits for another flow run in %s", project)
-                logged = True
-                time.sleep(0.5)
+            if not logged:
+                get_run_logger().info("waits for another flow run in %s", project)
+            logged = True
+            time.sleep(0.5)
         yield
 
 
@@ -171,7 +171,7 @@ def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = F
         plan: say what the stages will cost, where something will train.
     """
     futures: dict[str, PrefectFuture[State[Any]]] = {}
-    with Processes(project, with_source(project)) as processes:
+    with Processes(project, with_source(project) | SAID) as processes:
         processes.prepare_dvc()
         stages = read_graph(project, targets)
         runs = Stages(processes, force)

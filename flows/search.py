@@ -32,6 +32,7 @@ from processes import Processes, with_source
 from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
 from repflow.hardware.cpu import pin
+from repflow.stages.composing.announcement import SAID
 from stage_run import WAIT_FOR_LOCK, Stages, cause
 
 pin("avx2")  # for this process and its Dask workers; Dask imports numpy
@@ -61,7 +62,7 @@ def _search(project: Path, workers: int) -> State[Any]:
     state = bring_up_to_date(project, stages[STAGE].upstream)
     if not state.is_completed():
         return state
-    with Processes(project, with_source(project)) as processes:
+    with Processes(project, with_source(project) | SAID) as processes:
         if _is_outdated(processes):
             with ConcurrencySlots(processes.stopped).hold(stages[STAGE].slot, get_run_logger()):
                 _check_code(project)

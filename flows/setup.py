@@ -9,19 +9,20 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from concurrency import LIMITS, ServerUnavailable, create_limits
+from kept_settings import declared_settings, merged
 from parameters import PROJECT
 from repflow.cli.surroundings import take_every_character
 
@@ -37,7 +38,7 @@ TEMPLATE: dict[str, Any] = {
 
 
 def set_up(limits: Mapping[str, int | None], exclusive: bool = False) -> None:
-    """Create or update what the flows need on the server that PREFECT_API_URL names.
+    """Create or update what the flows need on the server that PREFECT_API_URL names; prints what is kept there.
 
     Args:
         limits: as in `create_limits`.
@@ -45,7 +46,8 @@ def set_up(limits: Mapping[str, int | None], exclusive: bool = False) -> None:
     """
     create_limits(limits, exclusive)
     create_pools()
-    deploy(PROJECT)
+    for line in deploy(PROJECT):
+        print(line, flush=True)
 
 
 def create_pools() -> None:
@@ -61,69 +63,44 @@ def create_pools() -> None:
                 client.update_work_pool(name, WorkPoolUpdate(description=about, base_job_template=TEMPLATE))
 
 
-def deploy(project: Path) -> None:
+def deploy(project: Path) -> list[str]:
     """Create or update the deployments of prefect.yaml on the server.
 
-    `prefect deploy --all` of Prefect 3.9.1 would also deactivate schedules that people have activated in the UI, delete
-    those that they have added, and replace REPFLOW_PROJECT by the folder on this machine rather than the worker's.
+    What people have set there stays: default parameters, schedules, concurrency limits, tags, pauses. Everything else
+    becomes what the file declares. `prefect deploy --all` of Prefect 3.9.1 would reset all of it, delete schedules that
+    people have added, and replace REPFLOW_PROJECT by the folder on this machine rather than the worker's.
+
+    Returns:
+        One line for each setting that is not what the file declares.
     """
     declared = yaml.safe_load((project / "prefect.yaml").read_text(encoding="utf-8"))
+    said = []
     with get_client(sync_client=True) as client:
         for entry in declared["deployments"]:
             file, _, name = entry["entrypoint"].partition(":")
             flow = getattr(importlib.import_module(Path(file).stem), name)
+            schema = {**parameter_schema(flow).model_dump_for_openapi(), "additionalProperties": False}
+            settings = declared_settings(entry)
+            title = f"{flow.name}/{entry['name']}"
+            with suppress(ObjectNotFound):
+                settings, differences = merged(settings, client.read_deployment_by_name(title), schema)
+                said += [f"{title}: {each}" for each in differences]
             client.create_deployment(
                 client.create_flow(flow),
                 entry["name"],
                 entrypoint=entry["entrypoint"],
                 description=entry["description"],
-                tags=entry["tags"],
-                parameters=entry.get("parameters"),
-                parameter_openapi_schema={
-                    **parameter_schema(flow).model_dump_for_openapi(),
-                    "additionalProperties": False,
-                },
+                tags=list(settings.tags),
+                parameters=dict(settings.parameters),
+                parameter_openapi_schema=schema,
                 enforce_parameter_schema=True,
                 pull_steps=declared["pull"],
                 work_pool_name=entry["work_pool"]["name"],
-                concurrency_limit=entry["concurrency_limit"]["limit"],
-                concurrency_options=ConcurrencyOptions(
-                    collision_strategy=entry["concurrency_limit"]["collision_strategy"]
-                ),
-                schedules=_schedules(entry["schedules"], _scheduled(client, f"{flow.name}/{entry['name']}")),
+                concurrency_limit=settings.limit,
+                concurrency_options=ConcurrencyOptions(collision_strategy=settings.strategy),
+                schedules=list(settings.schedules),
             )
-
-
-def _scheduled(client: SyncPrefectClient, name: str) -> list[DeploymentSchedule]:
-    """The schedules that a deployment has on the server; none for a new deployment."""
-    try:
-        return client.read_deployment_by_name(name).schedules
-    except ObjectNotFound:
-        return []
-
-
-def _schedules(
-    declared: Sequence[Mapping[str, Any]], there: Sequence[DeploymentSchedule]
-) -> list[DeploymentScheduleCreate]:
-    """The declared schedules, active or not as on the server, and those that people have added there.
-
-    Prefect replaces all schedules of a deployment by those in the request.
-    """
-    active = {each.slug: each.active for each in there}
-    slugs = [each["slug"] for each in declared]
-    added = [
-        DeploymentScheduleCreate(schedule=each.schedule, active=each.active, slug=each.slug, parameters=each.parameters)
-        for each in there
-        if each.slug not in slugs
-    ]
-    return added + [
-        DeploymentScheduleCreate(
-            schedule=CronSchedule(cron=each["cron"], timezone=each["timezone"]),
-            active=active.get(each["slug"], each["active"]),
-            slug=each["slug"],
-        )
-        for each in declared
-    ]
+    return said
 
 
 def main() -> int:

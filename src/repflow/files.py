@@ -1,12 +1,14 @@
-"""Atomic writing of files and folders."""
+"""Atomic writing of files and folders, and locks on them."""
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from repflow.errors import RepflowError, StorageError
 
@@ -14,6 +16,12 @@ try:
     import fcntl
 except ImportError:  # on Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("repflow")
+
+
+class NoLocksError(StorageError):
+    """The file system of a file has no locks, as some network file systems."""
 
 
 @contextlib.contextmanager
@@ -67,6 +75,8 @@ def storing(path: Path) -> Iterator[None]:
 def locked(folder: Path, what: str) -> Iterator[Path]:
     """Lock a folder for this process; it is created if it is missing. A killed process leaves no lock behind.
 
+    Where its file system has no locks, a warning says so, and nothing is locked.
+
     Args:
         folder: the folder.
         what: what another process would be doing, for the error message: "is running the same search".
@@ -77,11 +87,40 @@ def locked(folder: Path, what: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RepflowError(f"{folder}: another process {what}; wait for it, or stop it") from None
+            if not lock_file(lock):
+                raise RepflowError(f"{folder}: another process {what}; wait for it, or stop it")
+        except NoLocksError as error:
+            log.warning("%s. Nothing stops a second process here: see to it that no other %s", error, what)
         yield folder
+
+
+def lock_file(file: IO[Any], *, wait: bool = False) -> bool:
+    """Lock an open file for this process until it is closed.
+
+    Args:
+        file: the file.
+        wait: wait for another process that has locked it.
+
+    Returns:
+        Whether it is locked; false if another process has locked it.
+
+    Raises:
+        NoLocksError: its file system has no locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise NoLocksError(
+            f"{file.name}: its file system has no locks ({error.strerror}); keep the project on a local disk, or mount"
+            " the file system with locks"
+        ) from error
+    return True
 
 
 def is_refusal(error: OSError) -> bool:
@@ -89,6 +128,7 @@ def is_refusal(error: OSError) -> bool:
     return error.errno in _REFUSALS
 
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 

@@ -1,7 +1,9 @@
 """What DVC watches is what `ingest` reads: every file that a source opens lies in what is watched."""
 
+import contextlib
 import io
 import os
+import struct
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from repflow.data.watched import SIZE, UNWATCHED, check_watched, labels_file, wa
 from repflow.errors import ParameterError
 from repflow.schema import build
 
+ROOT = Path(__file__).parents[2]
 FORM: dict[str, Any] = {"size": 16, "channels": 3, "resize": "stretch"}
 NONE = {"kind": "none"}
 IDX = {"kind": "idx", "images": "idx/images", "labels": "idx/labels.gz"}
@@ -28,6 +31,7 @@ FOLDER = {"kind": "folder", "path": "images"}
 SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "folder": (FOLDER, {"images": "raw/images"}),
     "folder with a slash": ({"kind": "folder", "path": "./images/"}, {"images": "raw/images"}),
+    "folder that is a link": ({"kind": "folder", "path": "link"}, {"images": "raw/link"}),
     "archive": ({"kind": "archive", "path": "images.tar"}, {"images": "raw/images.tar"}),
     "table": ({"kind": "table", "path": "t.csv", "images": "images"}, {"images": "raw/images", "table": "raw/t.csv"}),
     "table and its folder": ({"kind": "table", "path": "t2/t.csv"}, {"images": "raw/t2", "table": "raw/t2/t.csv"}),
@@ -37,6 +41,7 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"images": "raw/images", "photos": "raw/images.tar"},
     ),
     "digits": ({"kind": "digits"}, {}),
+    "torchvision": ({"kind": "torchvision", "name": "MNIST", "path": "sets"}, {"images": "raw/sets"}),
     "huggingface": ({"kind": "huggingface", "path": "hub"}, {"images": "raw/hub"}),
     "parquet": ({"kind": "parquet", "path": "parquet"}, {"images": "raw/parquet"}),
     "one Parquet file": (
@@ -66,6 +71,12 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with images of every kind in raw/; the working directory."""
     monkeypatch.chdir(tmp_path)
+    write_raw()
+    return tmp_path
+
+
+def write_raw() -> None:
+    """Write images of every kind to raw/."""
     content = io.BytesIO()
     Image.fromarray(np.arange(20 * 20 * 3, dtype=np.uint8).reshape(20, 20, 3)).save(content, "png")
     for folder in ("raw/images/cat", "raw/t2", "raw/idx"):
@@ -93,7 +104,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(f"raw/cifar/{name}.bin").write_bytes(bytes(3073))
     with tarfile.open("raw/images.tar", "w") as archive:
         archive.add("raw/images/cat/1.png", "cat/1.png")
-    return tmp_path
+    Path("raw/link").symlink_to("images")
+    Path("raw/sets/MNIST/raw").mkdir(parents=True)
+    for name in ("train", "t10k"):
+        header = struct.pack(">HBB3I", 0, 8, 3, 1, 28, 28)
+        Path(f"raw/sets/MNIST/raw/{name}-images-idx3-ubyte").write_bytes(header + bytes(28 * 28))
+        Path(f"raw/sets/MNIST/raw/{name}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 1) + bytes(1))
 
 
 @pytest.fixture
@@ -112,44 +128,84 @@ def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_file_that_is_read_is_watched(project: Path, opened: set[str], name: str) -> None:
-    source, expected = SOURCES[name]
+def collect(source: dict[str, Any]) -> dict[str, Any]:
+    """Read a source of the working directory; returns the parameters `data`."""
     data = {**FORM, "root": "raw", "source": source, "target": NONE}
     config = build(DataConfig, data, "data")
     config.source.collect(Request(ImageFormat(16, 3, "stretch"), Path("raw"), 0, "ingest/source"))
+    return data
+
+
+def is_below(path: str | Path, place: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(place).resolve())
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_file_that_is_read_is_watched(project: Path, opened: set[str], name: str) -> None:
+    source, expected = SOURCES[name]
+    data = collect(source)
     reads = watched(data, "source")
     assert {slot: place for slot, place in reads.items() if place != UNWATCHED} == expected
     assert opened or name == "digits"
-    assert [path for path in opened if not any(Path(path).is_relative_to(place) for place in reads.values())] == []
+    assert [path for path in opened if not any(is_below(path, place) for place in reads.values())] == []
 
 
-CHANGED = {
-    "huggingface": "raw/hub/1.png",
-    "parquet": "raw/parquet/train-00000-of-00001.parquet",
-    "pattern of Parquet files": "raw/parquet/train-00000-of-00001.parquet",
-    "webdataset": "raw/shards/train-0.tar",
-    "webdataset and its classes": "raw/names.txt",
-    "cifar": "raw/cifar/data_batch_3.bin",
-    "one domain": "raw/domains/photo/cat/1.png",
-    "several domains": "raw/domains/art/cat/1.png",
-}
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project where the stage `ingest` of dvc.yaml is up to date for each of the sources; it makes empty stores."""
+    folder = tmp_path_factory.mktemp("ingested")
+    with contextlib.chdir(folder):
+        write_raw()
+        sources = {_key(name): source for name, (source, _) in SOURCES.items()}
+        reads = {key: watched({"root": "raw", key: source}, key) for key, source in sources.items()}
+        data = {**FORM, "most": 64, "root": "raw", "reads": reads, **sources}
+        Path("params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": data}))
+        stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["ingest"]
+        stage["do"]["cmd"] = "mkdir -p data/stores/${key}"
+        Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest": stage}}))
+        Path("code").mkdir()
+        Path(UNWATCHED).write_text("{}")
+        with Repo.init(".", no_scm=True) as repo:
+            repo.reproduce()
+    return folder
 
 
-@pytest.mark.parametrize("name", CHANGED)
-def test_dvc_sees_a_changed_image_and_nothing_else(project: Path, name: str) -> None:
-    """`ingest` depends on what is watched, as in dvc.yaml."""
-    reads = watched({"root": "raw", "source": SOURCES[name][0]}, "source")
-    places = sorted({place for place in reads.values() if place != UNWATCHED})
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest": {"cmd": "true", "deps": places}}}))
-    with Repo.init(".", no_scm=True) as repo:
-        repo.reproduce()
-        Path("raw/other.png").write_bytes(b"")
-        assert repo.status() == {}
-        with open(CHANGED[name], "ab") as file:
-            file.write(b"0")
-    with Repo(".") as repo:
-        assert list(repo.status()) == ["ingest"]
+def _key(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "digits"])
+def test_dvc_sees_an_image_that_is_changed_removed_or_added_and_nothing_else(
+    project: Path, opened: set[str], ingested: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Every file that the source opens is changed; one is removed; one is added to a watched folder."""
+    source, places = SOURCES[name]
+    collect(source)
+    files = [Path(path) for path in sorted(opened)]
+    monkeypatch.chdir(ingested)
+
+    def is_outdated() -> bool:
+        with Repo(".") as repo:
+            return bool(repo.status([f"ingest@{_key(name)}"]))
+
+    seen = {}
+    for file in files:
+        before = file.read_bytes()
+        file.write_bytes(before + b"0")
+        seen[f"{file} changed"] = is_outdated()
+        file.write_bytes(before)
+    file.unlink()
+    seen[f"{file} removed"] = is_outdated()
+    file.write_bytes(before)
+    if any(is_below(file.parent, place) for place in places.values()):
+        another = file.with_name(f"another{file.suffix}")
+        another.write_bytes(before)
+        seen[f"{another} added"] = is_outdated()
+        another.unlink()
+    Path("raw/other.png").write_bytes(b"")
+    assert seen
+    assert [change for change, was_seen in seen.items() if not was_seen] == []
+    assert not is_outdated()
 
 
 def test_domains_that_are_not_set_are_named() -> None:

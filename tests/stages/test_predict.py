@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,23 @@ def test_a_folder_without_images_is_named(model: Path, tmp_path: Path) -> None:
     result = predict(model, tmp_path)
     assert result.exit_code == 3
     assert str(tmp_path) in result.stderr
+
+
+def test_classes_and_files_that_the_locale_does_not_know_are_written(model: Path, tmp_path: Path) -> None:
+    """In the C locale with an ASCII terminal: no traceback, and UTF-8 in the file."""
+    named, photos = tmp_path / "modèle", tmp_path / "猫"
+    shutil.copytree(model, named)
+    for file in named.glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace('"dark"', '"été"').replace('"light"', '"夏"'), encoding="utf-8")
+    photos.mkdir()
+    Image.new("L", (40, 40), 5).save(photos / "é.png")
+    Image.new("L", (40, 40), 250).save(photos / "ñ.png")
+    code = "from repflow.cli.app import app; app()"
+    command = [sys.executable, "-c", code, "predict", "猫", "--model", "modèle", "--format", "csv"]
+    locale = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    for output in ([], ["--output", "prédictions.csv"]):
+        done = subprocess.run([*command, *output], cwd=tmp_path, env=locale, capture_output=True, check=False)
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "prédictions.csv").read_text(encoding="utf-8"))))
+    assert [(row["path"], row["label"]) for row in rows] == [("猫/é.png", "été"), ("猫/ñ.png", "夏")]

@@ -45,7 +45,9 @@ def run_stage(stage: str, *arguments: str, trains: bool = False) -> None:
     """
     from repflow.hardware.cpu import pin
     from repflow.stages.code import same_code
+    from repflow.stages.composing.announcement import announce_once
 
+    announce_once()
     if trains:
         hand_over()
     pin(_instructions(stage))
@@ -69,7 +71,9 @@ def code() -> None:
     differs from code/, or changes while it runs. Example: `repflow code`
     """
     from repflow.stages import code as stage
+    from repflow.stages.composing.announcement import announce_once
 
+    announce_once()
     stage.run()
 
 

@@ -1,7 +1,6 @@
 """The life of an isolated run: a git worktree that shares the DVC cache, and a commit of the results."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repflow.errors import ParameterError, RepflowError
-from repflow.files import writing
+from repflow.files import lock_file, writing
 from repflow.runs.message import run_message
 from repflow.runs.preparation import compose, dvc, provide_images, share_storage
 from repflow.runs.repository import CHOSEN, PREFIX, Repository, check_author, git, open_repository, push_remote
@@ -161,12 +160,7 @@ def read_record(repository: Repository, name: str) -> Run:
 
 def try_lock(repository: Repository, name: str, locks: contextlib.ExitStack) -> bool:
     """Try to lock the run `name` until `locks` is closed; false if another process has locked it."""
-    lock = locks.enter_context(open(_lock_path(repository, name), "a"))  # noqa: SIM115
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return lock_file(locks.enter_context(open(_lock_path(repository, name), "a")))
 
 
 def uncached_outputs(project: Path) -> list[str]:

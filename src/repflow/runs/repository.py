@@ -1,7 +1,6 @@
 """The git repository that runs start from, and calls of git."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow.errors import ParameterError, RepflowError
+from repflow.files import lock_file
 
 PREFIX = "run/"
 """Prefix of the branches of runs."""
@@ -71,7 +71,7 @@ class Repository:
         """Lock the repository against other repflow processes; with git's own locks, the second one would fail."""
         self.runs.mkdir(parents=True, exist_ok=True)
         with open(self.runs / ".lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock, wait=True)
             yield
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from repflow.errors import RepflowError
 from repflow.runs.isolated import Run, finish, isolated
-from repflow.stages.composing.choices import read_choices
+from repflow.stages.composing.announcement import SAID, announce
 
 log = logging.getLogger("repflow")
 
@@ -31,8 +31,7 @@ def start(project: Path, overrides: Sequence[str], name: str = "", push: bool = 
         if left_out:
             log.warning("%s", uncommitted_warning(left_out))
         log.info("run %s: works in %s", run.name, run.folder)
-        if described := read_choices(run.folder / "conf").described():
-            log.info("run %s: differs from the defaults in: %s", run.name, described)
+        announce(run.folder / "conf", f"run {run.name}:")
         code = _reproduce(run)
         if code:
             again = shlex.join(["repflow", "runs", "start", "--name", run.name, *run.overrides])
@@ -48,7 +47,7 @@ def uncommitted_warning(left_out: Sequence[str]) -> str:
 
 def _reproduce(run: Run) -> int:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    environment = {**os.environ, **run.environment, "PATH": path}
+    environment = {**os.environ, **run.environment, **SAID, "PATH": path}
     command = [sys.executable, "-m", "dvc", "repro"]
     with subprocess.Popen(command, cwd=run.folder, env=environment, start_new_session=True) as process:
         try:

@@ -16,6 +16,7 @@ import yaml
 from repflow.errors import ParameterError, RepflowError
 from repflow.files import writing
 from repflow.schema import build
+from repflow.stages.composing.choices import CONF
 from repflow.stages.parameters import check_sections
 from repflow.stages.paths import PARAMETERS
 from repflow.stages.starting_models import check_starting_model
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from repflow.stages.composing.choices import Choices
-
-CONF = Path("conf")
 
 log = logging.getLogger(__name__)
 

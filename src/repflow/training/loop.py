@@ -12,7 +12,7 @@ from torch import Tensor
 
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
-from repflow.errors import Diverged, Interrupted, ParameterError
+from repflow.errors import Interrupted, ParameterError
 from repflow.hardware.devices import wait_for
 from repflow.randomness.draws import Draw
 from repflow.training.best_weights import BestWeights, Observe, TrainingResult, Validate
@@ -22,6 +22,7 @@ from repflow.training.config import TrainingConfig
 from repflow.training.contract import Losses, Method
 from repflow.training.cost import Meter
 from repflow.training.distributed import check_batch_sizes, synchronise_batch_norm
+from repflow.training.divergence import check_scale, check_weights, loss_error
 from repflow.training.interruption import Interruption
 from repflow.training.optimisation import averaged, rate_factor
 from repflow.training.player_optimizers import PlayerOptimizers
@@ -69,7 +70,7 @@ def train(
         silent: show no progress.
 
     Raises:
-        Diverged: the loss became infinite or NaN.
+        Diverged: the loss or the weights became infinite or NaN, or all gradients in half precision did.
         DataError: a stream has no images.
         ParameterError: the batch size is not a multiple of the number of processes, or does not fit into GPU memory.
         Interrupted: SIGINT or SIGTERM was received, and a checkpoint was saved.
@@ -87,7 +88,7 @@ def train(
     progress = Progress(title, steps, run.trained.steps, silent, wait, beside)
     going = run.trained.steps < steps and not run.stopped
     method.train()
-    with Interruption(active=checkpoints.enabled) as interruption:
+    with contextlib.closing(progress), Interruption(active=checkpoints.enabled) as interruption:
         while going:
             going = run.step(progress)
             interrupted = run.any_rank(interruption.requested)
@@ -96,10 +97,8 @@ def train(
                     checkpoints.save(run.trained.steps, run.state())
                 fabric.barrier()
             if going and interrupted:
-                progress.close()
                 done = f"{title}: stopped after step {run.trained.steps} of {steps}"
                 raise Interrupted(f"{done} and saved; run the same command again to resume")
-    progress.close()
     checkpoints.remove()
     return run.finish()
 
@@ -203,8 +202,8 @@ class _Run:
         point = dict(zip(values, means.tolist(), strict=True))
         steps = self.trained.steps
         if not math.isfinite(point["loss"]):
-            loss = point["loss"]
-            raise Diverged(f"the loss is {loss} at step {steps}; lower training.optimizer.learning_rate or set clip")
+            raise loss_error(values["loss"], steps, self._steps, self._optimizers.scaler)
+        check_scale(steps, self._steps, self._optimizers.scaler)
         rate = self._optimizers.rate
         self.trained.curve.append({"step": float(steps), "loss": point.pop("loss"), "learning_rate": rate, **point})
         self._pending = []
@@ -228,6 +227,7 @@ class _Run:
         return {
             "method": self._method.state_dict(),
             "optimizer": self._optimizers.optimizer.state_dict(),
+            "scaler": self._optimizers.scaler.state_dict() if self._optimizers.scaler is not None else None,
             "average": self._average.state_dict() if self._average is not None else None,
             "best_weights": self._best_weights.state(),
             "pending": [[each.total, dict(each.metrics)] for each in self._pending],
@@ -240,6 +240,8 @@ class _Run:
         self._method.load_state_dict(state["method"])
         self._optimizers.sync_parameters()
         self._optimizers.load_state_dict(state["optimizer"])
+        if self._optimizers.scaler is not None:
+            self._optimizers.scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self._best_weights.restore(state["best_weights"])
@@ -255,6 +257,7 @@ class _Run:
         """Load the best weights and let the method finish."""
         self.trained.flops = self._meter.cost().flops
         self._best_weights.load_best()
+        check_weights(self._method.parameters(), self.trained.steps, self._steps, self._optimizers.scaler)
         self._method.eval()
         with torch.no_grad():
             self._method.finish(self._streams)

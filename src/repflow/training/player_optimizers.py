@@ -15,6 +15,7 @@ from repflow.training.optimisation import FUSED, build_optimizer, set_rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch.amp import GradScaler
 
 
 class PlayerOptimizers:
@@ -27,16 +28,24 @@ class PlayerOptimizers:
         method: moved to its device here.
         config: parameters of the optimiser.
         fabric: devices and precision.
+
+    Attributes:
+        optimizer: over all of them.
+        scaler: of the losses and gradients in half precision, None in others. It skips a step whose gradients are not
+            finite.
     """
 
     def __init__(self, method: Method, config: OptimizerConfig, fabric: "Fabric"):
         self._method, self._config, self._fabric = method, config, fabric
         self._known: list[nn.Parameter] = []
+        self.scaler: GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
         self.optimizer = self._set_up()
 
     def _set_up(self) -> torch.optim.Optimizer:
         self._known = _trainable(self._method.parameters())
-        fresh = build_optimizer(self._method, self._config, fused=self._fabric.device.type in FUSED)
+        # Fabric cannot clip gradients that a fused optimiser unscales itself.
+        fused = self._fabric.device.type in FUSED and self.scaler is None
+        fresh = build_optimizer(self._method, self._config, fused=fused)
         self._module, wrapped = self._fabric.setup(self._method, fresh)
         optimizer: torch.optim.Optimizer = wrapped.optimizer
         self._wrapped = wrapped

@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngImageFile
 from repflow.data.ingest import decode as module
 from repflow.data.ingest.decode import Decoded, Undecodable, decode, decode_whole
 from repflow.data.ingest.resizing import ImageFormat
+from repflow.data.ingest.sources.formats import START_BYTES, starts_as_image
 
 EIGHT = ImageFormat(8, 3, "stretch")
 RED, WHITE, GREY = (255, 0, 0), (255, 255, 255), (128, 128, 128)
@@ -198,14 +199,25 @@ def test_avif_is_read() -> None:
     assert np.abs(decode(saved(flat("RGB", RED), "AVIF"), EIGHT).pixels[:, 0, 0].astype(int) - RED).max() < 4
 
 
-HEIC_START = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
+HEIC = ("heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs", "mif1", "msf1")
 
 
-def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def start_of(brand: str) -> bytes:
+    return b"\0\0\0\x1cftyp" + brand.encode() + b"\0\0\0\0mif1miaf"
+
+
+@pytest.mark.parametrize("brand", [*HEIC, "avif", "avis"])
+def test_every_brand_of_avif_and_heic_is_an_image_whatever_its_name(brand: str) -> None:
+    assert starts_as_image(start_of(brand)[:START_BYTES])
+    assert not starts_as_image(start_of("mp42")[:START_BYTES])
+
+
+@pytest.mark.parametrize("brand", HEIC)
+def test_heic_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, brand: str) -> None:
     monkeypatch.setattr(module, "_HEIF", ())
     monkeypatch.setattr(module, "FORMATS", tuple(name for name in module.FORMATS if name != "HEIF"))
     with pytest.raises(Undecodable, match=r"HEIC, which needs the extra `heif`: pip install 'repflow\[heif\]'"):
-        decode(HEIC_START, EIGHT)
+        decode(start_of(brand), EIGHT)
 
 
 def test_heic_is_read_with_its_extra() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from repflow.data.ingest.heif_brands import may_be_heic
 from repflow.data.ingest.resizing import FILTER, ImageFormat, placement
 
 try:
@@ -38,7 +39,6 @@ MAX_BYTES = 2**29
 """A file of more bytes is not read."""
 
 _ORIENTATION = 0x0112
-_HEIF_START = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 
 class Undecodable(Exception):
@@ -130,7 +130,7 @@ def _opened(content: bytes | Image.Image | Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise Undecodable(_too_large("a decompression bomb")) from None
     except UnidentifiedImageError:
-        if isinstance(content, bytes) and not _HEIF and _HEIF_START.match(content):
+        if isinstance(content, bytes) and not _HEIF and may_be_heic(content):
             raise Undecodable("HEIC, which needs the extra `heif`: pip install 'repflow[heif]'") from None
         raise Undecodable("not an image in a supported format") from None
     except Exception as error:  # Pillow's plugins raise exceptions of any type on damaged files

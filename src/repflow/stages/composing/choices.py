@@ -18,6 +18,9 @@ from repflow.errors import ParameterError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+CONF = Path("conf")
+"""The folder of what can be chosen, relative to the project's root."""
+
 NAME = "chosen.yaml"
 
 _HEAD = """# @package _global_

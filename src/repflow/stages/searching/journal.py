@@ -11,6 +11,7 @@ from repflow.files import locked
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
 
 
 @contextlib.contextmanager
@@ -38,13 +39,26 @@ def open_storage(place: Path | str) -> "BaseStorage":
 
     if isinstance(place, Path):
         _drop_partial_line(place)
-        return JournalStorage(JournalFileBackend(str(place)))
+        return JournalStorage(JournalFileBackend(str(place), _journal_lock(place)))
     try:
         return RDBStorage(place)
     except Exception as error:  # each database driver has its own exceptions
         raise RepflowError(
             f"the database of the search cannot be opened: {error}; check its URL and that its server is running"
         ) from error
+
+
+def _journal_lock(journal: Path) -> "JournalFileOpenLock | JournalFileSymlinkLock":
+    """Optuna's lock by a symbolic link or, where the file system has none, by a file; both know each other."""
+    from optuna.storages.journal import JournalFileOpenLock, JournalFileSymlinkLock
+
+    link = f"{journal}.link-{os.getpid()}"
+    try:
+        os.symlink(journal.name, link)
+        os.unlink(link)
+    except OSError:
+        return JournalFileOpenLock(str(journal))
+    return JournalFileSymlinkLock(str(journal))
 
 
 def _drop_partial_line(journal: Path) -> None:

@@ -188,7 +188,7 @@ class _Worker:
 def _work(pipe: Any, prepare: Callable[[], Evaluate]) -> None:
     """The main loop of a worker process."""
     end_with_parent()
-    sys.stderr = open(os.devnull, "w")  # progress bars of parallel trainings would mix  # noqa: SIM115
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # progress bars of parallel trainings would mix  # noqa: SIM115
 
     def report_score(step: int, score: float) -> bool:
         pipe.send(("score", step, score))

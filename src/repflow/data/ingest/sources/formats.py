@@ -6,6 +6,8 @@ The ending only says that a file is read. In which format is seen from the conte
 import re
 from pathlib import PurePosixPath
 
+from repflow.data.ingest.heif_brands import starts_as_heif
+
 EXTENSIONS = (
     ".png",
     ".jpg",
@@ -26,7 +28,7 @@ EXTENSIONS = (
 )
 """Endings of files that are read as images, in lower case."""
 
-NEEDS_EXTRA = (".heic", ".heif")
+NEEDS_EXTRA = (".heic", ".heif", ".hif")
 """Endings of files that are read where the extra `heif` is installed, and listed as unreadable elsewhere."""
 
 UNSUPPORTED_EXTENSIONS = (".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw")
@@ -42,7 +44,6 @@ _STARTS = (
     rb"RIFF.{4}WEBP",
     rb"II\*\x00|MM\x00\*",
     rb"BM.{4}\x00{4}",
-    rb".{4}ftyp(?:avif|avis|heic|heix|mif1|msf1)",
 )
 _START = re.compile(b"|".join(_STARTS), re.DOTALL)
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9_~]{0,9}")
@@ -60,4 +61,4 @@ def has_ending(name: str) -> bool:
 
 def starts_as_image(start: bytes) -> bool:
     """Do the first `START_BYTES` bytes look like PNG, JPEG, GIF, WebP, TIFF, BMP, AVIF or HEIC?"""
-    return _START.match(start) is not None
+    return _START.match(start) is not None or starts_as_heif(start)
