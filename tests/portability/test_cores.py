@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("digits")  # one worker computes the digits of this machine
+
 Digests = dict[str, str]
 Run = Callable[..., Digests]
 MANY = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "64")

@@ -18,6 +18,8 @@ from repflow.evaluation.classification import EvaluateConfig
 from repflow.evaluation.features import probabilities
 from repflow.stages import evaluate
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 MODELS = ["baseline", "finetune", "source_only", "coral", "train_on_target"]
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from repflow.data.read.rows import Side, open_domain
 from repflow.stages import evaluate, select
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 SECTIONS = [
     "What it is",
     "Classes",

@@ -17,6 +17,8 @@ from repflow.evaluation.probes import Probes
 from repflow.stages import probe
 from repflow.stages.reporting.sections.training import _gain_caption
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 
 def scores(folder: Path) -> dict:
     return json.loads((folder / "metrics/probe.json").read_text())

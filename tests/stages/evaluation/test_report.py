@@ -18,6 +18,8 @@ from repflow.evaluation.image_grids import ImageGrid
 from repflow.stages import evaluate, probe, report
 from repflow.stages.image_grids import write_image_grids
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 

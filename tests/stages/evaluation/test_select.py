@@ -22,6 +22,8 @@ from repflow.evaluation.features import probabilities
 from repflow.evaluation.selection import Choice, at_temperature
 from repflow.stages import evaluate, probe, select
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 CANDIDATES = ["baseline", "knn", "linear", "linear_hog", "finetune", "source_only", "coral"]
 
 
