@@ -29,8 +29,8 @@ stages:
     do:
       cmd: >-
         touch ${key}.here;
-        for i in $(seq 900); do test -e ${item}.here && break; sleep 0.1; done;
-        test -e ${item}.here && echo "${key} met ${item}" && cp begin.txt ${key}.txt
+        until test -e ${item}.here; do sleep 0.1; done;
+        echo "${key} met ${item}" && cp begin.txt ${key}.txt
       deps: [begin.txt]
       outs: ['${key}.txt']
   end:
@@ -227,10 +227,10 @@ def _dvc(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="session")
 def is_gone() -> Callable[[int], bool]:
-    """Waits for the process with a PID to end, up to 30 s; whether it has ended."""
+    """Waits for the process with a PID to end; true then."""
 
     def gone(pid: int) -> bool:
-        for _ in range(600):
+        while True:
             try:
                 os.kill(pid, 0)
                 if Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] == "Z":
@@ -238,6 +238,5 @@ def is_gone() -> Callable[[int], bool]:
             except (ProcessLookupError, FileNotFoundError):
                 return True
             time.sleep(0.05)
-        return False
 
     return gone
