@@ -83,7 +83,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 ON_TWO_THREADS = ("simclr", "dann", "masked_autoencoder")
-"""Methods that are also trained on two threads: convolutions, dense layers and attention. Emulated, each takes seconds."""
+"""Methods that are also trained on two threads, with convolutions, dense layers and attention: emulation takes long."""
 
 
 class Notes:
