@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,23 @@ pin("avx2")
 # A shell that starts a command in the background lets it ignore SIGINT, and its children with it. Processes under test
 # have to hear the signals that they are sent, however the tests were started.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def configuration() -> dict[str, Any]:
+    """What conf/ composes to with the small encoder, and below `methods` the section of every method, by its group.
+
+    It is composed once, as Hydra takes a second each time.
+    """
+    import yaml
+
+    from repflow.stages.compose import composed
+
+    conf = Path(__file__).parents[1] / "conf"
+    files = [path for group in ("pretrain", "finetune", "adapt") for path in sorted((conf / group).glob("*.yaml"))]
+    choices = [f"+{path.parent.name}@methods.{path.parent.name}.{path.stem}={path.stem}" for path in files]
+    whole: dict[str, Any] = yaml.safe_load(composed(conf, ["encoder=small", *choices]))
+    return whole
 
 
 @pytest.fixture(scope="module")

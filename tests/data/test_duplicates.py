@@ -81,9 +81,9 @@ def test_seventy_thousand_images_take_a_few_seconds():
     drawings = draws.integers(0, 2**62, count).astype(np.uint64) & draws.integers(0, 2**62, count).astype(np.uint64)
     phash = draws.integers(0, 2**62, count).astype(np.uint64)
     phash[:5000], drawings[:5000] = 0, 0  # as blank images are, thousands of them
-    started = time.perf_counter()
+    started = time.process_time()
     found = components(count, near_pairs(phash, drawings, 4))
-    assert time.perf_counter() - started < 20, "about 0.5 s where nothing else runs"
+    assert time.process_time() - started < 20, "about 0.5 s of a processor"
     assert np.bincount(found).max() == 5000
 
 

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from repflow.augment.color_spaces import rgb_to_lab
@@ -23,7 +23,6 @@ from repflow.methods.pretext.jigsaw import Config as JigsawConfig
 from repflow.methods.pretext.jigsaw import Jigsaw
 from repflow.randomness.draws import Draw, seeded
 from repflow.schema import build
-from repflow.stages.compose import composed
 from repflow.stages.learning import check_method
 from repflow.training.contract import EncoderMethod, Losses
 
@@ -74,15 +73,14 @@ def each_of(images: np.ndarray) -> set[bytes]:
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "pretrain").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_method_has_the_grids_of_its_interfaces(path: Path) -> None:
+def test_every_method_has_the_grids_of_its_interfaces(path: Path, configuration: dict[str, Any]) -> None:
     name = path.stem
-    whole = yaml.safe_load(composed(CONF, [f"pretrain={name}", "encoder=small"]))
-    kind, settings, section = check_method(whole["pretrain"], path.name)
+    kind, settings, section = check_method(configuration["methods"]["pretrain"][name], path.name)
     if name == "deep_dpm":
         settings = dataclasses.replace(settings, embedding=0.0)  # clusters from the first step on
     rows = Rows(IMAGES, np.full(40, -1), np.arange(40), ("a",))
     with seeded(0, "weights"):
-        encoder = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+        encoder = section.encoder or build(EncoderConfig, configuration["encoder"], "encoder")  # type: ignore[type-var]
         method = kind(settings, build_encoder(encoder, 3, SIZE))
     streams = {"unlabelled": Stream("unlabelled", rows)}
     method.begin(streams, Draw(0, "begin"))

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -28,8 +29,8 @@ stages:
     do:
       cmd: >-
         touch ${key}.here;
-        for i in $(seq 900); do test -e ${item}.here && break; sleep 0.1; done;
-        test -e ${item}.here && echo "${key} met ${item}" && cp begin.txt ${key}.txt
+        until test -e ${item}.here; do sleep 0.1; done;
+        echo "${key} met ${item}" && cp begin.txt ${key}.txt
       deps: [begin.txt]
       outs: ['${key}.txt']
   end:
@@ -83,13 +84,23 @@ class Server:
     Args:
         home: its folder, with its database.
         settings: environment variables to set.
+
+    Attributes:
+        empty: a copy of the database as it was when the server had just started.
     """
+
+    DATABASE = "prefect.db"
 
     def __init__(self, home: Path, settings: Mapping[str, str] | None = None):
         self.home, self.port, self.settings = home, _free_port(), dict(settings or {})
         home.mkdir(parents=True, exist_ok=True)
-        self.log = home / "server.log"
+        self.log, self.empty = home / "server.log", home / "empty.db"
         self.start()
+        with (
+            contextlib.closing(sqlite3.connect(home / self.DATABASE)) as tables,
+            contextlib.closing(sqlite3.connect(self.empty)) as copy,
+        ):
+            tables.backup(copy)
 
     @property
     def url(self) -> str:
@@ -150,9 +161,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Server]:
-    """A server that requires a password."""
-    started = Server(tmp_path / "guarded", {"PREFECT_SERVER_API_AUTH_STRING": "team:secret"})
+def guarded(server: Server, tmp_path: Path) -> Iterator[Server]:
+    """A server that requires a password; it begins with the tables that the other one has made, which takes long."""
+    home = tmp_path / "guarded"
+    home.mkdir()
+    shutil.copy(server.empty, home / Server.DATABASE)
+    started = Server(home, {"PREFECT_SERVER_API_AUTH_STRING": "team:secret"})
     try:
         yield started
     finally:
@@ -213,10 +227,10 @@ def _dvc(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="session")
 def is_gone() -> Callable[[int], bool]:
-    """Waits for the process with a PID to end, up to 30 s; whether it has ended."""
+    """Waits for the process with a PID to end; true then."""
 
     def gone(pid: int) -> bool:
-        for _ in range(600):
+        while True:
             try:
                 os.kill(pid, 0)
                 if Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] == "Z":
@@ -224,6 +238,5 @@ def is_gone() -> Callable[[int], bool]:
             except (ProcessLookupError, FileNotFoundError):
                 return True
             time.sleep(0.05)
-        return False
 
     return gone

@@ -112,17 +112,14 @@ def test_a_lease_is_renewed_also_after_failed_renewals(proxy: Proxy, monkeypatch
     monkeypatch.setattr(concurrency_module, "_RENEWAL_SECONDS", 0.05)
     proxy.answers = {"/renew": [500, 404]}
     with ConcurrencySlots(threading.Event()).hold("lathe", logging.getLogger("test")):
-        for _ in range(600):
-            if count(proxy, "/renew") >= 4:
-                break
+        while count(proxy, "/renew") < 4:
             time.sleep(0.05)
-        assert count(proxy, "/renew") >= 4
 
 
 def test_a_released_slot_is_acquired_by_the_next_stage_of_the_run_at_once(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(concurrency_module, "_POLL_SECONDS", 1000.0)
+    monkeypatch.setattr(concurrency_module, "_POLL_SECONDS", 1e6)
     log, waiting, acquired = logging.getLogger("test"), threading.Event(), threading.Event()
     log.setLevel(logging.INFO)
     monkeypatch.setattr(log, "handle", lambda record: waiting.set())
@@ -136,7 +133,7 @@ def test_a_released_slot_is_acquired_by_the_next_stage_of_the_run_at_once(
     thread = threading.Thread(target=contextvars.copy_context().run, args=(second,), daemon=True)
     with slots.hold("lathe", log):
         thread.start()
-        assert waiting.wait(60)
+        waiting.wait()
         assert not acquired.is_set()
-    assert acquired.wait(60)
+    acquired.wait()
     thread.join()

@@ -46,25 +46,21 @@ def on_dask(objectives: Any, tmp_path: Path) -> Any:
     sys.modules.pop("searches")
 
 
-def test_trials_on_dask_end_like_those_of_one_process_though_a_worker_dies(
+def test_trials_on_dask_end_like_those_of_one_process_though_a_worker_dies_and_go_on_from_a_database(
     server: Any, tmp_path: Path, objectives: Any, on_dask: Any
 ) -> None:
+    place = f"sqlite:///{tmp_path}/search.db"
     with Workers(1, objectives.bowl) as pool:
         alone = known(
             Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, tmp_path / "alone.log").run(pool)
         )
     dying = functools.partial(objectives.dying, tmp_path, 1)
-    assert on_dask(dying, tmp_path / "dask.log") == alone
+    assert on_dask(dying, place) == alone
     assert (tmp_path / "death-0").exists()
     assert {state for state, *_ in alone} == {"COMPLETE", "PRUNED"}
-
-
-def test_a_search_kept_in_a_database_goes_on_there(server: Any, tmp_path: Path, objectives: Any, on_dask: Any) -> None:
-    place = f"sqlite:///{tmp_path}/search.db"
-    first = on_dask(objectives.bowl, place)
     # No trial is left to run, so the data are not read again.
     with Workers(1, objectives.without_data) as pool:
-        assert known(Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, place).run(pool)) == first
+        assert known(Search(objectives.CONFIG, objectives.SPACE, objectives.DEFAULT, 0, place).run(pool)) == alone
 
 
 def test_an_error_that_the_user_can_fix_ends_the_search_with_its_message(

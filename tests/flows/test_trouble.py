@@ -107,7 +107,7 @@ def test_a_dvc_at_a_terminal_is_waited_for_and_named(server: Any, project: Path)
 
 
 def test_a_lock_that_a_killed_dvc_left_is_no_obstacle(
-    server: Any, project: Path, is_gone: Callable[[int], bool]
+    server: Any, project: Path, is_gone: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget(project, "patient.txt")
     run = flow(project, server, "patient", "--force")
@@ -121,10 +121,10 @@ def test_a_lock_that_a_killed_dvc_left_is_no_obstacle(
     pid = int(holder.split('"pid": ')[1].split(",")[0])
     assert is_gone(pid)
     (project / "go.on").touch()
-    again = flow(project, server, "patient", "--force")
-    said, _ = again.communicate()
+    monkeypatch.setattr(flow_module, "PROJECT", project)
+    again = pipeline(targets=["patient"], force=True, return_state=True)
     forget(project, "go.on", "patient.here")
-    assert again.returncode == 0, said
+    assert again.is_completed(), again.message
 
 
 def test_a_run_ends_with_its_killed_worker(

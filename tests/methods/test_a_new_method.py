@@ -88,7 +88,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folders = ("src", "conf", "benchmarks/numerics", "benchmarks/speed")
     for folder, left_out in (*((folder, ()) for folder in folders), ("benchmarks/zoo", made)):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(bytecode, *left_out))
-    for file in ("tests/methods/test_every_method.py", "pyproject.toml"):
+    for file in ("tests/conftest.py", "tests/methods/test_every_method.py", "pyproject.toml"):
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, copy / file)
     (copy / "benchmarks/.dvc").mkdir()

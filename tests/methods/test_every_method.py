@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from torch import nn
@@ -23,7 +22,6 @@ from repflow.hardware.devices import HardwareConfig, prepare
 from repflow.methods.registry import find_method
 from repflow.randomness.draws import Draw, seeded
 from repflow.schema import build
-from repflow.stages.compose import composed
 from repflow.stages.learning import MethodSection, check_method
 from repflow.training import TrainingConfig, train
 from repflow.training.contract import EncoderMethod, Losses, Method
@@ -31,8 +29,6 @@ from repflow.training.contract import EncoderMethod, Losses, Method
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("pretrain", "finetune", "adapt")
 """Groups of conf/ whose choices are methods."""
-LISTS = ("adapt",)
-"""Groups of which several can be chosen at once; each stands in the section under its own name."""
 SIZE = 16
 CLASSES = tuple(str(digit) for digit in range(10))
 
@@ -59,14 +55,12 @@ class Recipe:
 
 
 @pytest.fixture(scope="module", params=METHODS, ids="/".join)
-def recipe(request: pytest.FixtureRequest) -> Recipe:
+def recipe(request: pytest.FixtureRequest, configuration: dict[str, Any]) -> Recipe:
     """Every method after the other."""
     group, name = request.param
-    choice = f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
-    whole = yaml.safe_load(composed(CONF, [choice, "encoder=small"]))
-    values = whole[group][name] if group in LISTS else whole[group]
-    kind, settings, section = check_method(values, f"conf/{group}/{name}.yaml")
-    encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
+    kind, settings, section = check_method(configuration["methods"][group][name], f"conf/{group}/{name}.yaml")
+    values = configuration["encoder"]
+    encoder: Any = section.encoder or build(EncoderConfig, values, "encoder")  # type: ignore[type-var]
     return Recipe(kind, settings, section, encoder)
 
 

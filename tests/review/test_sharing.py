@@ -1,6 +1,7 @@
 """Sharing over a DVC remote on S3: a real server of the protocol, one clone that pushes and one that pulls."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -46,11 +47,13 @@ def answers(address: str) -> bool:
     return True
 
 
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(f"AWS_{name}", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+@pytest.fixture(scope="module", autouse=True)
+def _credentials() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            patch.setenv(f"AWS_{name}", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield
 
 
 def dvc(*arguments: str, folder: Path, code: int = 0) -> str:
@@ -59,34 +62,52 @@ def dvc(*arguments: str, folder: Path, code: int = 0) -> str:
     return run.stdout + run.stderr
 
 
-@pytest.fixture
-def bucket(endpoint: str):
+@pytest.fixture(scope="module")
+def bucket(endpoint: str, _credentials: None):
+    """A client of the server, which has an empty bucket."""
     client = boto3.client("s3", endpoint_url=endpoint)
     client.create_bucket(Bucket=BUCKET)
-    yield client
-    for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        client.delete_object(Bucket=BUCKET, Key=each["Key"])
-    client.delete_bucket(Bucket=BUCKET)
+    return client
+
+
+def contents(bucket) -> dict[str, bytes]:
+    """Key to content of every object."""
+    keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
+    return {key: bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+
+
+@pytest.fixture(scope="module")
+def shared(history: Path, bucket, endpoint: str, in_git, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """A checkout whose cache was pushed, and what the bucket has since; the remote's settings are committed."""
+    folder = tmp_path_factory.mktemp("shared") / "checkout"
+    shutil.copytree(history, folder, symlinks=True)
+    dvc("remote", "add", "--default", "storage", f"s3://{BUCKET}/project", folder=folder)
+    for key, value in (("endpointurl", endpoint), ("verify", "true")):
+        dvc("remote", "modify", "storage", key, value, folder=folder)
+    in_git(folder, "commit", "--quiet", "--all", "--message", "Share by S3")
+    dvc("push", folder=folder)
+    return folder, contents(bucket)
 
 
 @pytest.fixture
-def pushed(checkout: Path, bucket, endpoint: str, in_git) -> Path:
-    """A checkout whose cache was pushed; the remote's settings are committed."""
-    dvc("remote", "add", "--default", "storage", f"s3://{BUCKET}/project", folder=checkout)
-    for key, value in (("endpointurl", endpoint), ("verify", "true")):
-        dvc("remote", "modify", "storage", key, value, folder=checkout)
-    in_git(checkout, "commit", "--quiet", "--all", "--message", "Share by S3")
-    dvc("push", folder=checkout)
-    return checkout
+def pushed(shared: tuple[Path, dict[str, bytes]], bucket) -> Iterator[Path]:
+    """That checkout; afterwards the bucket has again what was pushed."""
+    folder, objects = shared
+    yield folder
+    for key, content in objects.items():
+        bucket.put_object(Bucket=BUCKET, Key=key, Body=content)
+    for key in contents(bucket).keys() - objects.keys():
+        bucket.delete_object(Bucket=BUCKET, Key=key)
 
 
-def fresh(pushed: Path, in_git) -> Path:
-    in_git(pushed.parent, "clone", "--quiet", "checkout", "fresh")
-    return pushed.parent / "fresh"
+@pytest.fixture
+def clone(pushed: Path, tmp_path: Path, in_git) -> Path:
+    """A fresh clone of that checkout, without data and without a cache."""
+    in_git(tmp_path, "clone", "--quiet", str(pushed), "fresh")
+    return tmp_path / "fresh"
 
 
-def test_a_second_clone_pulls_and_runs_no_stage(pushed: Path, tmp_path: Path, monkeypatch, in_git) -> None:
-    clone = fresh(pushed, in_git)
+def test_a_second_clone_pulls_and_runs_no_stage(clone: Path, tmp_path: Path, monkeypatch, in_git) -> None:
     dvc("pull", folder=clone)
     monkeypatch.setenv("TRACE", str(tmp_path / "trace"))
     assert "up to date" in dvc("status", folder=clone)
@@ -99,20 +120,18 @@ def test_a_second_clone_pulls_and_runs_no_stage(pushed: Path, tmp_path: Path, mo
 
 
 def key_of(bucket, content: bytes) -> str:
-    keys = [each["Key"] for each in bucket.list_objects_v2(Bucket=BUCKET)["Contents"]]
-    return next(key for key in keys if bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read() == content)
+    return next(key for key, found in contents(bucket).items() if found == content)
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_missing_or_damaged_object_is_reported_and_recreated_by_its_stage(
-    pushed: Path, bucket, damage: str, tmp_path: Path, monkeypatch, in_git
+    clone: Path, bucket, damage: str, tmp_path: Path, monkeypatch, in_git
 ) -> None:
     key = key_of(bucket, b"0.9")
     if damage == "missing":
         bucket.delete_object(Bucket=BUCKET, Key=key)
     else:
         bucket.put_object(Bucket=BUCKET, Key=key, Body=b"0.1")
-    clone = fresh(pushed, in_git)
     assert "failed to pull" in dvc("pull", folder=clone, code=1)
     assert not (clone / "models/learner/skill.txt").exists()
     command = [Path(sys.executable).with_name("repflow"), "check", "--cache"]

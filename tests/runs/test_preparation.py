@@ -14,6 +14,8 @@ from repflow.errors import ParameterError, RepflowError
 from repflow.runs.isolated import isolated
 from repflow.runs.listing import list_runs
 
+pytestmark = pytest.mark.xdist_group("runs")  # one worker makes the project
+
 Git = Callable[..., str]
 OWN = ("data=one_folder", "data.source.path=images")
 

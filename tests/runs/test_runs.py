@@ -19,6 +19,8 @@ from repflow.runs.message import run_message
 from repflow.runs.repository import open_repository
 from repflow.runs.start import start
 
+pytestmark = pytest.mark.xdist_group("runs")  # one worker makes the project
+
 Git = Callable[..., str]
 REPFLOW = [sys.executable, "-c", "from repflow.cli.app import app; app()"]
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,26 +30,16 @@ GIVEN = {
 """Values that some choices require from the user."""
 PARTS = {"adaptation", "training"}
 """Groups that are used by other groups."""
-
-
-def choices() -> list[str]:
-    """Every choice of every group, as an override."""
-    files = sorted(CONF.glob("*/*.yaml"))
-    lists = {"adapt"}  # other methods of it start from source_only
-    return [
-        f"{file.parent.name}=[{','.join(dict.fromkeys(('source_only', file.stem)))}]"
-        if file.parent.name in lists
-        else f"{file.parent.name}={file.stem}"
-        for file in files
-        if file.parent.name not in PARTS
-    ]
+METHODS = {"pretrain", "finetune", "adapt"}
+"""Groups whose choices are methods, which the fixture `configuration` has all composed at once."""
+FILES = [file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name not in PARTS]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the real conf/ and its composed params.yaml; the working directory."""
+    """A project with the real conf/ and the params.yaml that it composes to; the working directory."""
     shutil.copytree(CONF, tmp_path / "conf")
-    (tmp_path / "params.yaml").write_text(composed(CONF, []))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -61,9 +52,21 @@ def test_the_committed_parameters_are_composed_from_conf() -> None:
     assert (ROOT / "params.yaml").read_text() == composed(CONF, []), "run `repflow compose` and commit params.yaml"
 
 
-@pytest.mark.parametrize("choice", choices())
+@pytest.mark.parametrize(
+    "choice", [f"{file.parent.name}={file.stem}" for file in FILES if file.parent.name not in METHODS]
+)
 def test_every_choice_matches_the_schema(choice: str) -> None:
     check(yaml.safe_load(composed(CONF, [choice, *GIVEN.get(choice, [])])))
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [(file.parent.name, file.stem) for file in FILES if file.parent.name in METHODS]
+)
+def test_every_method_matches_the_schema(configuration: dict[str, Any], group: str, name: str) -> None:
+    whole = {key: section for key, section in configuration.items() if key != "methods"}
+    methods = configuration["methods"][group]
+    several = {each: methods[each] for each in ("source_only", name)} if group == "adapt" else {}  # others start from it
+    check({**whole, group: several or methods[name]})
 
 
 @pytest.mark.parametrize("overrides", [[], ["pretrain=rotation", "seed=3"], ["split.labels_per_class=null"]])

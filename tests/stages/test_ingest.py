@@ -37,7 +37,7 @@ def append(self, images):
     self._file.write(images.tobytes()[:999])
     self._file.flush()
     Path("writing").touch()
-    time.sleep(60)
+    time.sleep(10_000)
 
 store.ImagesFile.append = append
 ingest.run("source")

@@ -16,6 +16,8 @@ from repflow.encoders.model_files import Description, save_model
 from repflow.stages import ingest, split, suggest
 from screenshots import new_page
 
+pytestmark = pytest.mark.xdist_group("suggest in browser")  # one worker opens the browser
+
 CLASSES = ("dark", "light")
 
 

@@ -21,6 +21,8 @@ from repflow.errors import ParameterError, ValidationFailed
 from repflow.schema import build
 from repflow.stages import validate
 
+pytestmark = pytest.mark.xdist_group("validate")  # one worker imports Great Expectations, and checks the damaged images
+
 DEFAULTS = Path(__file__).parents[2] / "conf" / "validate" / "default.yaml"
 
 Images = list[tuple[dict[str, object], np.ndarray]]

@@ -187,7 +187,6 @@ def fill_elsewhere(config: dict[str, Any], home: Path, **environment: str) -> An
         env={**kept, **places, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

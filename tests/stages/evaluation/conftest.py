@@ -120,12 +120,7 @@ def trained_project(_trained_project: Path, tmp_path: Path, monkeypatch: pytest.
 def _reported(_trained_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reported") / "project"
     shutil.copytree(_trained_project, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        probe.run()
-        evaluate.run()
-        select.run()
-        report.run()
+    make_report(folder)
     return folder
 
 
@@ -154,25 +149,32 @@ def permute_labels() -> Callable[[Path, str, str], None]:
     return permute
 
 
-@pytest.fixture
-def leave_one_domain() -> Callable[[Path], None]:
-    """A function of the project that removes its target, as `data.target: {kind: none}` does."""
+@pytest.fixture(scope="session")
+def one_domain(_trained_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project without its target, as `data.target: {kind: none}` leaves it, with its report; read-only."""
+    folder = tmp_path_factory.mktemp("one_domain") / "project"
+    shutil.copytree(_trained_project, folder)
+    store = folder / "data/stores/target"
+    np.save(store / "images.npy", np.zeros((0, 1, 8, 8), np.uint8))
+    pd.read_parquet(store / "manifest.parquet").iloc[:0].to_parquet(store / "manifest.parquet", index=False)
+    about = json.loads((store / "store.json").read_text())
+    write_json(store / "store.json", about | {"images": 0})
+    split = folder / "data/splits/target.parquet"
+    pd.read_parquet(split).iloc[:0].to_parquet(split, index=False)
+    for name in ADAPTATIONS:
+        shutil.rmtree(folder / "models/adapt" / name)
+        write_json(folder / "models/adapt" / name / "model.json", {"skipped": "there is no target domain"})
+        write_json(folder / "metrics/adapt" / f"{name}.json", {"skipped": "there is no target domain"})
+        write_curve(folder / "plots/curves/adapt" / f"{name}.tsv", [])
+    make_report(folder)
+    return folder
 
-    def leave(folder: Path) -> None:
-        store = folder / "data/stores/target"
-        np.save(store / "images.npy", np.zeros((0, 1, 8, 8), np.uint8))
-        pd.read_parquet(store / "manifest.parquet").iloc[:0].to_parquet(store / "manifest.parquet", index=False)
-        about = json.loads((store / "store.json").read_text())
-        write_json(store / "store.json", about | {"images": 0})
-        split = folder / "data/splits/target.parquet"
-        pd.read_parquet(split).iloc[:0].to_parquet(split, index=False)
-        for name in ADAPTATIONS:
-            shutil.rmtree(folder / "models/adapt" / name)
-            write_json(folder / "models/adapt" / name / "model.json", {"skipped": "there is no target domain"})
-            write_json(folder / "metrics/adapt" / f"{name}.json", {"skipped": "there is no target domain"})
-            write_curve(folder / "plots/curves/adapt" / f"{name}.tsv", [])
 
-    return leave
+def make_report(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in (probe, evaluate, select, report):
+            stage.run()
 
 
 def trained(rows: Rows) -> tuple[Classifier, list[float]]:

@@ -1,9 +1,10 @@
 """The stage `evaluate`: its metrics, recomputed from the test rows."""
 
+import contextlib
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from repflow.errors import DataError
 from repflow.evaluation.classification import EvaluateConfig
 from repflow.evaluation.features import probabilities
 from repflow.stages import evaluate
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
 
 MODELS = ["baseline", "finetune", "source_only", "coral", "train_on_target"]
 
@@ -35,31 +38,27 @@ def leaves(values: Any) -> Iterator[Any]:
         yield from leaves(value) if isinstance(value, dict) else [value]
 
 
-def test_every_model_is_tested_on_every_domain(trained_project: Path) -> None:
-    evaluate.run()
-    results = metrics(trained_project)
+def test_every_model_is_tested_on_every_domain(reported: Path) -> None:
+    results = metrics(reported)
     assert list(results) == ["rows", "groups", *MODELS]
     assert results["rows"] == {"source": 80, "target": 80}
     for name in MODELS:
         folder = name if name in ("baseline", "finetune") else f"adapt/{name}"
-        classifier, _ = load_classifier(trained_project / "models" / folder)
+        classifier, _ = load_classifier(reported / "models" / folder)
         for domain in ("source", "target"):
-            rows = open_domain(domain, trained_project / "data/stores", trained_project / "data/splits").labelled_rows(
-                Side.TEST
-            )
+            rows = open_domain(domain, reported / "data/stores", reported / "data/splits").labelled_rows(Side.TEST)
             right = probabilities(classifier, rows.images).argmax(axis=1) == rows.labels
             own = results[name][domain]
             assert own["accuracy"] == round(right.mean(), 4)
             assert own["low"] <= own["accuracy"] <= own["high"]
-            pairs = pd.read_csv(trained_project / "plots/confusion" / f"{name}.{domain}.csv", dtype=str)
+            pairs = pd.read_csv(reported / "plots/confusion" / f"{name}.{domain}.csv", dtype=str)
             assert list(pairs.columns) == ["actual", "predicted", "group"]
             assert list(pairs["actual"]) == [rows.classes[label] for label in rows.labels]
             assert np.array_equal(pairs["actual"] == pairs["predicted"], right)
 
 
-def test_adapted_models_are_compared_with_both_baselines(trained_project: Path) -> None:
-    evaluate.run()
-    results = metrics(trained_project)
+def test_adapted_models_are_compared_with_both_baselines(reported: Path) -> None:
+    results = metrics(reported)
     accuracy = {name: results[name]["target"]["accuracy"] for name in MODELS}
     assert accuracy["source_only"] < accuracy["coral"] < accuracy["train_on_target"]
     gain, share = results["coral"]["gain"], results["coral"]["gap_closed"]
@@ -91,10 +90,9 @@ def test_every_model_is_compared_with_the_baseline_and_the_log_says_how(
     assert all("it" in line and "baseline" in line for line in said)
 
 
-def test_recall_and_calibration_count_every_row(trained_project: Path) -> None:
-    evaluate.run()
-    recall, calibration = (pd.read_csv(trained_project / f"plots/{name}.csv") for name in ("recall", "calibration"))
-    results = metrics(trained_project)
+def test_recall_and_calibration_count_every_row(reported: Path) -> None:
+    recall, calibration = (pd.read_csv(reported / f"plots/{name}.csv") for name in ("recall", "calibration"))
+    results = metrics(reported)
     for name in MODELS:
         own = recall[(recall["model"] == name) & (recall["domain"] == "target")]
         assert own["rows"].sum() == 80
@@ -106,33 +104,27 @@ def test_recall_and_calibration_count_every_row(trained_project: Path) -> None:
         assert error == pytest.approx(results[name]["target"]["ece"], abs=2e-4)
 
 
-def test_metrics_read_well_in_dvc(trained_project: Path) -> None:
+def test_metrics_read_well_in_dvc(reported: Path) -> None:
     """Only numbers and booleans, rounded to four decimals, without values of single images or classes."""
-    evaluate.run()
-    values = list(leaves(metrics(trained_project)))
+    values = list(leaves(metrics(reported)))
     assert all(isinstance(value, int | float | bool) and round(value, 4) == value for value in values)
     assert len(values) <= 20 * len(MODELS)
 
 
-def test_the_same_bytes_in_another_folder(
-    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate.run()
-    shutil.copytree(trained_project, tmp_path / "elsewhere")
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    evaluate.run()
-    assert written(trained_project) == written(tmp_path / "elsewhere")
+def test_the_same_bytes_in_another_folder(trained_project: Path, reported: Path) -> None:
+    shutil.rmtree(reported / "data")  # nothing is taken from there
+    with contextlib.chdir(trained_project):
+        evaluate.run()
+    assert written(trained_project) == written(reported)
     assert len(written(trained_project)) == 3 + 2 * len(MODELS)
 
 
-def test_one_domain_alone(trained_project: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(trained_project)
-    evaluate.run()
-    results = metrics(trained_project)
+def test_one_domain_alone(one_domain: Path) -> None:
+    results = metrics(one_domain)
     assert set(results) == {"rows", "groups", "baseline", "finetune"}
     assert results["rows"] == {"source": 80}
     assert set(results["finetune"]) == {"source", "over_baseline"}
-    written_files = sorted(path.name for path in (trained_project / "plots/confusion").iterdir())
+    written_files = sorted(path.name for path in (one_domain / "plots/confusion").iterdir())
     assert written_files == ["baseline.source.csv", "finetune.source.csv"]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import yaml
 from PIL import Image
 
 from repflow.data.read.rows import Side, open_domain
-from repflow.stages import evaluate, select
+from repflow.stages import select
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
 
 SECTIONS = [
     "What it is",
@@ -94,11 +95,8 @@ def test_a_licence_of_pretrained_weights_is_shown(reported: Path) -> None:
     assert "Pretrained weights, from timm/resnet10t.c3_in1k: Apache-2.0." in card(reported)
 
 
-def test_the_card_of_one_domain_shows_one(reported: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(reported)
-    evaluate.run()
-    select.run()
-    assert len(metadata(reported)["model-index"][0]["results"]) == 1
+def test_the_card_of_one_domain_shows_one(one_domain: Path) -> None:
+    assert len(metadata(one_domain)["model-index"][0]["results"]) == 1
 
 
 def test_the_python_of_the_card_runs(

@@ -21,6 +21,8 @@ from repflow.stages.reporting.content import Table
 from repflow.stages.reporting.results import read_results
 from repflow.stages.reporting.sections.cost import cost_section
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -131,12 +133,6 @@ def test_the_last_lines_say_what_came_of_the_run(reported: Path, caplog: pytest.
     assert said[-1].endswith("reports/report.html")
 
 
-def test_a_run_without_a_choice_has_a_report(reported: Path) -> None:
-    (reported / "metrics/select.json").unlink()
-    report.run()
-    assert "Best model" not in (reported / "reports/report.md").read_text(encoding="utf-8")
-
-
 def test_both_pages_show_the_metrics(reported: Path) -> None:
     results = json.loads((reported / "metrics/evaluate.json").read_text())
     markdown = (reported / "reports/report.md").read_text(encoding="utf-8")
@@ -149,15 +145,16 @@ def test_both_pages_show_the_metrics(reported: Path) -> None:
         assert "n = 80" in text
 
 
-def test_the_same_bytes_in_another_folder(reported: Path) -> None:
-    """The report was made in one folder, and is made again in another."""
+def test_another_folder_target_labels_and_costs_of_this_machine_change_nothing(
+    reported: Path, permute_labels: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report was made in one folder, and is made again in another, with all three changed."""
     before = files(reported / "reports")
     shutil.rmtree(reported / "reports")
-    report.run()
-    assert files(reported / "reports") == before
-
-
-def test_target_labels_are_not_read(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in ("labelled", "unlabelled", "validation", "test"):
+        permute_labels(reported, "target", side)
+    (reported / ".repflow/cost").mkdir(parents=True)
+    (reported / ".repflow/cost/pretrain.json").write_text('{"seconds": 7777.0, "energy_kwh": 0.5}')
     read = Domain._labels
 
     def guarded(domain: Domain) -> np.ndarray:
@@ -166,28 +163,17 @@ def test_target_labels_are_not_read(reported: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Domain, "_labels", guarded)
     report.run()
-
-
-def test_target_labels_change_nothing(reported: Path, permute_labels: Callable[[Path, str, str], None]) -> None:
-    before = files(reported / "reports")
-    for side in ("labelled", "unlabelled", "validation", "test"):
-        permute_labels(reported, "target", side)
-    report.run()
     assert files(reported / "reports") == before
     permute_labels(reported, "source", "test")
     report.run()
     assert files(reported / "reports") != before, "source labels colour the map; this shows that the test can fail"
 
 
-def test_one_domain_alone(trained_project: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(trained_project)
-    probe.run()
-    evaluate.run()
-    report.run()
-    text = page(trained_project).text
+def test_one_domain_alone(one_domain: Path) -> None:
+    text = page(one_domain).text
     assert "no target domain" in text
     assert "domain gap" not in text.replace("Share of the domain gap closed", "")
-    names = [path.name for path in (trained_project / "reports/figures").iterdir()]
+    names = [path.name for path in (one_domain / "reports/figures").iterdir()]
     assert not [name for name in names if "target" in name or "coral" in name]
     assert "map.pretrain.png" in names
 
@@ -234,32 +220,31 @@ def test_names_are_escaped(trained_project: Path) -> None:
     assert len(columns) == 1
 
 
-def test_a_search_is_shown_where_there_was_one(reported: Path) -> None:
+def test_a_search_image_grids_and_published_results_are_shown_where_there_are_any(reported: Path) -> None:
     figures = reported / "reports/figures"
     assert not (figures / "search.png").exists()
+    assert not list(figures.glob("pretrain.*"))
     (figures / "old.png").write_bytes(b"")
     (reported / "models/tune").mkdir()
     table = "number,state,steps,value,training.optimizer.learning_rate\n0,complete,40,0.5,0.01\n1,pruned,20,0.3,0.1\n"
     (reported / "models/tune/trials.csv").write_text(table + "2,failed,0,,1.0\n3,complete,40,0.625,0.02\n")
     (reported / "models/tune/best.yaml").write_text("training.optimizer.learning_rate: 0.02\n")
-    report.run()
-    assert (figures / "search.png").is_file()
-    assert not (figures / "old.png").exists(), "outdated figures are deleted"
-    text = page(reported).text
-    assert "4 trials, 1 of them pruned" in text
-    assert "training.optimizer.learning_rate 0.01 0.02" in text
-
-
-def test_image_grids_of_the_pretraining_are_shown_with_their_captions(reported: Path) -> None:
-    figures = reported / "reports/figures"
-    assert not list(figures.glob("pretrain.*"))
     lines = [np.full((2, 3, 8, 8), 90, np.uint8)]
     drawn = [
         ImageGrid("pictures", "What <it> makes", "2 images. From the left: image, made of its code.", lines, group=2),
         ImageGrid("filters", "Filters", "The 2 filters of the first layer, 8 × 8 pixels each.", lines),
     ]
     write_image_grids(reported / "plots/pretrain", drawn)
+    parameters = yaml.safe_load((reported / "params.yaml").read_text())
+    published = {"source": "Somebody 2016", "differences": "Other images.", "accuracy": {"source_only": 0.5225}}
+    parameters["report"]["published"] = published
+    (reported / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     report.run()
+    assert (figures / "search.png").is_file()
+    assert not (figures / "old.png").exists(), "outdated figures are deleted"
+    text = page(reported).text
+    assert "4 trials, 1 of them pruned" in text
+    assert "training.optimizer.learning_rate 0.01 0.02" in text
     for sheet in drawn:
         shown = (figures / f"pretrain.{sheet.name}.png").read_bytes()
         assert shown == (reported / f"plots/pretrain/{sheet.name}.png").read_bytes()
@@ -268,14 +253,6 @@ def test_image_grids_of_the_pretraining_are_shown_with_their_captions(reported: 
     html = (reported / "reports/report.html").read_text(encoding="utf-8")
     assert 'width="132" alt="What &lt;it&gt; makes">' in html, "not smoothed"
     assert html.index("made of its code") < html.index("filters of the first layer")
-
-
-def test_published_results_are_shown_for_comparison(reported: Path) -> None:
-    parameters = yaml.safe_load((reported / "params.yaml").read_text())
-    published = {"source": "Somebody 2016", "differences": "Other images.", "accuracy": {"source_only": 0.5225}}
-    parameters["report"]["published"] = published
-    (reported / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
-    report.run()
     for text in (page(reported).text, (reported / "reports/report.md").read_text(encoding="utf-8")):
         assert "52.2 %" in text
         assert "Somebody 2016" in text
@@ -309,18 +286,12 @@ def test_a_model_without_steps_costs_what_it_starts_from(reported: Path) -> None
     assert rows["CORAL"] == ["0", "0", "5.00"]
 
 
-def test_cost_records_of_this_machine_do_not_change_the_report(reported: Path) -> None:
-    before = files(reported / "reports")
-    (reported / ".repflow/cost").mkdir(parents=True)
-    (reported / ".repflow/cost/pretrain.json").write_text('{"seconds": 7777.0, "energy_kwh": 0.5}')
-    report.run()
-    assert files(reported / "reports") == before
-
-
-def test_without_flop_counts_there_is_no_section_on_cost(reported: Path) -> None:
+def test_a_run_without_a_choice_and_without_flop_counts_has_a_report_without_these_sections(reported: Path) -> None:
+    (reported / "metrics/select.json").unlink()
     for path in (reported / "metrics").rglob("*.json"):
         about = json.loads(path.read_text())
         path.write_text(json.dumps({key: value for key, value in about.items() if key != "flops"}))
     report.run()
+    assert "Best model" not in (reported / "reports/report.md").read_text(encoding="utf-8")
     assert "Training cost" not in page(reported).text
     assert not list((reported / "reports/figures").glob("cost.*"))

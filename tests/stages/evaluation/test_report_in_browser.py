@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page
 
 from screenshots import new_page
 
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
+
 SMALLEST = 12.0
 """Smallest font size of the page, in pixels."""
 SMALLEST_IN_CHARTS = 9.0

@@ -20,7 +20,9 @@ from repflow.encoders.model_files import load_classifier, read_any_description, 
 from repflow.errors import DataError
 from repflow.evaluation.features import probabilities
 from repflow.evaluation.selection import Choice, at_temperature
-from repflow.stages import evaluate, probe, select
+from repflow.stages import probe, select
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one worker trains and evaluates for all tests here
 
 CANDIDATES = ["baseline", "knn", "linear", "linear_hog", "finetune", "source_only", "coral"]
 
@@ -199,15 +201,13 @@ def test_labels_beyond_the_budget_count_where_an_adapted_model_was_chosen(report
     assert counts == {"finetune": 60, "coral": 160}
 
 
-def test_one_domain_alone(reported: Path, leave_one_domain: Callable[[Path], None]) -> None:
-    leave_one_domain(reported)
-    evaluate.run()
-    select.run()
-    results = metrics(reported)
+def test_one_domain_alone(one_domain: Path) -> None:
+    results = metrics(one_domain)
     assert list(results["candidates"]) == CANDIDATES[:5]
     assert set(results["best"]) == {"validation", "log_likelihood", "source"}
     assert set(results["over"]) == {"source"}
-    assert "target" not in (reported / "models/best/README.md").read_text().split("## Limits")[0].split("## Figures")[1]
+    card = (one_domain / "models/best/README.md").read_text()
+    assert "target" not in card.split("## Limits")[0].split("## Figures")[1]
 
 
 def test_a_model_of_other_classes_is_a_clear_error(reported: Path) -> None:

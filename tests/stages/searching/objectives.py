@@ -108,6 +108,14 @@ def broken() -> Evaluate:
 if __name__ == "__main__":
     from repflow.stages.searching.study import Search
 
-    journal, seconds = Path(sys.argv[1]), float(sys.argv[2])
+    class Halting(Search):
+        """A search that goes no further once `most` trials are in its journal."""
+
+        def _write(self, point: Point, outcome: Outcome) -> None:
+            while len(self.finished) >= most:
+                time.sleep(1)
+            super()._write(point, outcome)
+
+    journal, seconds, most = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     with Workers(2, functools.partial(announced, journal.parent, seconds)) as pool:
-        Search(CONFIG, SPACE, DEFAULT, 0, journal).run(pool)
+        Halting(CONFIG, SPACE, DEFAULT, 0, journal).run(pool)
