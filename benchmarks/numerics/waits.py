@@ -15,10 +15,11 @@ WAITS = frozenset(
         *("_local_scalar_dense", "equal", "is_nonzero"),  # a value, as item(), bool(), float() and `if` ask for it
         *("nonzero", "nonzero_numpy", "masked_select", "unique", "_unique", "_unique2", "unique_dim", "bincount"),
         *("unique_consecutive", "_linalg_check_errors"),  # sizes that depend on values, and whether a matrix was fit
-        *("lift_fresh", "lift_fresh_copy"),  # a tensor of a list, which is copied from the host
     }
 )
-"""Kernels that make the host wait, or copy from it."""
+"""Kernels that make the host wait."""
+LISTS = frozenset({"lift_fresh", "lift_fresh_copy"})
+"""Kernels by which a list becomes a tensor, which is copied from the host. One number may stay there, as an operand."""
 
 INDEXED = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
 MASKS = (torch.bool, torch.uint8)
@@ -41,7 +42,7 @@ class Waits(TorchDispatchMode):
     ) -> Any:
         """Call the kernel."""
         name = func.overloadpacket.__name__
-        if name in WAITS:
+        if name in WAITS or (name in LISTS and args[0].ndim):
             self.found.append(name)
         elif name in INDEXED and any(isinstance(each, Tensor) and each.dtype in MASKS for each in args[1]):
             self.found.append(f"{name} by a mask")

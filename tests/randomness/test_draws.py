@@ -103,15 +103,15 @@ def test_layers_need_a_draw() -> None:
         Dropout(0.5)(torch.ones(1))
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 3.0])
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 1.0, 3.0])
 def test_beta_has_its_distribution(alpha: float) -> None:
     drawn = Draw(0, "test").beta(20_000, alpha)
     assert drawn.dtype == torch.float32
     assert not drawn.isnan().any()
-    _, chance = scipy.stats.kstest(drawn.double().clamp(1e-12, 1 - 1e-7).numpy(), scipy.stats.beta(alpha, alpha).cdf)
-    near_the_ends = ((drawn < 0.01) | (drawn > 0.99)).double().mean()
-    assert abs(near_the_ends - 2 * scipy.stats.beta(alpha, alpha).cdf(0.01)) < 0.015
-    assert chance > 1e-3 or alpha < 0.1, "with a small alpha float32 rounds most numbers to 0 and 1"
+    low = drawn[drawn < 0.5].double().numpy()  # near 1 float32 rounds, but the distribution is symmetric
+    assert abs(len(low) / 20_000 - 0.5) < 0.015
+    _, chance = scipy.stats.kstest(low, lambda value: 2 * scipy.stats.beta(alpha, alpha).cdf(value))
+    assert chance > 1e-3
 
 
 def test_a_stream_is_independent_of_what_was_drawn_before() -> None:

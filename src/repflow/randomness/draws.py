@@ -53,7 +53,8 @@ class Draw:
     ):
         self.seed, self.name, self.step, self.device = seed, name, step, device
         self.rank, self.ranks = rank, ranks
-        self._generators: dict[torch.device, torch.Generator] = {}  # shared with copies, which go on in the same order
+        # By type of device, as "cuda" and "cuda:0" are the same; shared with copies, which go on in the same order.
+        self._generators: dict[str, torch.Generator] = {}
         self._chosen: Tensor | None = None
         self._count = 0
 
@@ -138,10 +139,10 @@ class Draw:
     def _by(self) -> dict[str, Any]:
         """Arguments of PyTorch's random functions: the device, and its generator, seeded when it is first needed."""
         source = self._source
-        if source not in self._generators:
+        if source.type not in self._generators:
             seed = derive_seed(self.seed, self.name, self.step)
-            self._generators[source] = torch.Generator(source).manual_seed(seed)
-        return {"generator": self._generators[source], "device": source}
+            self._generators[source.type] = torch.Generator(source).manual_seed(seed)
+        return {"generator": self._generators[source.type], "device": source}
 
     def _integer(self) -> int:
         return int(torch.randint(0, 2**62, (), **self._by))
