@@ -25,7 +25,7 @@ Part = Callable[[Setup, Images, float], dict[str, Any]]
 
 SHARES: dict[Part, float] = {
     on_gpu.yardstick: 0.02,
-    on_gpu.augmentation: 0.04,
+    on_gpu.augmentation: 0.10,
     on_gpu.simclr: 0.14,
     on_gpu.compiled: 0.16,
     on_gpu.fixmatch: 0.06,

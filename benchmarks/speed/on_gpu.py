@@ -1,15 +1,18 @@
 """The parts of `benchmarks/gpu.py`: each gets the setup, the images and its seconds, and returns plain values."""
 
+import functools
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from repflow.augment.policy import Policy
 from repflow.data.read.batches import as_float
 from repflow.data.read.rows import Rows
 from repflow.hardware.devices import prepare
@@ -40,6 +43,10 @@ TARGETS = {
 """What SimCLR with ResNet-18 on CIFAR-10 is to reach, beside what others have published."""
 
 
+POLICIES = ("simclr", "strong")
+"""Of natural images: SimCLR's views, and FixMatch's strong ones, which contain RandAugment."""
+
+
 def yardstick(setup: Setup, images: Images, seconds: float) -> dict[str, Any]:
     """A matrix product and a copy: what the device can do at most."""
     side = 8192 if setup.device == "cuda" else 256
@@ -56,12 +63,27 @@ def yardstick(setup: Setup, images: Images, seconds: float) -> dict[str, Any]:
 
 
 def augmentation(setup: Setup, images: Images, seconds: float) -> dict[str, Any]:
-    """Views per second of SimCLR's policy alone, and the shares of its operations."""
-    pixels = torch.from_numpy(images.pixels[: 2 * setup.batch]).to(setup.device)
-    policy, step = ours.policy("simclr"), iter(range(10**9))
-    calls = _rate(lambda: policy(as_float(pixels), Draw(0, "views", next(step), setup.device)), setup, seconds / 2)
-    shares = step_profile.policy_profile(setup.settings(seconds / 2), images)
-    return {"views_per_second": rounded(calls * len(pixels)), "shares": shares["shares"]}
+    """Views per second of the policies alone, as they come and compiled; and the shares of SimCLR's operations."""
+    pixels, step = torch.from_numpy(images.pixels[: 2 * setup.batch]).to(setup.device), iter(range(10**9))
+    found: dict[str, Any] = {}
+    for name in POLICIES:
+        policy = ours.policy(name)
+        found[name] = {}
+        for form in ("eager", "compiled") if setup.device == "cuda" else ("eager",):
+            if form == "compiled":
+                policy.compile()
+            views = functools.partial(_views, policy, pixels, step, setup.device)
+            began = time.monotonic()
+            views()
+            found[name][form] = {"seconds_of_the_first_call": round(time.monotonic() - began, 1)}
+            rate = _rate(views, setup, seconds / (3 * len(POLICIES)))
+            found[name][form]["views_per_second"] = rounded(rate * len(pixels))
+    shares = step_profile.policy_profile(setup.settings(seconds / 3), images)
+    return {**found, "shares": shares["shares"]}
+
+
+def _views(policy: Policy, pixels: Tensor, step: Iterator[int], device: str) -> Tensor:
+    return policy(as_float(pixels), Draw(0, "views", next(step), device))
 
 
 def simclr(setup: Setup, images: Images, seconds: float) -> dict[str, Any]:

@@ -1,10 +1,15 @@
-"""Real images: handwriting and photographs, colour and grey."""
+"""Real images: handwriting and photographs, colour and grey; and the form of augmentation that a GPU takes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
+
+from repflow.augment import per_sample
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,47 @@ def images(request: pytest.FixtureRequest) -> Tensor:
     """Both kinds of images, one after the other."""
     found: Tensor = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def masked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Any]:
+    """Calls a function with the masked form on every device; its random numbers are those of the CPU."""
+
+    def call(function: Callable[[], Any]) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(per_sample, "MASKED", frozenset({"cpu", "meta", "cuda"}))
+            return function()
+
+    return call
+
+
+@pytest.fixture
+def hardly_different() -> Callable[[Tensor, Tensor], bool]:
+    """Tells whether images are the same up to rounding.
+
+    Where rounding decides, as in histograms and thresholds, a value in ten thousand may be another one.
+    """
+
+    def compare(one: Tensor, other: Tensor) -> bool:
+        apart = (one - other).abs() > 2e-5
+        return one.shape == other.shape and bool(apart.float().mean() <= 1e-4)
+
+    return compare
+
+
+@pytest.fixture
+def whole_graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """torch.compile traces the whole function or fails, and runs its graph without a compiler; a list of the graphs."""
+    compile, graphs = torch.compile, []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    def strictly(function: Any, **_: Any) -> Any:
+        return compile(function, fullgraph=True, backend=backend)
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", strictly)
+    yield graphs
+    torch._dynamo.reset()

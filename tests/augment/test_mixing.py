@@ -1,5 +1,8 @@
 """mixup and CutMix against torchvision, and on several processes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,6 +90,16 @@ class TestEveryMixing:
         images, labels = torch.empty(12, 3, 32, 32, device="meta"), torch.empty(12, CLASSES, device="meta")
         mixed, soft = mixing(images, labels, Draw(0, "test", device="meta"))
         assert (mixed.device.type, mixed.shape, soft.shape) == ("meta", images.shape, labels.shape)
+
+    def test_the_masked_form_is_the_same(
+        self, mixing: Mixing, batch: tuple[Tensor, Tensor], masked: Callable[[Callable[[], Any]], Any]
+    ) -> None:
+        found = masked(lambda: mixing(*batch, Draw(0, "test")))
+        for one, other in zip(found, mixing(*batch, Draw(0, "test")), strict=True):
+            assert torch.equal(one, other)
+        images, labels = torch.empty(12, 3, 32, 32, device="meta"), torch.empty(12, CLASSES, device="meta")
+        mixed, _ = masked(lambda: mixing(images, labels, Draw(0, "test", device="meta")))
+        assert mixed.shape == images.shape
 
     def test_cross_entropy_takes_the_labels(self, mixing: Mixing, batch: tuple[Tensor, Tensor]) -> None:
         _, soft = mixing(*batch, Draw(0, "test"))

@@ -1,5 +1,6 @@
 """The operations: random parameters per image, probability, and no GPU synchronisation."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -9,12 +10,15 @@ from torch import Tensor
 from repflow.augment import colour, geometry, operations
 from repflow.augment.operation import Operation
 from repflow.augment.per_sample import apply_chosen
-from repflow.augment.policy import AnyOperation
+from repflow.augment.policy import AnyOperation, Policy
 from repflow.augment.strength import TRANSFORMS
 from repflow.randomness.draws import Draw
 
 KINDS: tuple[type[Operation], ...] = get_args(get_args(AnyOperation)[0])
 """Every operation that a policy can name."""
+
+Masked = Callable[[Callable[[], Any]], Any]
+Compare = Callable[[Tensor, Tensor], bool]
 
 STRONG: dict[str, dict[str, Any]] = {
     "affine": {"degrees": 30.0, "translation": 0.2, "scale": (0.7, 1.3), "shear": 20.0, "fill": 0.5},
@@ -68,6 +72,40 @@ class TestEveryOperation:
         after = made(kind, probability=1.0)(images, Draw(0, "test", device="meta"))
         assert after.shape == images.shape
         assert made(kind, probability=0.5)(images, Draw(0, "test", device="meta")).device.type == "meta"
+
+    @pytest.mark.parametrize("probability", [0.5, 1.0])
+    def test_the_masked_form_gives_the_same_images(
+        self, kind: type[Operation], probability: float, images: Tensor, masked: Masked, hardly_different: Compare
+    ) -> None:
+        many, before = images.repeat(4, 1, 1, 1), images.clone()
+        operation = made(kind, probability=probability)
+        found = masked(lambda: operation(many, Draw(0, "test")))
+        assert hardly_different(found, operation(many, Draw(0, "test")))
+        assert torch.equal(many[: len(before)], before), "the images that were given must stay as they are"
+
+    def test_the_masked_form_leaves_other_images_exactly(
+        self, kind: type[Operation], photographs: Tensor, masked: Masked
+    ) -> None:
+        found = masked(lambda: made(kind, probability=0.0)(photographs, Draw(0, "test")))
+        assert torch.equal(found, photographs)
+
+    def test_the_masked_form_asks_nothing_of_the_host(self, kind: type[Operation], masked: Masked) -> None:
+        """Neither about images nor about parameters, which are beside them: on "meta" neither have values."""
+        images, draw = torch.empty(16, 3, 32, 32, device="meta"), Draw(0, "test", device="meta")
+        for probability in (0.5, 1.0):
+            operation = made(kind, probability=probability)
+            assert masked(lambda operation=operation: operation(images, draw)).shape == images.shape
+            drawn = operation.draw_params(16, (3, 32, 32), draw)
+            assert {each.device.type for each in drawn.params} <= {"meta"}
+
+    def test_the_masked_form_is_one_graph(
+        self, kind: type[Operation], photographs: Tensor, masked: Masked, whole_graph: list[Any]
+    ) -> None:
+        views = Policy((made(kind, probability=0.5),))
+        plain = masked(lambda: views(photographs, Draw(3, "test")))
+        views.compile()
+        assert torch.equal(masked(lambda: views(photographs, Draw(3, "test"))), plain)
+        assert len(whole_graph) == 1
 
     def test_the_draw_decides(self, kind: type[Operation], photographs: Tensor) -> None:
         operation = made(kind)

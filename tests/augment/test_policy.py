@@ -1,5 +1,6 @@
 """The policies in conf/augment/, their determinism, and their documentation."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,8 @@ CONF = Path(__file__).parents[2] / "conf" / "augment"
 KINDS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONF.glob("*.yaml"))}
 POLICIES = [(kind, name) for kind, policies in KINDS.items() for name in policies]
 
+
+Masked = Callable[[Callable[[], Any]], Any]
 
 DOCUMENTATION = (CONF.parents[1] / "docs" / "augmentation.md").read_text()
 
@@ -41,6 +44,36 @@ def test_every_policy_gives_valid_images(kind: str, name: str, images: Tensor) -
     assert smaller or after.shape == images.shape
     assert 0 <= after.min() <= after.max() <= 1
     assert name == "none" or not after.requires_grad, "no gradient flows back through an augmentation"
+
+
+@pytest.mark.parametrize(("kind", "name"), POLICIES)
+def test_every_policy_gives_the_same_images_in_the_masked_form(
+    kind: str, name: str, images: Tensor, masked: Masked, hardly_different: Callable[[Tensor, Tensor], bool]
+) -> None:
+    many, views = images.repeat(4, 1, 1, 1), policy(KINDS[kind][name])
+    found = masked(lambda: views(many, Draw(3, "test")))
+    assert hardly_different(found, views(many, Draw(3, "test")))
+    assert found is not many
+
+
+@pytest.mark.parametrize("name", [name for kind, name in POLICIES if kind == "natural"])
+def test_the_masked_form_of_a_policy_is_one_graph(
+    name: str, photographs: Tensor, masked: Masked, whole_graph: list[Any]
+) -> None:
+    views = policy(KINDS["natural"][name])
+    plain = masked(lambda: views(photographs, Draw(3, "test")))
+    views.compile()
+    for _ in range(2):
+        assert torch.equal(masked(lambda: views(photographs, Draw(3, "test"))), plain)
+    assert len(whole_graph) == 1
+
+
+def test_compiling_changes_nothing_on_the_cpu(photographs: Tensor, whole_graph: list[Any]) -> None:
+    views = policy(KINDS["natural"]["simclr"])
+    plain = views(photographs, Draw(0, "test"))
+    views.compile()
+    assert torch.equal(views(photographs, Draw(0, "test")), plain)
+    assert not whole_graph
 
 
 def test_every_kind_of_images_has_the_same_policies() -> None:

@@ -1,5 +1,6 @@
 """Tests of all methods: every YAML file of a method in conf/ is tested."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from torch import nn
 
+from numerics.waits import Waits
 from numerics.watch import Watch
+from repflow.augment import per_sample
+from repflow.augment.policy import Policy
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
 from repflow.encoders import Classifier, EncoderConfig, build_encoder
@@ -20,10 +24,12 @@ from repflow.encoders.classifier import build_head
 from repflow.errors import ParameterError
 from repflow.hardware.devices import HardwareConfig, prepare
 from repflow.methods.registry import find_method
+from repflow.randomness import draws
 from repflow.randomness.draws import Draw, seeded
 from repflow.schema import build
 from repflow.stages.learning import MethodSection, check_method
 from repflow.training import TrainingConfig, train
+from repflow.training.compilation import policies_of
 from repflow.training.contract import EncoderMethod, Losses, Method
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -227,6 +233,51 @@ def test_no_digit_of_a_step_depends_on_the_maker_of_the_cpu(recipe: Recipe, rows
     with Watch() as watch:
         trained(recipe, rows, seed=0, steps=1)
     assert watch.found == []  # see repflow.hardware.portable_math
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.95], ids=["at the beginning", "at the end"])
+def test_a_step_asks_nothing_of_a_gpu(
+    recipe: Recipe, rows: dict[str, Rows], progress: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second step; a first one may set up what later ones take.
+
+    Augmentation and random numbers are those of a GPU, here on the CPU, where answers cost nothing and can be counted.
+    """
+    monkeypatch.setattr(per_sample, "MASKED", frozenset({"cpu"}))
+    monkeypatch.setattr(draws, "OWN_NUMBERS", frozenset({"cpu"}))
+    few = {"words": 4} if hasattr(recipe.settings, "words") else {}
+    method = dataclasses.replace(recipe, settings=dataclasses.replace(recipe.settings, **few)).new().train()
+    streams = {name: Stream(name, rows[name]) for name in method.streams}
+    method.begin(streams, Draw(0, "begin"))
+    sizes = {name: method.batch_size(name, 8) for name in method.streams}
+
+    def step(number: int) -> None:
+        with torch.no_grad():
+            method.refresh(number, streams, Draw(0, "refresh", number))
+        batches = Batches({name: streams[name].at(number, size, 0) for name, size in sizes.items() if size}, progress)
+        for update in range(len(method.updates)):
+            method.zero_grad()
+            method(batches, Draw(0, "step", number), update).total.backward()
+        method.after_step()
+
+    for number in range(2):  # the words of a bag come after a step has told how far the training is
+        step(number)
+    with Waits() as waits:
+        step(2)
+    assert waits.found == []
+
+
+def test_every_policy_of_a_method_is_compiled(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Policy] = []
+    create = Policy.__init__
+
+    def noting(policy: Policy, operations: Any) -> None:
+        create(policy, operations)
+        made.append(policy)
+
+    monkeypatch.setattr(Policy, "__init__", noting)
+    method = recipe.new()
+    assert set(map(id, policies_of(method))) == set(map(id, made))
 
 
 def test_an_unknown_method_is_named() -> None:

@@ -3,6 +3,8 @@
 CIE 15:2004, with the white point D65 and sRGB (IEC 61966-2-1).
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     curved = torch.stack([y + a / 500, y, y - b / 200], dim=1)
     share = torch.where(curved > _BEND, curved**3, 3 * _BEND**2 * (curved - 4 / 29)) * _white(lab)
-    linear = _mixed(share, torch.linalg.inv(_matrix(lab))).clamp(0, 1)
+    linear = _mixed(share, _inverse(lab)).clamp(0, 1)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-12) ** (1 / 2.4) - 0.055, 12.92 * linear)
 
 
@@ -45,8 +47,20 @@ def _mixed(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _matrix(like: Tensor) -> Tensor:
-    return torch.tensor(_TO_XYZ, dtype=like.dtype, device=like.device)
+    return _on_cpu(like.dtype)[0].to(like.device, non_blocking=True)
+
+
+def _inverse(like: Tensor) -> Tensor:
+    return _on_cpu(like.dtype)[1].to(like.device, non_blocking=True)
 
 
 def _white(like: Tensor) -> Tensor:
-    return torch.tensor(_WHITE, dtype=like.dtype, device=like.device).view(3, 1, 1)
+    return _on_cpu(like.dtype)[2].to(like.device, non_blocking=True)
+
+
+@functools.cache
+def _on_cpu(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The matrix, its inverse, and the white point [3, 1, 1]: copied from here, a GPU is not waited for."""
+    with torch.inference_mode(False), torch.no_grad():
+        matrix = torch.tensor(_TO_XYZ, dtype=dtype)
+        return matrix, torch.linalg.inv(matrix), torch.tensor(_WHITE, dtype=dtype).view(3, 1, 1)

@@ -4,10 +4,12 @@ Images are float [B, 1 or 3, H, W] in [0, 1]. Given the same parameters, every f
 `torchvision.transforms.v2.functional`. The parameters may be on the CPU while the images are on another device.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from repflow.augment.per_sample import to_device
+from repflow.augment.per_sample import Transform, per_image, to_device, transform_rows_
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the grey image."""
@@ -15,7 +17,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 def brightness(images: Tensor, factors: Tensor) -> Tensor:
     """Multiply by a factor: 0 gives black, 1 the image. `factors` [B], at least 0."""
-    return (images * _per_image(factors, images)).clamp_(0, 1)
+    return (images * per_image(factors, images)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factors: Tensor) -> Tensor:
@@ -52,39 +54,45 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
     return torch.addcmul((value - 2 * chroma)[:, None], chroma[:, None], from_opposite.clamp_(1, 2))
 
 
-def jitter(images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor) -> Tensor:
+ForSome = Callable[[Tensor, Tensor, Transform, Tensor], Tensor]
+"""Applies a transform with parameters [B] to the images that are chosen by bool [B], and returns all: [B, C, H, W]."""
+
+
+def jitter(
+    images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor, for_some: ForSome = transform_rows_
+) -> Tensor:
     """Colour jitter: brightness, contrast, saturation and hue, in an order per image.
 
     Args:
         images: [B, C, H, W].
-        factors: of brightness, contrast and saturation [B, 3], on the CPU like the other parameters.
+        factors: of brightness, contrast and saturation [B, 3].
         turns: of the hue [B].
         order: the order of the three (0, 1, 2), int64 [B, up to 3].
         place: how many of them come before the hue, int64 [B].
+        for_some: rotates the hue of the images whose turn it is, `transform_rows_` or `transform_masked`; the other
+            parameters are where this needs them.
     """
     last = order.shape[1]
     images = images.clone()
     for turn in range(last + 1):
-        rows = ((place == turn) & (turns != 0)).nonzero()[:, 0]
-        if len(rows):
-            places = to_device(rows, images)
-            images.index_copy_(0, places, hue(images.index_select(0, places), turns[rows]))
+        images = for_some(images, (place == turn) & (turns != 0), hue, turns)
         if turn < last:
-            _adjust_(images, order[:, turn], factors.gather(1, order[:, turn : turn + 1])[:, 0])
+            images = adjust(images, order[:, turn], factors.gather(1, order[:, turn : turn + 1])[:, 0])
     return images
 
 
-def _adjust_(images: Tensor, which: Tensor, factors: Tensor) -> None:
-    """`brightness` where `which` [B] is 0, `contrast` where it is 1, `saturation` where it is 2, in place.
+def adjust(images: Tensor, which: Tensor, factors: Tensor) -> Tensor:
+    """`brightness` where `which` [B] is 0, `contrast` where it is 1, `saturation` where it is 2, by `factors` [B].
 
-    All three are a blend with a grey image, so one expression serves the whole batch.
+    All three are a blend with a grey image, so one expression serves the whole batch. Factor 1 is exactly the identity.
+    The images are changed in place.
     """
     if images.shape[1] == 1:
         factors = factors.masked_fill(which == 2, 1)
     rest, greys = 1 - factors, grey(images)
-    other = greys.mean(dim=(1, 2, 3), keepdim=True) * _per_image(rest * (which == 1), images)
-    other = other + greys * _per_image(rest * (which == 2), images)
-    images.mul_(_per_image(factors, images)).add_(other).clamp_(0, 1)
+    other = greys.mean(dim=(1, 2, 3), keepdim=True) * per_image(rest * (which == 1), images)
+    other = other + greys * per_image(rest * (which == 2), images)
+    return images.mul_(per_image(factors, images)).add_(other).clamp_(0, 1)
 
 
 def invert(images: Tensor) -> Tensor:
@@ -94,13 +102,13 @@ def invert(images: Tensor) -> Tensor:
 
 def solarise(images: Tensor, thresholds: Tensor) -> Tensor:
     """Invert the pixels at or above the image's threshold [B]."""
-    reaches = images.clone().ge_(_per_image(thresholds, images))
+    reaches = images.clone().ge_(per_image(thresholds, images))
     return torch.addcmul(images, reaches, 1 - 2 * images)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
     """Keep the most significant bits of each value; `bits` [B], integers from 0 to 8."""
-    levels = _per_image(2.0 ** bits.float(), images)
+    levels = per_image(2.0 ** bits.float(), images)
     steps = (images * levels).floor_().minimum(levels - 1)
     return steps / levels
 
@@ -139,9 +147,5 @@ def grey(images: Tensor) -> Tensor:
 
 def blend(other: Tensor, images: Tensor, factors: Tensor) -> Tensor:
     """Interpolate, or extrapolate, between `other` at factor 0 and the image at 1; `factors` [B]."""
-    factors = _per_image(factors, images)
+    factors = per_image(factors, images)
     return (images * factors).add_(other * (1 - factors)).clamp_(0, 1)
-
-
-def _per_image(params: Tensor, images: Tensor) -> Tensor:
-    return to_device(params, images).view(-1, 1, 1, 1)

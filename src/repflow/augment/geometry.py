@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repflow.augment.per_sample import to_device
+from repflow.augment.per_sample import pair, to_device
 
 
 def horizontal_flip(images: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def affine(
 
     # Each pixel (x, y), counted from the centre, takes the value at `inverse` · (x, y) + `offset`.
     height, width = images.shape[2:]
-    to_grid = 2 / torch.tensor([width, height], device=offset.device)  # half a side is 1
+    to_grid = 2 / pair(width, height, offset.device)  # half a side is 1
     x = torch.arange(width, device=offset.device) - (width - 1) / 2
     y = torch.arange(height, device=offset.device) - (height - 1) / 2
     along_x = inverse[:, :, :1] * x * to_grid[:, None]  # [B, 2, W]
@@ -117,7 +117,7 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
         fill: value of pixels from outside the image.
     """
     height, width = images.shape[2:]
-    square = torch.tensor([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]).to(corners)
+    square = (far_corners(corners.device) * pair(width - 1, height - 1, corners.device)).to(corners)  # [4, 2]
     # (x, y) takes the value at ((ax + by + c) / (gx + hy + 1), (dx + ey + f) / (gx + hy + 1)); two equations a corner.
     known = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=2).double()  # [B, 4, 3]
     zeros = torch.zeros_like(known)
@@ -125,7 +125,8 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
     rows_x = torch.cat([known, zeros, -right[..., :1] * known[..., :2]], dim=2)
     rows_y = torch.cat([zeros, known, -right[..., 1:] * known[..., :2]], dim=2)
     system = torch.cat([rows_x, rows_y], dim=1)  # [B, 8, 8]
-    found = torch.linalg.solve(system, right.transpose(1, 2).flatten(1)).float()
+    # `solve` would make the host wait for a GPU, to ask whether the system has a solution.
+    found = torch.linalg.solve_ex(system, right.transpose(1, 2).flatten(1)).result.float()
     matrix = torch.cat([found, torch.ones_like(found[:, :1])], dim=1).view(-1, 3, 3)
 
     x = torch.arange(width, device=matrix.device) + 0.5
@@ -133,8 +134,14 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
     along_x = matrix[:, :, :1] * x  # [B, 3, W]
     along_y = matrix[:, :, 1:2] * y + matrix[:, :, 2:]  # [B, 3, H]
     planes = to_device(along_x, images)[:, :, None, :] + to_device(along_y, images)[:, :, :, None]
-    to_grid = to_device(2 / torch.tensor([width, height]), images).view(2, 1, 1)
+    to_grid = (2 / pair(width, height, images.device)).view(2, 1, 1)
     return _sampled(images, planes[:, :2] / planes[:, 2:] * to_grid - 1, fill)
+
+
+def far_corners(device: torch.device) -> Tensor:
+    """1 for corners at the right and at the bottom, else 0; clockwise from the upper left one: int64 [4, 2]."""
+    corners = torch.arange(4, device=device)
+    return torch.stack([(corners + 1) // 2 % 2, corners // 2], dim=1)
 
 
 def _sampled(images: Tensor, planes: Tensor, fill: float) -> Tensor:

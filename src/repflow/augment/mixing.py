@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from repflow.augment.per_sample import to_device
+from repflow.augment.per_sample import is_masked, pair, to_device
 from repflow.augment.texture import erase
 from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
@@ -24,14 +24,14 @@ Mixed = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B, classes]."""
 
 
-def partner_indices(count: int) -> Tensor:
+def partner_indices(count: int, device: torch.device | str = "cpu") -> Tensor:
     """Index of the image that each of `count` images is mixed with: the batch rolled by half its size, int64 [B].
 
     Batches are shuffled, so this partner is random. If several processes share a batch, each mixes its own part; with
     an even number of images per process the result is that of one process, as half a part further on is half the
     global batch further on. Mix concatenated views one by one, or an image may be mixed with a view of itself.
     """
-    return torch.arange(count).roll(-(count // 2))
+    return torch.arange(count, device=device).roll(-(count // 2))
 
 
 def mixup(images: Tensor, labels: Tensor, weights: Tensor, others: Tensor) -> Mixed:
@@ -89,7 +89,8 @@ class Mixup:
             labels: probabilities [B, classes].
             draw: the step's random numbers.
         """
-        return mixup(images, labels, _weights(self, len(images), draw.to("cpu")), partner_indices(len(images)))
+        draw = _for(images, draw)
+        return mixup(images, labels, _weights(self, len(images), draw), partner_indices(len(images), draw.device))
 
 
 @parameters
@@ -113,18 +114,23 @@ class CutMix:
             labels: probabilities [B, classes].
             draw: the step's random numbers.
         """
-        draw, count = draw.to("cpu"), len(images)
+        draw, count = _for(images, draw), len(images)
         halves = 0.5 * square_root(1 - _weights(self, count, draw))
-        size = torch.tensor(images.shape[2:])
+        size = pair(images.shape[2], images.shape[3], draw.device)
         centre = (draw.uniform(count, 2) * size).floor()
         radius = (halves[:, None] * size).floor()
         first, last = (centre - radius).clamp(min=0), (centre + radius).minimum(size)
         (top, left), (height, width) = first.unbind(1), (last - first).unbind(1)
-        return cutmix(images, labels, top, left, height, width, partner_indices(count))
+        return cutmix(images, labels, top, left, height, width, partner_indices(count, draw.device))
 
 
 Mixing = Annotated[Mixup | CutMix, Field(discriminator="op")]
 """The parameters of mixup or CutMix, distinguished by `op`."""
+
+
+def _for(images: Tensor, draw: Draw) -> Draw:
+    """The random numbers where these images need them."""
+    return draw.to(images.device if is_masked(images) else "cpu")
 
 
 def _weights(mixing: Mixup | CutMix, count: int, draw: Draw) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from repflow.augment.per_sample import to_device
+from repflow.augment.per_sample import is_masked, transform_masked, transform_rows_
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, NonNegative, Positive, parameters
 
@@ -31,7 +31,7 @@ Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)]
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 Params = tuple[Tensor, ...]
-"""Random parameters of a batch: tensors [B, ...] on the CPU, so that no synchronisation with a GPU is needed."""
+"""Random parameters of a batch: tensors [B, ...], on the device of the images in the masked form, else on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Operation:
     """One step of a policy.
 
     Subclasses have a field `op` with their name, draw random parameters in `make_params` and apply them in
-    `transform`, as in torchvision's v2 transforms. One that changes the size of images also overrides `shape`.
+    `transform`, as in torchvision's v2 transforms. One that changes the size of images also overrides `shape`, and one
+    whose `transform` asks the host about values also overrides `transform_masked`.
 
     Attributes:
         probability: that the operation is applied to an image.
@@ -68,11 +69,12 @@ class Operation:
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """Apply the operation to randomly chosen images of a batch: [B, C, H, W] to the same shape."""
         shape = (images.shape[1], images.shape[2], images.shape[3])
-        return self.apply(images.clone(), self.draw_params(len(images), shape, draw))
+        if is_masked(images):
+            return self.apply_masked(images.clone(), self.draw_params(len(images), shape, draw.to(images.device)))
+        return self.apply(images.clone(), self.draw_params(len(images), shape, draw.to("cpu")))
 
     def draw_params(self, count: int, shape: Shape, draw: Draw) -> DrawnParams:
-        """Draw the random parameters for `count` images of one shape."""
-        draw = draw.to("cpu")
+        """Draw the random parameters for `count` images of one shape, on the device of `draw`."""
         chosen = None if self.probability == 1 else draw.bernoulli(count, self.probability)
         return DrawnParams(chosen, self.make_params(count, shape, draw))
 
@@ -80,12 +82,13 @@ class Operation:
         """Transform the chosen images, in place unless all are chosen."""
         if drawn.chosen is None:
             return self.transform(images, *drawn.params)
-        rows = drawn.chosen.nonzero()[:, 0]
-        if not len(rows):
-            return images
-        params = [each[rows] for each in drawn.params]
-        places = to_device(rows, images)
-        return images.index_copy_(0, places, self.transform(images.index_select(0, places), *params))
+        return transform_rows_(images, drawn.chosen, self.transform, *drawn.params)
+
+    def apply_masked(self, images: Tensor, drawn: DrawnParams) -> Tensor:
+        """The same as `apply` in the masked form: the images stay as they are."""
+        if drawn.chosen is None:
+            return self.transform_masked(images, *drawn.params)
+        return transform_masked(images, drawn.chosen, self.transform_masked, *drawn.params)
 
     def shape(self, before: Shape) -> Shape:
         """The shape of the transformed images, given that of the input."""
@@ -98,3 +101,7 @@ class Operation:
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Transform every image by its parameters; the input is not modified."""
         raise NotImplementedError
+
+    def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
+        """The same as `transform`, with parameters on the device of the images and nothing that depends on values."""
+        return self.transform(images, *params)

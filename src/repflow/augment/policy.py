@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import torch
@@ -10,6 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import operations as ops
+from repflow.augment.operation import DrawnParams
+from repflow.augment.per_sample import is_masked
 from repflow.randomness.draws import Draw
 
 AnyOperation = Annotated[
@@ -59,6 +61,18 @@ class Policy:
 
     def __init__(self, operations: PolicyConfig):
         self.operations = operations
+        self._apply_masked: Callable[[Tensor, list[DrawnParams]], Tensor] = self._one_after_the_other
+
+    def compile(self, mode: str = "default") -> None:
+        """Let `torch.compile` make one graph of the operations where they take the masked form, on a GPU.
+
+        Elsewhere nothing changes. Random numbers are drawn outside the graph.
+
+        Args:
+            mode: of `torch.compile`. With CUDA graphs (`reduce-overhead`) the views of a call are overwritten by the
+                next one, so that a method with two views of a policy has to copy the first.
+        """
+        self._apply_masked = torch.compile(self._one_after_the_other, mode=mode)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
@@ -71,13 +85,9 @@ class Policy:
         Returns:
             float32 [B, C, H, W] in [0, 1]; another size if an operation changes it.
         """
-        params = []
-        shape = (images.shape[1], images.shape[2], images.shape[3])
-        for position, operation in enumerate(self.operations):
-            params.append(operation.draw_params(len(images), shape, draw.stream(f"{position}-{operation.op}")))
-            shape = operation.shape(shape)
-
-        parts = []
+        if is_masked(images):
+            return self._apply_masked(images, self._draw_params(images, draw.to(images.device)))
+        params, parts = self._draw_params(images, draw.to("cpu")), []
         with _as_many_threads_as_chunks(images):
             for rows in _chunks(images):
                 part = images[rows].clone()  # operations work in place
@@ -85,6 +95,22 @@ class Policy:
                     part = operation.apply(part, drawn.subset(rows))
                 parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _draw_params(self, images: Tensor, draw: Draw) -> list[DrawnParams]:
+        """The random parameters of every operation, on the device of `draw`."""
+        params = []
+        shape = (images.shape[1], images.shape[2], images.shape[3])
+        for position, operation in enumerate(self.operations):
+            params.append(operation.draw_params(len(images), shape, draw.stream(f"{position}-{operation.op}")))
+            shape = operation.shape(shape)
+        return params
+
+    def _one_after_the_other(self, images: Tensor, params: list[DrawnParams]) -> Tensor:
+        """All operations in the masked form: [B, C, H, W], not the given tensor itself."""
+        images = images.clone()
+        for operation, drawn in zip(self.operations, params, strict=True):
+            images = operation.apply_masked(images, drawn)
+        return images
 
 
 @contextlib.contextmanager

@@ -61,6 +61,10 @@ ScaledTransform = Callable[[Tensor, Tensor, Tensor, Limits], Tensor]
 """A function of images, strengths in [0, 1] [B], directions -1 or 1 [B], and limits."""
 
 
+ApplyByName = Callable[[Tensor, Sequence[Name], Tensor, Tensor, Tensor, Limits], Tensor]
+"""The type of `apply_by_name` and of its masked form."""
+
+
 def apply_by_name(
     images: Tensor, names: Sequence[Name], choice: Tensor, strength: Tensor, direction: Tensor, limits: Limits
 ) -> Tensor:
@@ -84,7 +88,8 @@ def _apply(
     return transform(images, strength, direction, limits)
 
 
-def _factor(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+def factor(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    """Of brightness, contrast, saturation or sharpness."""
     return 1 + limits.factor * strength * direction
 
 
@@ -93,40 +98,51 @@ def _posterise(images: Tensor, strength: Tensor, direction: Tensor, limits: Limi
     return colour.posterise(images, weakest - ((weakest - strongest) * strength).round())
 
 
-def _slope(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+def angle(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    """Of a rotation, in degrees."""
+    return limits.degrees * strength * direction
+
+
+def slope(strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
+    """Of a shear, in degrees."""
     return torch.rad2deg(arctangent(limits.slope * strength)) * direction
 
 
+def shift(strength: Tensor, direction: Tensor, limits: Limits, side: int) -> Tensor:
+    """Of a translation, in pixels of a side of the image."""
+    return direction * strength * limits.shift * side
+
+
 def _shear_x(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
-    slope = _slope(strength, direction, limits)
-    return geometry.shear(images, slope, torch.zeros_like(slope), limits.fill)
+    degrees = slope(strength, direction, limits)
+    return geometry.shear(images, degrees, torch.zeros_like(degrees), limits.fill)
 
 
 def _shear_y(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
-    slope = _slope(strength, direction, limits)
-    return geometry.shear(images, torch.zeros_like(slope), slope, limits.fill)
+    degrees = slope(strength, direction, limits)
+    return geometry.shear(images, torch.zeros_like(degrees), degrees, limits.fill)
 
 
 def _translate_x(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
-    shift = direction * strength * limits.shift * images.shape[3]
-    return geometry.translate(images, shift, torch.zeros_like(shift), limits.fill)
+    pixels = shift(strength, direction, limits, images.shape[3])
+    return geometry.translate(images, pixels, torch.zeros_like(pixels), limits.fill)
 
 
 def _translate_y(images: Tensor, strength: Tensor, direction: Tensor, limits: Limits) -> Tensor:
-    shift = direction * strength * limits.shift * images.shape[2]
-    return geometry.translate(images, torch.zeros_like(shift), shift, limits.fill)
+    pixels = shift(strength, direction, limits, images.shape[2])
+    return geometry.translate(images, torch.zeros_like(pixels), pixels, limits.fill)
 
 
 TRANSFORMS: dict[Name, ScaledTransform] = {
     "identity": lambda images, s, d, limits: images,
     "autocontrast": lambda images, s, d, limits: colour.autocontrast(images),
-    "brightness": lambda images, s, d, limits: colour.brightness(images, _factor(s, d, limits)),
-    "contrast": lambda images, s, d, limits: colour.contrast(images, _factor(s, d, limits)),
+    "brightness": lambda images, s, d, limits: colour.brightness(images, factor(s, d, limits)),
+    "contrast": lambda images, s, d, limits: colour.contrast(images, factor(s, d, limits)),
     "equalise": lambda images, s, d, limits: colour.equalise(images),
     "posterise": _posterise,
-    "rotate": lambda images, s, d, limits: geometry.rotate(images, limits.degrees * s * d, limits.fill),
-    "saturation": lambda images, s, d, limits: colour.saturation(images, _factor(s, d, limits)),
-    "sharpness": lambda images, s, d, limits: texture.sharpness(images, _factor(s, d, limits)),
+    "rotate": lambda images, s, d, limits: geometry.rotate(images, angle(s, d, limits), limits.fill),
+    "saturation": lambda images, s, d, limits: colour.saturation(images, factor(s, d, limits)),
+    "sharpness": lambda images, s, d, limits: texture.sharpness(images, factor(s, d, limits)),
     "shear_x": _shear_x,
     "shear_y": _shear_y,
     "solarise": lambda images, s, d, limits: colour.solarise(images, 1 - s),

@@ -213,7 +213,7 @@ class _Run:
         """Whether any of the processes received a signal; they may receive it at different steps."""
         if self._fabric.world_size == 1:
             return requested
-        flag = torch.tensor(float(requested), device=self._fabric.device)
+        flag = torch.full((), float(requested), device=self._fabric.device)
         return bool(self._all_reduce(flag, "sum") > 0)
 
     def _all_reduce(self, values: Tensor, operation: str) -> Tensor:

@@ -6,10 +6,12 @@ Uncertainty. ICLR 2020.
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from repflow.augment.masked_choice import apply_by_name_masked
 from repflow.augment.operation import Fractions, Operation, Params, Shape
-from repflow.augment.per_sample import to_device
+from repflow.augment.per_sample import per_image, to_device
 from repflow.augment.strength import Limits, Name, Names, apply_by_name
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
@@ -64,8 +66,7 @@ class AugMix(Operation):
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply the chains and mix."""
         weights, original, depth, choice, strength, direction = params
-        limits = Limits(shift=1 / 3, bits=(4, 0), fill=self.fill)
-        names = (*self.choices, "identity")
+        names, limits = (*self.choices, "identity"), self._limits
         mixed = images * to_device(original, images).view(-1, 1, 1, 1)
         for chain in range(self.chains):
             changed = images
@@ -76,3 +77,19 @@ class AugMix(Operation):
                 changed = apply_by_name(changed, names, chosen, strength[here], direction[here], limits)
             mixed.addcmul_(changed, to_device(weights[:, chain], images).view(-1, 1, 1, 1))
         return mixed
+
+    def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply all chains at once, as if they were more images, and mix."""
+        weights, original, depth, choice, strength, direction = params
+        names = (*self.choices, "identity")
+        over = depth[..., None] <= torch.arange(self.depth, device=depth.device)  # [B, chains, depth]
+        steps = (choice.masked_fill(over, len(names) - 1), strength, direction)
+        changed = images.repeat_interleave(self.chains, dim=0)  # [B x chains, C, H, W]
+        for here in zip(*(each.flatten(0, 1).unbind(1) for each in steps), strict=True):
+            changed = apply_by_name_masked(changed, names, *here, self._limits)
+        chains = changed.unflatten(0, (-1, self.chains)) * weights[..., None, None, None]
+        return chains.sum(dim=1).addcmul_(images, per_image(original, images))
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(shift=1 / 3, bits=(4, 0), fill=self.fill)

@@ -8,10 +8,15 @@ from torch import Tensor
 
 from repflow.augment import colour
 from repflow.augment.operation import Bits, Factors, Fractions, Operation, Params, Shape
+from repflow.augment.per_sample import transform_masked
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, NonNegative, parameters
 
 HalfTurn = Annotated[float, Field(ge=0, le=0.5)]
+
+
+def _to_none(images: Tensor, *_: object) -> Tensor:
+    return images
 
 
 @parameters
@@ -115,19 +120,26 @@ class ColourJitter(Operation):
         """Draw the factors, the hue rotation and their order for each image."""
         strengths = (self.brightness, self.contrast, self.saturation)
         used = [which for which, strength in enumerate(strengths) if strength]
-        factors = torch.ones(count, 3)
+        factors = torch.ones(count, 3, device=draw.device)
         for which in used:
             factors[:, which] = draw.uniform(count, low=max(0.0, 1 - strengths[which]), high=1 + strengths[which])
-        turns = draw.uniform(count, low=-self.hue, high=self.hue) if self.hue else torch.zeros(count)
+        turns = draw.uniform(count, low=-self.hue, high=self.hue) if self.hue else torch.zeros_like(factors[:, 0])
         # The order is that of random sort keys; the last key belongs to the hue, if it is used.
         keys = draw.uniform(count, len(used) + bool(self.hue))
-        order = torch.tensor(used, dtype=torch.int64)[keys[:, : len(used)].argsort(dim=1)]
+        sorted_keys = keys[:, : len(used)].argsort(dim=1)
+        order = torch.zeros_like(sorted_keys)
+        for key, which in enumerate(used):
+            order += which * (sorted_keys == key)
         place = (keys[:, : len(used)] < keys[:, -1:]).sum(dim=1)
         return factors, turns, order, place
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply the four in their order."""
         return colour.jitter(images, *params)
+
+    def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply the four in their order; the hue of all images at each place where it may come."""
+        return colour.jitter(images, *params, for_some=transform_masked if self.hue else _to_none)
 
 
 @parameters

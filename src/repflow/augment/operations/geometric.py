@@ -9,6 +9,7 @@ from torch import Tensor
 from repflow.augment import geometry
 from repflow.augment.operation import Fractions, Operation, Params, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
+from repflow.augment.per_sample import pair
 from repflow.errors import ParameterError
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegative, parameters
@@ -141,7 +142,7 @@ class Affine(Operation):
         translation = draw.uniform(count, 2, low=-self.translation, high=self.translation)
         scale = draw.uniform(count, low=self.scale[0], high=self.scale[1])
         shear = draw.uniform(count, 2, low=-self.shear, high=self.shear)
-        return degrees, translation * torch.tensor([columns, rows]), scale, shear
+        return degrees, translation * pair(columns, rows, draw.device), scale, shear
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply the affine transforms."""
@@ -190,11 +191,10 @@ class Perspective(Operation):
         _, rows, columns = shape
         if min(rows, columns) < 2:
             raise ParameterError(f"perspective: an image of {rows} x {columns} pixels has no four corners")
-        reach = torch.tensor([int(self.distortion * (columns // 2)), int(self.distortion * (rows // 2))])
+        reach = pair(int(self.distortion * (columns // 2)), int(self.distortion * (rows // 2)), draw.device)
         inwards = (draw.uniform(count, 4, 2) * (reach + 1)).floor()
-        right, down = columns - 1, rows - 1
-        corners = torch.tensor([[0, 0], [right, 0], [right, down], [0, down]])
-        return (corners + inwards * torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]]),)
+        far = geometry.far_corners(draw.device)
+        return (far * pair(columns - 1, rows - 1, draw.device) + inwards * (1 - 2 * far),)
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply the perspective transforms."""

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from repflow.augment.masked_choice import apply_by_name_masked
 from repflow.augment.operation import Fractions, Operation, Params, Shape
-from repflow.augment.strength import TRANSFORMS, Limits, Names, apply_by_name
+from repflow.augment.strength import TRANSFORMS, ApplyByName, Limits, Names, apply_by_name
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 
@@ -45,7 +46,14 @@ class RandAugment(Operation):
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply one round after the other."""
+        return self._in_rounds(images, params, apply_by_name)
+
+    def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply one round after the other."""
+        return self._in_rounds(images, params, apply_by_name_masked)
+
+    def _in_rounds(self, images: Tensor, params: Params, apply: ApplyByName) -> Tensor:
         limits = Limits(fill=self.fill)
         for choice, strength, direction in zip(*(each.unbind(1) for each in params), strict=True):
-            images = apply_by_name(images, self.choices, choice, strength, direction, limits)
+            images = apply(images, self.choices, choice, strength, direction, limits)
         return images

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from repflow.augment.masked_choice import apply_by_name_masked
 from repflow.augment.operation import Operation, Params, Shape
 from repflow.augment.strength import TRANSFORMS, Limits, Names, apply_by_name
 from repflow.randomness.draws import Draw
@@ -44,6 +45,12 @@ class TrivialAugment(Operation):
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply it."""
-        choice, strength, direction = params
-        limits = Limits(self.degrees, self.slope, self.translation, self.factor, (8, self.bits), self.fill)
-        return apply_by_name(images, self.choices, choice, strength, direction, limits)
+        return apply_by_name(images, self.choices, *params, self._limits)
+
+    def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Apply it."""
+        return apply_by_name_masked(images, self.choices, *params, self._limits)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.degrees, self.slope, self.translation, self.factor, (8, self.bits), self.fill)

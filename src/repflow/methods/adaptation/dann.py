@@ -56,7 +56,7 @@ class DANN(ClassifierMethod):
         logits = self.classifier.head(features[: len(source.images)])  # [S, K]
         weight = self.strength * (2 / (1 + math.exp(-self.gamma * batch.progress)) - 1)
         domains = self.domain_head(ReverseGradient.apply(features, weight)).squeeze(1)  # [S + T]
-        is_target = torch.cat([torch.zeros(len(source.images)), torch.ones(len(target.images))]).to(domains)
+        is_target = (torch.arange(len(domains), device=domains.device) >= len(source.images)).to(domains)
         label_loss = F.cross_entropy(logits, source.labels)
         domain_loss = F.binary_cross_entropy_with_logits(domains, is_target)
         metrics = {

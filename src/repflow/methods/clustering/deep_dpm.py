@@ -88,6 +88,8 @@ class DeepDPM(EncoderMethod):
         self.register_buffer("centre", torch.zeros(encoder.width))
         self.register_buffer("directions", torch.zeros(encoder.width, width))
         self._codes: Tensor | None = None  # of all images; recomputed on resume
+        # `progress` and `age` as the host knows them: to ask a GPU, every step would have to wait for it.
+        self._done, self._age = 0.0, 0
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes [B, components] of images [B, C, H, W]."""
@@ -105,8 +107,9 @@ class DeepDPM(EncoderMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """The autoencoder's loss in the first phase, the clustering loss in the second."""
         self.progress.fill_(batch.progress)
+        self._done = batch.progress
         loss = self.cluster(draw) if len(self.network) else self.embed(batch, draw)
-        return Losses(loss, {"clusters": torch.tensor(float(len(self.network)), device=loss.device)})
+        return Losses(loss, {"clusters": torch.full_like(loss.detach(), len(self.network))})
 
     def embed(self, batch: Batches, draw: Draw) -> Tensor:
         """Mean squared error between the image and its reconstruction from the masked image."""
@@ -137,17 +140,18 @@ class DeepDPM(EncoderMethod):
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
         """Start with one cluster after the first phase; then periodically estimate, split and merge clusters."""
-        if not len(self.network) and self.progress < self.config.embedding:
+        if not len(self.network) and self._done < self.config.embedding:
             return
         if self._codes is None:
             features = encode_all(self.encoder, streams["unlabelled"])  # [N, width]
             if not len(self.network):
                 self._fit_principal_components(features)
             self._codes = (features - self.centre) @ self.directions  # [N, components]
-        if self.age % self.config.every == 0:
+        if self._age % self.config.every == 0:
             with seeded(draw.seed, f"{draw.name}/networks", step):
                 self._update_clusters(self._codes, draw)
-        self.age += 1
+        self._age += 1
+        self.age.fill_(self._age)
 
     def _update_clusters(self, codes: Tensor, draw: Draw) -> None:
         if not len(self.network):
@@ -155,8 +159,8 @@ class DeepDPM(EncoderMethod):
             self.network.start(codes)
             return
         self.network.m_step(codes)
-        move, rest = divmod(int(self.age) // self.config.every, self.config.moves)
-        if rest == 0 and self.progress < SETTLING:
+        move, rest = divmod(self._age // self.config.every, self.config.moves)
+        if rest == 0 and self._done < SETTLING:
             (self.network.split if move % 2 else self.network.merge)(codes, draw)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -167,7 +171,9 @@ class DeepDPM(EncoderMethod):
         self._codes = None
         if found:
             self._freeze()
-        return super().load_state_dict(state_dict, strict, assign)
+        keys = super().load_state_dict(state_dict, strict, assign)
+        self._done, self._age = float(self.progress), int(self.age)
+        return keys
 
     def _freeze(self) -> None:
         self.encoder.requires_grad_(False)

@@ -23,11 +23,17 @@ class FeatureQueue(nn.Module):
         super().__init__()
         self.register_buffer("rows", nn.functional.normalize(torch.randn(length, width)))  # [length, width]
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self._count: int | None = 0  # `seen` as the host knows it without waiting for a GPU; None: to be asked once
+        self.register_load_state_dict_post_hook(_ask_again)
 
     @property
     def full(self) -> bool:
         """Whether all entries are features of images."""
-        return bool(self.seen >= len(self.rows))
+        return self._known() >= len(self.rows)
+
+    def _known(self) -> int:
+        self._count = int(self.seen) if self._count is None else self._count
+        return self._count
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:
@@ -35,4 +41,9 @@ class FeatureQueue(nn.Module):
         everyone = gathered(features.to(self.rows))
         common = everyone.view(-1, *features.shape).transpose(0, 1).flatten(0, 1)  # process r holds r, r + ranks, ...
         self.rows.copy_(torch.cat([common, self.rows])[: len(self.rows)])
-        self.seen += len(common)
+        self._count = self._known() + len(common)
+        self.seen.fill_(self._count)
+
+
+def _ask_again(queue: FeatureQueue, incompatible_keys: object) -> None:
+    queue._count = None

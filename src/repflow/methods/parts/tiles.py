@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repflow.augment.per_sample import pair
 from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 
@@ -31,8 +32,8 @@ def cut_tiles(images: Tensor, share: float, jitter: float, side: int, draw: Draw
     old = max(1, round(share * cell))
     slack = round(jitter * (cell - old))
     cells = torch.arange(TILES, device=draw.device)
-    first = torch.tensor([(length - GRID * cell) // 2 + (cell - old - slack) // 2 for length in images.shape[2:]])
-    corners = cell * torch.stack([cells // GRID, cells % GRID], dim=1) + first.to(cells)  # [9, 2]
+    top, left = ((length - GRID * cell) // 2 + (cell - old - slack) // 2 for length in images.shape[2:])
+    corners = cell * torch.stack([cells // GRID, cells % GRID], dim=1) + pair(top, left, draw.device)  # [9, 2]
     places = corners + draw.integers(len(images), TILES, 2, high=slack + 1)  # [B, 9, 2], rows and columns
     tiles = crop_windows(images, places.to(images.device), old)
     seen: Tensor = F.interpolate(tiles.flatten(0, 1), (side, side), mode="bilinear").unflatten(0, (-1, TILES))

@@ -60,6 +60,9 @@ class BagOfVisualWords(EncoderMethod):
 
     The encoder at the end of the first phase becomes the frozen bootstrap network, which provides the targets. Training
     continues from its weights, whereas the paper starts from scratch.
+
+    Attributes:
+        has_words: whether the first phase is over.
     """
 
     streams = ("unlabelled",)
@@ -80,12 +83,9 @@ class BagOfVisualWords(EncoderMethod):
         self.register_buffer("vocabulary", torch.zeros(config.words, encoder.width))
         self.register_buffer("spread", torch.zeros(()))  # mean squared distance to the nearest word; 0 before words
         self.register_buffer("progress", torch.zeros(()))  # fraction of training done
+        # Both as the host knows them: to ask a GPU, a step would have to wait for it.
+        self.has_words, self._done = False, 0.0
         self._freeze_by_phase()
-
-    @property
-    def has_words(self) -> bool:
-        """Whether the first phase is over."""
-        return bool(self.spread > 0)
 
     def _freeze_by_phase(self) -> None:
         """Freeze the heads that are not trained in this phase."""
@@ -96,6 +96,7 @@ class BagOfVisualWords(EncoderMethod):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load the state and its phase."""
         keys = super().load_state_dict(state_dict, strict, assign)
+        self.has_words, self._done = bool(self.spread > 0), float(self.progress)
         self._freeze_by_phase()
         return keys
 
@@ -107,7 +108,7 @@ class BagOfVisualWords(EncoderMethod):
 
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
         """After the first phase, copy the encoder to the frozen bootstrap network and build the vocabulary."""
-        if not self.has_words and self.progress >= self.config.bootstrap:
+        if not self.has_words and self._done >= self.config.bootstrap:
             self.bootstrap.load_state_dict(self.encoder.state_dict())
             self.build_vocabulary(streams["unlabelled"], draw)
             self._freeze_by_phase()
@@ -124,6 +125,7 @@ class BagOfVisualWords(EncoderMethod):
         self.vocabulary.copy_(torch.from_numpy(found.cluster_centers_))
         variance = places.var(dim=0, correction=0).sum().item()
         self.spread.fill_(max(found.inertia_ / len(places), SMALLEST_SPREAD * variance))
+        self.has_words = bool(self.spread > 0)
 
     def local_features(self, images: Tensor) -> Tensor:
         """The bootstrap network's local features, one per position of its feature maps: [B, h x w, width]."""
@@ -132,6 +134,7 @@ class BagOfVisualWords(EncoderMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of rotation prediction in the first phase, with the histogram of words in the second."""
         self.progress.fill_(batch.progress)
+        self._done = batch.progress
         if not self.has_words:
             return self.rotation.losses(batch, draw)
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repflow.augment.per_sample import pair
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
@@ -114,10 +115,10 @@ def holes(images: Tensor, missing: Missing, draw: Draw) -> Tensor:
         return (level > high).to(images)
     if missing == "central":
         side, number = (height // 2, width // 2), 1
-        corner = torch.tensor([height // 4, width // 4], device=draw.device).expand(count, number, 2)
+        corner = pair(height // 4, width // 4, draw.device).expand(count, number, 2)
     else:
         side, number = (height // 4, width // 4), 4
-        free = torch.tensor([height - side[0] + 1, width - side[1] + 1], device=draw.device)
+        free = pair(height - side[0] + 1, width - side[1] + 1, draw.device)
         corner = (draw.uniform(count, number, 2) * free).floor()
     rows, columns = (
         (places >= corner[..., axis, None]) & (places < corner[..., axis, None] + side[axis])  # [B, number, places]

@@ -55,6 +55,7 @@ class InstanceDiscrimination(EncoderMethod):
         self.augment = Policy(config.augment)
         self.head = nn.Linear(encoder.width, config.width)
         self.register_buffer("partition", torch.zeros(()))  # see `estimate`; 0 before it is known
+        self._estimated = False
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
         """Allocate the memory bank."""
@@ -86,8 +87,10 @@ class InstanceDiscrimination(EncoderMethod):
         count, noise = len(bank), others.shape[1] / len(bank)  # expected count of an image in the noise samples
         picked = bank[torch.cat([rows[:, None], others], dim=1)]  # [B, 1 + negatives, width]
         scores = torch.einsum("bw,bnw->bn", features, picked) / self.config.temperature
-        if self.partition == 0:  # the mean over images, estimated once from the first batch, as in the paper
-            self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
+        if not self._estimated:  # asked once, as the host waits for the answer of a GPU
+            if self.partition == 0:  # the mean over images, estimated once from the first batch, as in the paper
+                self.partition.copy_(gathered(scores[:, 1:].exp().mean(dim=1)).mean())
+            self._estimated = True
         logits = scores - (count * self.partition).log() - math.log(noise)  # of data against noise
         return F.softplus(-logits[:, 0]).mean() + F.softplus(logits[:, 1:]).sum(dim=1).mean()
 

@@ -4,12 +4,12 @@ Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of
 """
 
 import torch
-from lightly.loss import NTXentLoss
 from torch import nn
 
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.methods.parts.nt_xent import NTXent
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -47,7 +47,7 @@ class SimCLR(EncoderMethod):
             nn.Linear(config.hidden, config.projection, bias=False),
             nn.BatchNorm1d(config.projection),
         )
-        self.nt_xent = NTXentLoss(config.temperature, gather_distributed=torch.distributed.is_available())
+        self.nt_xent = NTXent(config.temperature)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """NT-Xent between the projections of two views."""

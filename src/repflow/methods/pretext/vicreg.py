@@ -5,7 +5,6 @@ Bardes, Ponce, LeCun. VICReg: Variance-Invariance-Covariance Regularization for 
 
 import torch
 import torch.nn.functional as F
-from lightly.loss.vicreg_loss import covariance_loss
 from lightly.models.modules.heads import ProjectionHead
 from lightly.utils.dist import gather, world_size
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.hardware.portable_math import square_root
+from repflow.methods.parts.off_diagonal import off_diagonal
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -81,3 +81,10 @@ def variance_loss(projections: Tensor) -> Tensor:
     """What the standard deviations of projections [B, projection] over the batch lack to 1, on average: a scalar."""
     deviations = square_root(projections.var(dim=0) + EPSILON)
     return F.relu(1 - deviations).mean()
+
+
+def covariance_loss(projections: Tensor) -> Tensor:
+    """The squared covariances of different dimensions of projections [B, projection], over the dimensions: a scalar."""
+    centred = projections - projections.mean(dim=0)
+    covariances = torch.einsum("bc,bd->cd", centred, centred) / (len(projections) - 1)
+    return off_diagonal(covariances).flatten().pow(2).sum() / projections.shape[1]

@@ -102,7 +102,10 @@ class MixtureNetwork(nn.Module):
         """The responsibilities [n, K] of the clusters' Gaussians for codes [n, width] (the E-step)."""
         each = self.each()
         means, covariances = torch.stack([one.mean for one in each]), torch.stack([one.covariance for one in each])
-        densities = MultivariateNormal(means, covariances).log_prob(codes[:, None])  # [n, K]
+        # Without checks of values, for which the host would wait for a GPU.
+        factors = torch.linalg.cholesky_ex(covariances).L
+        normal = MultivariateNormal(means, scale_tril=factors, validate_args=False)
+        densities = normal.log_prob(codes[:, None])  # [n, K]
         shares: Tensor = (densities + torch.stack([one.share for one in each]).log()).softmax(dim=1)
         return shares
 
