@@ -65,9 +65,7 @@ def test_every_choice_matches_the_schema(choice: str) -> None:
 def test_every_method_matches_the_schema(configuration: dict[str, Any], group: str, name: str) -> None:
     whole = {key: section for key, section in configuration.items() if key != "methods"}
     methods = configuration["methods"][group]
-    several = (
-        {each: methods[each] for each in ("source_only", name)} if group == "adapt" else {}
-    )  # others start from it
+    several = {each: methods[each] for each in ("source_only", name)} if group == "adapt" else {}  # they start from it
     check({**whole, group: several or methods[name]})
 
 
