@@ -30,8 +30,8 @@ GIVEN = {
 """Values that some choices require from the user."""
 PARTS = {"adaptation", "training"}
 """Groups that are used by other groups."""
-METHODS = {"pretrain", "finetune", "adapt"}
-"""Groups whose choices are methods, which the fixture `configuration` has all composed at once."""
+METHODS = {"pretrain", "adapt"}
+"""Groups whose choices are methods that no other group changes; the fixture `configuration` has composed them all."""
 FILES = [file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name not in PARTS]
 
 
