@@ -75,7 +75,7 @@ def merged(declared: Settings, there: DeploymentResponse, schema: Mapping[str, A
     schedules = [_kept(each, schema, said) for each in there.schedules]
     by_slug = {each.slug: each for each in schedules if each.slug}
     for each in declared.schedules:
-        kept = by_slug.get(each.slug)
+        kept = by_slug.get(each.slug or "")
         if kept is None:
             schedules.append(each)
         elif (kept.schedule, kept.parameters) != (each.schedule, each.parameters):
@@ -102,5 +102,5 @@ def _kept(there: DeploymentSchedule, schema: Mapping[str, Any], said: list[str])
 
 def _refusal(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """Why the form refuses these parameters; empty where it takes them."""
-    errors = validate(dict(parameters), dict(schema), ignore_required=True)  # type: ignore[arg-type]
+    errors = validate(dict(parameters), dict(schema), ignore_required=True)
     return f"{errors[0].json_path.removeprefix('$.')}: {errors[0].message}" if errors else ""

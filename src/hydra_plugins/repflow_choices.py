@@ -17,7 +17,7 @@ from repflow.stages.composing.announcement import SAID, announce
 _LOG = logging.getLogger("dvc.repflow")
 
 
-class AnnouncedChoices(SearchPathPlugin):  # type: ignore[misc]
+class AnnouncedChoices(SearchPathPlugin):
     """Says it to DVC's log, which is why it is given the search path; it leaves that as it is."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:

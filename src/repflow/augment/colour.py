@@ -59,7 +59,7 @@ ForSome = Callable[[Tensor, Tensor, Transform, Tensor], Tensor]
 
 
 def jitter(
-    images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor, for_some: ForSome = transform_rows_
+    images: Tensor, factors: Tensor, turns: Tensor, order: Tensor, place: Tensor, *, for_some: ForSome = transform_rows_
 ) -> Tensor:
     """Colour jitter: brightness, contrast, saturation and hue, in an order per image.
 

@@ -138,7 +138,7 @@ def perspective(images: Tensor, corners: Tensor, fill: float = 0.0) -> Tensor:
     return _sampled(images, planes[:, :2] / planes[:, 2:] * to_grid - 1, fill)
 
 
-def far_corners(device: torch.device) -> Tensor:
+def far_corners(device: torch.device | str) -> Tensor:
     """1 for corners at the right and at the bottom, else 0; clockwise from the upper left one: int64 [4, 2]."""
     corners = torch.arange(4, device=device)
     return torch.stack([(corners + 1) // 2 % 2, corners // 2], dim=1)

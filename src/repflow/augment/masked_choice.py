@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repflow.augment import colour, geometry
 from repflow.augment.per_sample import transform_masked
-from repflow.augment.strength import TRANSFORMS, Limits, Name, angle, factor, shift, slope
+from repflow.augment.strength import Limits, Name, angle, factor, scaled, shift, slope
 
 MOVES: tuple[Name, ...] = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 """Affine transforms about the centre."""
@@ -41,8 +41,7 @@ def apply_by_name_masked(
         images = _blended(images, chosen, factor(strength, direction, limits))
     for name, those in chosen.items():
         if name not in (*MOVES, *BLENDS, "identity"):
-            transform = functools.partial(TRANSFORMS[name], limits=limits)
-            images = transform_masked(images, those, transform, strength, direction)
+            images = transform_masked(images, those, scaled(name, limits), strength, direction)
     return images
 
 

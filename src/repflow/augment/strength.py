@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.augment import colour, geometry, texture
-from repflow.augment.per_sample import apply_chosen
+from repflow.augment.per_sample import Transform, apply_chosen
 from repflow.hardware.portable_math import arctangent
 
 Name = Literal[
@@ -78,8 +78,12 @@ def apply_by_name(
         direction: -1 or 1, [B].
         limits: the parameters at strength 1.
     """
-    transforms = [partial(_apply, transform=TRANSFORMS[name], limits=limits) for name in names]
-    return apply_chosen(images, choice, transforms, strength, direction)
+    return apply_chosen(images, choice, [scaled(name, limits) for name in names], strength, direction)
+
+
+def scaled(name: Name, limits: Limits) -> Transform:
+    """A transform by its name, as a function of images, strengths in [0, 1] [B] and directions -1 or 1 [B]."""
+    return partial(_apply, transform=TRANSFORMS[name], limits=limits)
 
 
 def _apply(

@@ -85,9 +85,9 @@ class AugMix(Operation):
         over = depth[..., None] <= torch.arange(self.depth, device=depth.device)  # [B, chains, depth]
         steps = (choice.masked_fill(over, len(names) - 1), strength, direction)
         changed = images.repeat_interleave(self.chains, dim=0)  # [B x chains, C, H, W]
-        for here in zip(*(each.flatten(0, 1).unbind(1) for each in steps), strict=True):
-            changed = apply_by_name_masked(changed, names, *here, self._limits)
-        chains = changed.unflatten(0, (-1, self.chains)) * weights[..., None, None, None]
+        for which, how_far, where_to in zip(*(each.flatten(0, 1).unbind(1) for each in steps), strict=True):
+            changed = apply_by_name_masked(changed, names, which, how_far, where_to, self._limits)
+        chains: Tensor = changed.unflatten(0, (-1, self.chains)) * weights[..., None, None, None]
         return chains.sum(dim=1).addcmul_(images, per_image(original, images))
 
     @property

@@ -45,11 +45,13 @@ class TrivialAugment(Operation):
 
     def transform(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply it."""
-        return apply_by_name(images, self.choices, *params, self._limits)
+        choice, strength, direction = params
+        return apply_by_name(images, self.choices, choice, strength, direction, self._limits)
 
     def transform_masked(self, images: Tensor, *params: Tensor) -> Tensor:
         """Apply it."""
-        return apply_by_name_masked(images, self.choices, *params, self._limits)
+        choice, strength, direction = params
+        return apply_by_name_masked(images, self.choices, choice, strength, direction, self._limits)
 
     @property
     def _limits(self) -> Limits:

@@ -24,7 +24,7 @@ class FeatureQueue(nn.Module):
         self.register_buffer("rows", nn.functional.normalize(torch.randn(length, width)))  # [length, width]
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self._count: int | None = 0  # `seen` as the host knows it without waiting for a GPU; None: to be asked once
-        self.register_load_state_dict_post_hook(_ask_again)
+        self.register_load_state_dict_post_hook(_ask_again)  # type: ignore[no-untyped-call]
 
     @property
     def full(self) -> bool:
