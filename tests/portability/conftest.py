@@ -15,6 +15,8 @@ from repflow.hardware.cpu import PASSIVE, other_digits, pinned
 
 PROGRAM = Path(__file__).with_name("program.py")
 ROOT = Path(__file__).parents[2]
+MOST = 900
+"""Seconds that a run may take on a busy machine."""
 
 Digests = dict[str, str]
 Run = Callable[..., Digests]
@@ -34,7 +36,7 @@ def run_program(mode: str, data: Path, *before: str, **environment: str) -> Dige
     command = [*before, os.path.realpath(sys.executable), str(PROGRAM), mode, str(data)]
     settled = free | {"PYTHONPATH": os.pathsep.join(paths)} | environment
     for _ in range(2):
-        done = subprocess.run(command, env=settled, capture_output=True, text=True)
+        done = subprocess.run(command, env=settled, capture_output=True, text=True, timeout=MOST)
         if not before or done.returncode != -signal.SIGSEGV:  # QEMU itself; see numerics.emulation
             break
     assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-3000:]}"

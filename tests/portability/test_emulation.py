@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("digits")  # one worker computes the digits of this machine
-
 CPUS = ("EPYC-Rome", "Haswell-v4", "Skylake-Client-v4")
 
 Digests = dict[str, str]

@@ -32,8 +32,8 @@ from repflow.training.contract import Method
 
 CONF = Path(__file__).parents[2] / "conf"
 SIZE = 16
-STEPS = 3
-ROWS = 32  # an epoch is two steps: entries of memory banks are read again
+STEPS = 5
+ROWS = 64  # an epoch is four steps: entries of memory banks are read again
 
 
 def rows() -> Rows:

@@ -36,7 +36,7 @@ def test_two_processes_have_the_losses_of_one(curves: dict[int, Any], method: st
     one, two = (curves[devices][method] for devices in (1, 2))
     for each in (one, two):
         assert isinstance(each, list), each
-    assert len(one) == len(two) == 3
+    assert len(one) == len(two) == 5
     assert one[-1]["loss"] != one[0]["loss"]
     for alone, shared in zip(one, two, strict=True):
         assert shared == pytest.approx(alone, abs=5e-7, rel=1e-6)
