@@ -95,7 +95,7 @@ def test_a_schedule_keeps_its_local_hour_across_daylight_saving(server: Any, tmp
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("pipeline/cpu")
         span = {"start_time": "2027-03-27T00:00:00Z", "end_time": "2027-03-30T00:00:00Z"}
-        httpx.post(f"{server.url}/deployments/{deployment.id}/schedule", json=span).raise_for_status()
+        httpx.post(f"{server.url}/deployments/{deployment.id}/schedule", json=span, timeout=60).raise_for_status()
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
         runs = client.read_flow_runs(deployment_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
         for name in ("pipeline/cpu", "pipeline/gpu", "search/cpu"):
