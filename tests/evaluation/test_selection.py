@@ -74,6 +74,16 @@ def test_models_that_few_rows_cannot_tell_apart_are_averaged() -> None:
     assert np.count_nonzero(gains) > 15
 
 
+def test_models_of_one_family_have_one_voice() -> None:
+    generator = np.random.default_rng(0)
+    labels = labels_of(generator, 10)
+    candidates = {name: model(generator, labels, 1.0) for name in ("baseline", "knn", "linear", "finetune")}
+    families = {"knn": "probe", "linear": "probe"}
+    weights = choose(candidates, labels, families=families).weights
+    assert weights == pytest.approx({"baseline": 1 / 3, "knn": 1 / 6, "linear": 1 / 6, "finetune": 1 / 3})
+    assert choose(candidates, labels).weights == pytest.approx(dict.fromkeys(candidates, 1 / 4))
+
+
 def test_of_equal_models_the_simplest_is_taken_where_they_may_not_be_combined() -> None:
     """Five copies of one model with a little noise, 20 images in 10 classes."""
     chosen = []

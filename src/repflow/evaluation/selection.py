@@ -8,11 +8,12 @@ are calibrated by one temperature a model (Guo, Pleiss, Sun, Weinberger. On Cali
 With few validation images the highest of several scores is mostly luck. So all models that are worse than the best one
 by less than two standard errors of the difference are averaged (Hansen, Lunde, Nason. The Model Confidence Set.
 Econometrica 2011; docs/recipes.md has what that gains), unless the best one is better than their mean by more than
-that; another one is added only if it improves by more. Where models may not be combined, the simplest of them is taken
-(as by the rule of Breiman, Friedman, Olshen, Stone. Classification and Regression Trees. 1984, section 3.4.3, with one
-standard error).
+that; another one is added only if it improves by more. Models that read the same features have one voice together.
+Where models may not be combined, the simplest of them is taken (as by the rule of Breiman, Friedman, Olshen, Stone.
+Classification and Regression Trees. 1984, section 3.4.3, with one standard error).
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def choose(
     labels: np.ndarray,
     config: SelectConfig | None = None,
     groups: np.ndarray | None = None,
+    families: Mapping[str, str] | None = None,
 ) -> Choice:
     """Choose a classifier, or a weighted mean of some.
 
@@ -88,12 +90,14 @@ def choose(
         labels: int64 [N], N above 0.
         config: the parameters.
         groups: int64 [N], numbers of the images' groups, which are not independent; None if all images are.
+        families: name of a candidate to that of its family, whose members share one weight where several candidates
+            are averaged, as they err together; a candidate that is not among them is a family of its own.
     """
     config = config or SelectConfig()
     temperatures = {name: temperature(each, labels) for name, each in probabilities.items()}
     calibrated = {name: at_temperature(each, temperatures[name]) for name, each in probabilities.items()}
     singles = {name: log_likelihoods(each, labels) for name, each in calibrated.items()}
-    members = _start(calibrated, labels, singles, config, groups)
+    members = _start(calibrated, labels, singles, config, groups, families or {})
     while config.combine and len(members) < _ROUNDS:
         found = _addition(calibrated, labels, members, config, groups)
         if found is None:
@@ -171,8 +175,12 @@ def _start(
     singles: Mapping[str, np.ndarray],
     config: SelectConfig,
     groups: np.ndarray | None,
+    families: Mapping[str, str],
 ) -> list[str]:
-    """The models that the best one does not improve on, the best first; uncombined, the simplest of them."""
+    """The models that the best one does not improve on, the best first; uncombined, the simplest of them.
+
+    A model that is alone in its family comes as often as all members of another family together.
+    """
     ranked = sorted(singles, key=lambda name: -float(singles[name].mean()))
     best = ranked[0]
     equals = [name for name in singles if not improves(singles[best] - singles[name], config, groups)]
@@ -183,6 +191,9 @@ def _start(
         copies = any(np.allclose(calibrated[name], calibrated[other], atol=1e-6) for other in members)
         if not copies and len(members) < config.members:
             members.append(name)
+    sizes = Counter(families.get(name, name) for name in members)
+    equal = math.lcm(*sizes.values())
+    members = [name for name in members for _ in range(equal // sizes[families.get(name, name)])]
     together = log_likelihoods(_mean(calibrated, members), labels)
     return [best] if improves(singles[best] - together, config, groups) else members
 

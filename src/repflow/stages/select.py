@@ -30,6 +30,8 @@ from repflow.stages.parameters import read, seed
 from repflow.stages.project import open_project_domain, write_metrics
 
 BEST = "best"
+PROBES = ("knn", "linear", "linear_hog")
+"""The probes of the frozen encoder, from the simplest to the most complex."""
 
 
 def run() -> None:
@@ -39,7 +41,8 @@ def run() -> None:
     folders = candidates()
     validation = validation_rows(domains["source"])
     predictions = predict(folders, {"source": validation})["source"]
-    choice = choose(predictions, validation.labels, config, domains["source"].groups(validation))
+    groups = domains["source"].groups(validation)
+    choice = choose(predictions, validation.labels, config, groups, dict.fromkeys(PROBES, "probe"))
     best = paths.MODELS / BEST
     save_choice(best, folders, choice)
     metrics: dict[str, Any] = {
@@ -58,7 +61,7 @@ def run() -> None:
 def candidates() -> dict[str, Path]:
     """Name to folder of every classifier that may be chosen, from the simplest to the most complex."""
     trained = models()
-    probes = {name: paths.MODELS / "probe" / name for name in ("knn", "linear", "linear_hog")}
+    probes = {name: paths.MODELS / "probe" / name for name in PROBES}
     found = {BASELINE: trained.pop(BASELINE), **{name: each for name, each in probes.items() if each.is_dir()}}
     oracle = adaptation_named("train_on_target")  # which has read labels of the target
     return found | {name: folder for name, folder in trained.items() if name != oracle}
