@@ -1,18 +1,23 @@
-"""The measurement of own images, on two classes of digits in the place of CIFAR-10: every part, and what it writes."""
+"""The measurement of own images: what it asks for, how long the rivals train, what it writes; and its drawings."""
 
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import own_images
+from repflow.stages.compose import composed
 
-FAST = ("budget.pretrain.least=64", "budget.pretrain.most=64", "budget.finetune.least=640", "budget.finetune.most=640")
+CONF = Path(__file__).parents[2] / "conf"
+SCORE = {"accuracy": 0.5, "low": 0.4, "high": 0.6}
 
 
 @pytest.fixture
@@ -33,27 +38,47 @@ def drawings(tmp_path: Path) -> Path:
     return archive.parent
 
 
-def test_every_part_is_run_and_recorded_once(
-    drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(own_images, "CHARACTERS", 2)
-    monkeypatch.setitem(own_images.TASKS, "omniglot-5", (*own_images.TASKS["omniglot-5"], *FAST))
-    command = [str(drawings), str(tmp_path / "records"), "--tasks", "omniglot-5", "--seeds", "0", "--rival", "--limit"]
-    assert own_images.main(command) == 0
-    path = tmp_path / "records/omniglot-5.json"
-    text = path.read_text(encoding="utf-8")
-    [entry] = json.loads(text)["seeds"].values()
+class User:
+    """Takes the place of the commands: composes as `repflow compose` does, and writes what `dvc repro` measures."""
+
+    def __init__(self) -> None:
+        self.said: list[list[str]] = []
+        self.composed: dict[str, Any] = {}
+        self.cpu = 0.0
+
+    def __call__(self, command: Sequence[str], folder: Path) -> None:
+        self.said.append(list(command))
+        if command[0] == "git":
+            (Path(command[-1]) / "data").mkdir(parents=True)
+            (Path(command[-1]) / "metrics").mkdir()
+        elif command[0] == "repflow":
+            self.composed = yaml.safe_load(composed(CONF, [each for each in command[2:] if each != "--reset"]))
+        else:
+            self.cpu += 60.0 + 0.6 * (self.composed["finetune"]["training"]["steps"] or 1000)
+            found = {"select": {"best": {"source": SCORE}}, "evaluate": {"finetune": {"source": SCORE}}}
+            for name, values in found.items():
+                (folder / "metrics" / f"{name}.json").write_text(json.dumps(values))
+
+
+def test_every_part_is_run_and_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User()
+    monkeypatch.setattr(own_images, "_call", user)
+    monkeypatch.setattr(own_images, "_cpu", lambda: user.cpu)
+    command = [str(tmp_path), str(tmp_path / "records"), "--tasks", "mnist-10", "--seeds", "3", "--rival", "--limit"]
+    assert own_images.main([*command, "--set", "hardware.threads=1"]) == 0
+    record = json.loads((tmp_path / "records/mnist-10.json").read_text(encoding="utf-8"))
+    assert record["choices"] == [*own_images.TASKS["mnist-10"], "hardware.threads=1"]
+    [entry] = record["seeds"].values()
     assert list(entry) == ["run", "rival", "limit"]
-    assert {"baseline", "linear", "finetune"} <= set(entry["run"]["candidates"])
-    assert entry["run"]["labels"] == {"training": 8, "choosing": 2}
-    for part in (entry["run"]["best"]["source"], entry["rival"], entry["limit"]):
-        assert 0 <= part["low"] <= part["accuracy"] <= part["high"] <= 1
-    assert str(tmp_path) not in text
-    written = path.stat().st_mtime_ns
-    capsys.readouterr()
+    assert entry["run"]["cpu_minutes"] == pytest.approx(11.0)
+    for part in ("rival", "limit"):  # trained for the 660 seconds of the run, at .6 seconds a step
+        assert entry[part] == SCORE | {"minutes": pytest.approx(0, abs=1), "cpu_minutes": pytest.approx(12.0)}
+    limit = user.composed
+    assert (limit["seed"], limit["finetune"]["name"], limit["finetune"]["start"]) == (3, "supervised", "random")
+    assert (limit["finetune"]["training"]["steps"], limit["split"]["labels_per_class"]) == (1100, None)
+    before = len(user.said)
     assert own_images.main(command) == 0
-    assert path.stat().st_mtime_ns == written
-    assert not capsys.readouterr().out
+    assert len(user.said) == before
 
 
 def test_the_characters_are_none_that_chose_the_encoder(
