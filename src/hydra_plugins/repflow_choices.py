@@ -22,7 +22,7 @@ class AnnouncedChoices(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Say what was chosen in conf/, and let the stages that this process runs not say it again."""
-        if not _LOG.isEnabledFor(logging.INFO):
+        if not SAID.keys().isdisjoint(os.environ) or not _LOG.isEnabledFor(logging.INFO):
             return
         [main] = [each.path for each in search_path.get_path() if each.provider == "main"]
         try:

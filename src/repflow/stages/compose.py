@@ -116,11 +116,12 @@ def _composition(folder: Path, overrides: Sequence[str], conf: Path | None = Non
     from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.types import Quote, QuotedString
 
+    from repflow.stages.composing.announcement import said
     from repflow.stages.composing.resolver import register
 
     register()
     place = QuotedString(f"file://{(conf or folder).resolve()}", Quote.single).with_quotes()
-    with initialize_config_dir(str(folder.resolve()), version_base=None):
+    with said(), initialize_config_dir(str(folder.resolve()), version_base=None):
         return compose("config", overrides=[*overrides, f"hydra.searchpath=[{place}]"])
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
+from repflow.stages.compose import composed
 from repflow.stages.composing.announcement import SAID, announce, announce_once
 from repflow.stages.composing.choices import Choices
 
@@ -53,6 +54,13 @@ def test_dvc_exp_run_says_it_where_it_composes_and_its_stages_do_not(
     caplog.set_level("INFO", "repflow")
     announce_once()
     assert caplog.text.count("differs") == 1
+
+
+def test_composing_by_repflow_itself_says_nothing_of_it(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dvc")
+    assert "seed: 3" in composed(project / "conf", [])
+    assert "differs" not in caplog.text
+    assert SAID.keys().isdisjoint(os.environ)
 
 
 def test_a_stage_that_dvc_did_not_start_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

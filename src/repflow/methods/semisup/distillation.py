@@ -81,8 +81,8 @@ class Distillation(ClassifierMethod):
         with torch.no_grad():
             targets, weights = self.targets(unlabelled.images, batch.progress, draw)  # [μB, classes], [μB]
             known = unlabelled.labels >= 0
-            one_hot = F.one_hot(unlabelled.labels.clamp(min=0), self.classifier.classes).to(targets)
-            targets, weights = torch.where(known[:, None], one_hot, targets), torch.where(known, 1.0, weights)
+            named = F.one_hot(unlabelled.labels.clamp(min=0), self.classifier.classes).to(targets)
+            targets, weights = torch.where(known[:, None], named, targets), weights.masked_fill(known, 1.0)
 
         # In one pass, so that batch normalisation sees labelled and unlabelled images alike.
         weak = self.weak(labelled.images, draw.stream("labelled"))  # [B, C, H, W]

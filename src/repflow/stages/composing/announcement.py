@@ -1,9 +1,10 @@
 """Says in one line what was chosen beside the defaults, once, whichever command a run is started by."""
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from repflow.errors import ParameterError
@@ -33,6 +34,21 @@ def announce(conf: Path, subject: str, say: Callable[[str], object] = log.info) 
     """
     if described := read_choices(conf).described():
         say(f"{subject} differs from the defaults in: {described}")
+
+
+@contextlib.contextmanager
+def said() -> Iterator[None]:
+    """Inside the block nothing is said: it has been, or it is not what a run is started with."""
+    before = {key: os.environ.get(key) for key in SAID}
+    os.environ.update(SAID)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
 
 
 def announce_once() -> None:
