@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.schedules import CronSchedule
@@ -86,20 +86,25 @@ def test_parameters_that_the_form_no_longer_takes_are_reset_and_their_schedule_i
     assert {(each.slug, each.active) for each in found.schedules} == {("nightly", False), (None, False)}
 
 
+def _delete_deployments(client: SyncPrefectClient) -> None:
+    for each in client.read_deployments():
+        client.delete_deployment(each.id)
+
+
 def test_a_schedule_keeps_its_local_hour_across_daylight_saving(server: Any, tmp_path: Path) -> None:
     """Clocks in Berlin change on 28 March 2027."""
     declared = (ROOT / "prefect.yaml").read_text().replace("timezone: UTC", "timezone: Europe/Berlin")
     (tmp_path / "prefect.yaml").write_text(declared.replace("active: false", "active: true"))
     create_pools()
-    deploy(tmp_path)
     with get_client(sync_client=True) as client:
+        _delete_deployments(client)  # what other tests have set there would be kept
+        deploy(tmp_path)
         deployment = client.read_deployment_by_name("pipeline/cpu")
         span = {"start_time": "2027-03-27T00:00:00Z", "end_time": "2027-03-30T00:00:00Z"}
         httpx.post(f"{server.url}/deployments/{deployment.id}/schedule", json=span, timeout=60).raise_for_status()
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
         runs = client.read_flow_runs(deployment_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
-        for name in ("pipeline/cpu", "pipeline/gpu", "search/cpu"):
-            client.delete_deployment(client.read_deployment_by_name(name).id)
+        _delete_deployments(client)
     planned = [run.expected_start_time.astimezone(ZoneInfo("Europe/Berlin")) for run in runs if run.expected_start_time]
     assert [f"{each:%d %H:%M %z}" for each in planned if each.year == 2027] == [
         "27 03:00 +0100",
