@@ -25,15 +25,16 @@ from repflow.methods.pretext import bag_of_visual_words
 from repflow.randomness.draws import seeded
 from repflow.schema import build
 
-IMAGES = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Trained = Callable[[nn.Module], Any]
 
 
 def filled(config: Any, channels: int = 3, size: int = 160) -> PretrainedEncoder:
+    """The encoder in double precision: random weights amplify rounding errors of single precision at will."""
     encoder = build_encoder(config, channels, size)
     fill(encoder, config)
     assert isinstance(encoder, PretrainedEncoder)
-    return encoder.eval()
+    return encoder.eval().double()
 
 
 def normal(images: torch.Tensor, mean: Any, std: Any) -> torch.Tensor:
@@ -48,7 +49,8 @@ def test_features_are_those_of_timm(trained: Trained, tmp_path: Path, name: str)
     data = timm.data.resolve_model_data_config(model)
     side = data["input_size"][1]
     assert encoder.takes.size == (side, side)
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model.double()
     with torch.no_grad():
         theirs = model.forward_head(model.forward_features(normal(images, data["mean"], data["std"])), pre_logits=True)
         ours = encoder(images)
@@ -65,7 +67,8 @@ def test_logits_from_the_features_are_those_of_torchvision(trained: Trained, tmp
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     encoder = filled(TorchvisionConfig(model=name, weights=str(tmp_path / "weights.pth")))
     preset = models.get_model_weights(name).DEFAULT.transforms()  # type: ignore[attr-defined]
-    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model.double()
     heads = {
         "resnet18": lambda features: model.fc(features),  # type: ignore[operator]
         "mobilenet_v3_small": lambda features: model.classifier[-1](features),  # type: ignore[index, operator]
@@ -205,7 +208,7 @@ def test_random_weights_are_a_function_of_the_seed() -> None:
 
 def test_training_draws_nothing_from_the_global_generator() -> None:
     """A resumed training would draw something else."""
-    encoder = build_encoder(TorchvisionConfig(model="efficientnet_b0", size=64), 3, 64).train()
+    encoder = build_encoder(TorchvisionConfig(model="efficientnet_b0", size=64), 3, 64).train().double()
     before = torch.get_rng_state()  # as it is, the model has dropout and stochastic depth
     one = encoder(IMAGES)
     assert torch.equal(torch.get_rng_state(), before)

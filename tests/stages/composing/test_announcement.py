@@ -34,8 +34,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_first_stage_of_each_dvc_repro_says_it(project: Path) -> None:
-    stages = {name: {"cmd": STAGE, "always_changed": True} for name in ("one", "two")}
+@pytest.mark.parametrize("command", ["{}", "{}; true"], ids=["replaces its shell", "child of a shell"])
+def test_the_first_stage_of_each_dvc_repro_says_it(project: Path, command: str) -> None:
+    stages = {name: {"cmd": command.format(STAGE), "always_changed": True} for name in ("one", "two")}
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     for _ in range(2):

@@ -58,10 +58,7 @@ def announce_once() -> None:
     """
     if "DVC_STAGE" not in os.environ or not SAID.keys().isdisjoint(os.environ):
         return
-    import psutil  # comes with DVC
-
-    starter = psutil.Process(os.getppid())  # DVC, as shells replace themselves by a single command
-    process = {"pid": starter.pid, "started": starter.create_time()}
+    process = _starter()
     if _LAST.exists() and json.loads(_LAST.read_text(encoding="utf-8")) == process:
         return
     try:
@@ -70,3 +67,18 @@ def announce_once() -> None:
         log.warning("%s", error)
     with writing(_LAST) as fresh:
         fresh.write_text(json.dumps(process), encoding="utf-8")
+
+
+def _starter() -> dict[str, float]:
+    """The DVC process that this stage belongs to: the nearest ancestor that was not started with DVC_STAGE itself.
+
+    Between them there is a shell, where it does not replace itself by its command.
+    """
+    import psutil  # comes with DVC
+
+    ancestors = psutil.Process().parents()
+    for each in ancestors:
+        with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
+            if "DVC_STAGE" not in each.environ():
+                return {"pid": each.pid, "started": each.create_time()}
+    return {"pid": ancestors[0].pid, "started": ancestors[0].create_time()}
