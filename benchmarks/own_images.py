@@ -1,12 +1,12 @@
 """What the defaults make of images that nobody tuned them on: `python benchmarks/own_images.py DATA RECORDS`.
 
-DATA is a folder with mnist/, cifar10.tar.xz and omniglot.tar.xz. Every task is run as a user would run it: a clone of
-this checkout, `repflow compose`, `dvc repro`. Beside the model that the run chooses (`models/best`) stand pixels and
-oriented gradients with logistic regression (the stage `baseline`), and the same encoder trained from random weights on
-the same labels for as many seconds of CPU as the whole run took (`--rival`). `--limit` trains it with all labels for
-that long. RECORDS/TASK.json has the 95 % intervals of the stages over the test images, one entry per seed; it is
-written after every part, and what it has is not run again. Tasks may run side by side, each with one thread:
-`--set hardware.threads=1`.
+DATA is a folder with mnist/, cifar10.tar.xz, omniglot.tar.xz and stamps.tar.xz (`image_folders.py`). Every task is run
+as a user would run it: a clone of this checkout, `repflow compose`, `dvc repro`. Beside the model that the run chooses
+(`models/best`) stand pixels and oriented gradients with logistic regression (the stage `baseline`), and the encoder
+trained from random weights on the same labels for as many seconds of CPU as the whole run took (`--rival`). `--limit`
+trains it with all labels for that long. RECORDS/TASK.json has the 95 % intervals of the stages over the test images, an
+entry for each seed; it is written after every part, and what it has is not run again. Tasks may run side by side, each
+with one thread: `--set hardware.threads=1`.
 """
 
 import argparse
@@ -15,36 +15,34 @@ import os
 import resource
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from image_folders import FOLDERS
 from repflow.files import writing
 from speed.machine import known
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
+OWN = ("data=one_folder", "data.source.path=images")
+
 TASKS: Mapping[str, tuple[str, ...]] = {
     "cifar10-10": ("data=cifar10", "augment=general", "split.labels_per_class=10"),
     "cifar10-40": ("data=cifar10", "augment=general", "split.labels_per_class=40"),
     "mnist-10": ("data=mnist", "augment=general", "split.labels_per_class=10"),
-    "omniglot-5": ("data=one_folder", "data.source.path=characters", "split.labels_per_class=5"),
+    "omniglot-5": (*OWN, "split.labels_per_class=5"),
+    **dict.fromkeys(("characters-300", "two-classes", "imbalanced", "few", "stamps"), OWN),
 }
-"""Task to the choices of its run."""
-
-CHARACTERS, DRAWINGS = 100, 10
-"""Omniglot's classes, and the drawings of each for training; the ten others are for testing."""
+"""Task to the choices of its run; in the last five every label is known."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what the records lack, and write them after every part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("data", type=Path, help="folder with mnist/, cifar10.tar.xz and omniglot.tar.xz")
+    parser.add_argument("data", type=Path, help="folder with the archives")
     parser.add_argument("records", type=Path, help="folder in which TASK.json is written")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -80,8 +78,8 @@ def run(data: Path, choices: Sequence[str], parts: Sequence[str], path: Path, se
         clone = Path(place) / "repflow"
         _call(["git", "clone", "--quiet", str(CHECKOUT), str(clone)], CHECKOUT)
         (clone / "data/raw").symlink_to(data)
-        if "data=one_folder" in choices:
-            unpack_characters(data / "omniglot.tar.xz", clone / "characters")
+        if path.stem in FOLDERS:
+            FOLDERS[path.stem](data, clone / "images")
         for part in missing:
             entry[part] = _part(part, clone, choices, entry)
             record["machine"], record["choices"] = known(("torch", "scikit-learn")), list(choices[:-1])
@@ -118,25 +116,6 @@ def _timed(clone: Path, overrides: Sequence[str], *command: str) -> dict[str, fl
     used, began = _cpu(), time.monotonic()
     _call(command, clone)
     return {"minutes": (time.monotonic() - began) / 60, "cpu_minutes": (_cpu() - used) / 60}
-
-
-def unpack_characters(archive: Path, folder: Path) -> None:
-    """Some characters of Omniglot's background set as train|test/CHARACTER/DRAWING.png, drawn with a fixed seed."""
-    with tarfile.open(archive) as tar:
-        members = [each for each in tar if each.isfile() and "background" in each.name and each.name.endswith(".png")]
-        names = sorted({each.name.rpartition("/")[0] for each in members})
-        generator = np.random.default_rng(0)
-        # The first ones chose the encoder (docs/recipes.md); these were in no trial.
-        chosen = sorted(str(name) for name in generator.permutation(names)[CHARACTERS : 2 * CHARACTERS])
-        for name in chosen:
-            own = sorted((each for each in members if each.name.startswith(f"{name}/")), key=lambda each: each.name)
-            for place, number in enumerate(generator.permutation(len(own))):
-                side = "train" if place < DRAWINGS else "test"
-                target = folder / side / "-".join(name.split("/")[-2:]) / Path(own[number].name).name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                content = tar.extractfile(own[number])
-                assert content is not None
-                target.write_bytes(content.read())
 
 
 def _cpu() -> float:

@@ -1,41 +1,18 @@
-"""The measurement of own images: what it asks for, how long the rivals train, what it writes; and its drawings."""
+"""The measurement of own images: what it asks for, how long the rivals train, and what it writes."""
 
-import io
 import json
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
-from sklearn.datasets import load_digits
 
 import own_images
 from repflow.stages.compose import composed
 
 CONF = Path(__file__).parents[2] / "conf"
 SCORE = {"accuracy": 0.5, "low": 0.4, "high": 0.6}
-
-
-@pytest.fixture
-def drawings(tmp_path: Path) -> Path:
-    """Digits as an archive like Omniglot's: 4 characters of 2 alphabets, 20 drawings each."""
-    digits = load_digits()
-    archive = tmp_path / "data/omniglot.tar.xz"
-    archive.parent.mkdir()
-    with tarfile.open(archive, "w:xz") as tar:
-        for digit in range(4):
-            for number, pixels in enumerate(digits.images[digits.target == digit][:20]):
-                content = io.BytesIO()
-                Image.fromarray((pixels * 15.9).astype(np.uint8)).save(content, format="PNG")
-                member = tarfile.TarInfo(f"background/alphabet{digit // 2}/character{digit}/{number}.png")
-                member.size = content.tell()
-                content.seek(0)
-                tar.addfile(member, content)
-    return archive.parent
 
 
 class User:
@@ -79,17 +56,3 @@ def test_every_part_is_run_and_recorded_once(tmp_path: Path, monkeypatch: pytest
     before = len(user.said)
     assert own_images.main(command) == 0
     assert len(user.said) == before
-
-
-def test_the_characters_are_none_that_chose_the_encoder(
-    drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(own_images, "CHARACTERS", 2)
-    own_images.unpack_characters(drawings / "omniglot.tar.xz", tmp_path / "characters")
-    names = [f"background/alphabet{digit // 2}/character{digit}" for digit in range(4)]
-    order = np.random.default_rng(0).permutation(names)
-    expected = {"-".join(name.split("/")[-2:]) for name in order[2:4]}
-    for side in ("train", "test"):
-        folders = list((tmp_path / "characters" / side).iterdir())
-        assert {folder.name for folder in folders} == expected
-        assert all(len(list(folder.iterdir())) == own_images.DRAWINGS for folder in folders)

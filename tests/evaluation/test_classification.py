@@ -46,6 +46,18 @@ def test_a_difference_is_judged_on_shared_rows():
     assert compared.difference("worse", "worse").high == 0
 
 
+def test_perfect_and_hopeless_classifiers_have_intervals_with_a_width():
+    """By hand: the smallest accuracy at which n of n are right with a probability of at least .025."""
+    compared = comparison(perfect=np.ones(180, bool), hopeless=np.zeros(180, bool))
+    assert compared.accuracy("perfect").low == pytest.approx(0.025 ** (1 / 180))
+    assert compared.accuracy("hopeless").high == pytest.approx(1 - 0.025 ** (1 / 180))
+    assert (compared.accuracy("perfect").high, compared.accuracy("hopeless").low) == (1, 0)
+    grouped = Comparison(
+        {"perfect": np.ones(180, bool)}, EvaluateConfig(), np.random.default_rng(0), np.repeat(np.arange(18), 10)
+    )
+    assert grouped.accuracy("perfect").low == pytest.approx(0.025 ** (1 / 18))  # crops of a photograph count as one
+
+
 def test_a_chance_difference_is_not_significant():
     compared = comparison(one=rows(0.7, seed=1), other=rows(0.7, seed=2))
     difference = compared.difference("one", "other")

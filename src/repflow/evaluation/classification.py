@@ -74,11 +74,21 @@ class Comparison:
     ):
         self._confidence = config.confidence
         self._value = {name: float(each.mean()) for name, each in right.items()}
+        self._independent = len(next(iter(right.values()))) if groups is None else len(np.unique(groups))
         means = resampled_means(np.stack(list(right.values())), config.resamples, generator, groups)
         self._resampled = dict(zip(right, means.T, strict=True))
 
     def accuracy(self, name: str) -> Interval:
-        """The accuracy of `name`."""
+        """The accuracy of `name`; where every prediction or none is correct, with the exact binomial interval.
+
+        All resamples are alike then, and an interval without width would claim that no image can be mistaken.
+        """
+        if (value := self._value[name]) in (0.0, 1.0):
+            from scipy.stats import binomtest
+
+            exact = binomtest(round(value * self._independent), self._independent)
+            interval = exact.proportion_ci(self._confidence, method="exact")
+            return Interval(value, float(interval.low), float(interval.high))
         return percentile_interval(self._value[name], self._resampled[name], self._confidence)
 
     def difference(self, name: str, other: str) -> Interval:
