@@ -46,7 +46,8 @@ def rows() -> Rows:
 
 def methods(names: list[str]) -> Iterator[tuple[str, Method]]:
     """Name and method of each choice in conf/pretrain/, all composed at once."""
-    whole = yaml.safe_load(composed(CONF, ["encoder=small", *(f"+pretrain@methods.{name}={name}" for name in names)]))
+    choices = ["encoder=small", "encoder.widths=[8,16,32]", *(f"+pretrain@methods.{name}={name}" for name in names)]
+    whole = yaml.safe_load(composed(CONF, choices))
     for name in names:
         kind, settings, section = check_method(whole["methods"][name], name)
         encoder: Any = section.encoder or build(EncoderConfig, whole["encoder"], "encoder")  # type: ignore[type-var]
