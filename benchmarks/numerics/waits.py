@@ -3,12 +3,12 @@
 `torch.cuda.set_sync_debug_mode` finds them on a GPU itself.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from numerics.kernel_calls import KernelCalls
 
 WAITS = frozenset(
     {
@@ -26,24 +26,13 @@ MASKS = (torch.bool, torch.uint8)
 """Types of an index that is a mask, whose number of entries has to be known first."""
 
 
-class Waits(TorchDispatchMode):
-    """Notes every such call within its `with` block, by libraries and in backward passes as well.
+class Waits(KernelCalls):
+    """Notes every such call within its `with` block; an index that is a mask is named with it."""
 
-    Attributes:
-        found: names of the kernels; an index that is a mask is named with it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call the kernel."""
-        name = func.overloadpacket.__name__
+    def described(self, name: str, args: tuple[Any, ...]) -> str | None:
+        """The name of a kernel that makes the host wait."""
         if name in WAITS or (name in LISTS and args[0].ndim):
-            self.found.append(name)
-        elif name in INDEXED and any(isinstance(each, Tensor) and each.dtype in MASKS for each in args[1]):
-            self.found.append(f"{name} by a mask")
-        return func(*args, **(kwargs or {}))
+            return name
+        if name in INDEXED and any(isinstance(each, Tensor) and each.dtype in MASKS for each in args[1]):
+            return f"{name} by a mask"
+        return None

@@ -17,9 +17,11 @@ class ClusteringConfig:
 
     Attributes:
         restarts: number of random initialisations (scikit-learn's n_init); the one with the lowest inertia is kept.
+        images: most training images, evenly spaced, that are clustered.
     """
 
     restarts: Count = 5
+    images: Count = 10_000
 
 
 def fit_kmeans(config: ClusteringConfig, features: np.ndarray, clusters: int, seed: int) -> KMeans:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from repflow.data.read.memory_mapped import subset_of
 from repflow.data.read.rows import TRAINING, Domain, Rows, Side, sampled
 from repflow.encoders import Encoder
 from repflow.encoders.model_files import load_encoder, read_description, save_model
@@ -42,7 +41,7 @@ def run() -> None:
     source = open_project_domain("source")
     whole = probe_rows(source)
     pretrained = load_encoder(paths.MODELS / "pretrain")
-    rows = few_enough(whole, pretrained.width)
+    rows = few_enough(whole, pretrained.width, config.clustering.images)
     probes, scores = read_encoder(config, pretrained.to(device), rows, run_seed)
     random = [
         read_encoder(config, encoder.to(device), rows, run_seed)[1]
@@ -73,24 +72,16 @@ def probe_rows(source: Domain) -> dict[str, Rows]:
     return rows
 
 
-def few_enough(rows: Mapping[str, Rows], width: int) -> dict[str, Rows]:
+def few_enough(rows: Mapping[str, Rows], width: int, clustered: int) -> dict[str, Rows]:
     """Samples of the rows, evenly spaced, whose features fit into memory; all of them where they do.
 
     Args:
         rows: as of `probe_rows`.
         width: dimension of the features.
+        clustered: most training rows, which are for k-means alone.
     """
     most = max(_LEAST_SAMPLE, _FEATURES // (4 * width))
-    few = {name: sampled(each, most) for name, each in rows.items()}
-    # Labelled rows are among the training rows: features are computed once for both.
-    training = rows["training"]
-    if len(few["training"]) < len(training):
-        index = np.union1d(few["training"].index, few["labelled"].index)
-        chosen = np.flatnonzero(np.isin(training.index, index))
-        few["training"] = Rows(
-            subset_of(training.images, chosen), training.labels[chosen], training.index[chosen], training.classes
-        )
-    return few
+    return {name: sampled(each, min(most, clustered) if name == "training" else most) for name, each in rows.items()}
 
 
 def random_encoders(pretrained: Encoder, count: int, seed: int) -> list[Encoder]:
@@ -109,13 +100,7 @@ def read_encoder(
     config: ProbeConfig, encoder: Encoder, rows: Mapping[str, Rows], seed: int
 ) -> tuple[Probes, ProbeScores]:
     """Fit all probes on the features of one encoder and score them on the test rows."""
-    features = {
-        name: Features(encode(encoder, rows[name].images), rows[name].labels)
-        for name in ("training", "validation", "test")
-    }
-    # The labelled rows are a subset of the training rows, which are in the order of the store.
-    among = np.searchsorted(rows["training"].index, rows["labelled"].index)
-    features["labelled"] = Features(features["training"].features[among], rows["labelled"].labels)
+    features = {name: Features(encode(encoder, each.images), each.labels) for name, each in rows.items()}
     probes = fit_probes(
         config,
         features["labelled"],

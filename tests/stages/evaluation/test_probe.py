@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from repflow.data.read.rows import Side, open_domain, sampled
 from repflow.encoders.model_files import load_encoder
@@ -145,7 +146,7 @@ def test_more_rows_than_fit_into_memory_are_sampled_and_metrics_log_and_report_s
     assert results["sampled"]["test"] == {"used": 50, "of": 80}
     assert results["sampled"]["labelled"] == {"used": 50, "of": 60}
     assert results["rows"]["test"] == 50
-    assert results["rows"]["training"] < 160
+    assert results["sampled"]["training"] == {"used": 50, "of": 160}
     assert "probe: takes a sample of the test rows, 50 of 80" in caplog.text
     assert "50 of 80 test images" in _gain_caption({**results})
     domain = open_domain("source", trained_project / "data/stores", trained_project / "data/splits")
@@ -153,3 +154,14 @@ def test_more_rows_than_fit_into_memory_are_sampled_and_metrics_log_and_report_s
     features = encode(load_encoder(trained_project / "models/pretrain"), rows.images)
     assert np.allclose(fitted[0].knn.features, features / np.linalg.norm(features, axis=1, keepdims=True), atol=1e-5)
     assert np.array_equal(fitted[0].knn.labels, rows.labels)
+
+
+def test_no_more_images_are_clustered_than_asked_for(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = yaml.safe_load(Path("params.yaml").read_text())
+    parameters["probe"]["clustering"]["images"] = 40
+    Path("params.yaml").write_text(yaml.safe_dump(parameters))
+    fitted = keep_fitted(monkeypatch)
+    probe.run()
+    assert scores(trained_project)["sampled"] == {"training": {"used": 40, "of": 160}}
+    assert len(fitted[0].clusters.labels_) == 40
+    assert len(fitted[0].knn.labels) == 60

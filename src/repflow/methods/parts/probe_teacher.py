@@ -5,11 +5,13 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.data.read.batches import Stream
 from repflow.encoders import Encoder, build_encoder
 from repflow.encoders.classical import HOGConfig
+from repflow.encoders.encoder import Pooled
 from repflow.encoders.linear_layer import fold
 
 _MOST = 20_000
@@ -17,10 +19,12 @@ _MOST = 20_000
 
 
 class ProbeTeacher(nn.Module):
-    """Logistic regression on an encoder's features, on histograms of oriented gradients, and on both together.
+    """Logistic regression on an encoder's features, on its feature maps, and on histograms of oriented gradients.
 
-    They err in different ways, so the mean of their probabilities is better than each (docs/recipes.md). The encoder is
-    copied as it is; nothing here learns after the fit. Images too small for the histograms do without.
+    Four regressions: on the features, on the feature maps pooled to 2x2, on the histograms, and on the features beside
+    the histograms. They err in different ways, so the mean of their probabilities is better than each
+    (docs/recipes.md). The encoder is copied as it is; nothing here learns after the fit. Images too small for the
+    histograms, and encoders without feature maps, do without.
 
     Args:
         encoder: whose features are read.
@@ -57,9 +61,21 @@ class ProbeTeacher(nn.Module):
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> list[Tensor]:
-        """Of each encoder, and of all of them where there are several: [B, width] each."""
-        found = [encoder(images).float() for encoder in self.encoders]
-        return [*found, torch.cat(found, 1)] if len(found) > 1 else found
+        """What each regression reads: [B, width] each."""
+        encoder, *further = self.encoders
+        assert isinstance(encoder, Encoder)
+        found, maps = _features_and_maps(encoder, images)
+        read = [found, *(each(images).float() for each in further)]
+        together = [torch.cat(read, 1)] if further else []
+        return [*read, *together, *maps]
+
+
+def _features_and_maps(encoder: Encoder, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Features [B, width], and in a list, empty for an encoder without maps, its maps pooled to 2x2 [B, 4 width]."""
+    if not isinstance(encoder.body, Pooled):
+        return encoder(images).float(), []
+    maps = encoder.maps(images).float()
+    return F.adaptive_avg_pool2d(maps, 1).flatten(1), [F.adaptive_avg_pool2d(maps, 2).flatten(1)]
 
 
 def _fitted(features: Tensor, labels: np.ndarray, classes: int, inverse_regularisation: float) -> nn.Linear:
