@@ -100,6 +100,7 @@ def _part(part: str, clone: Path, choices: Sequence[str], entry: Mapping[str, An
 def _from_scratch(clone: Path, choices: Sequence[str], part: str, minutes: float) -> list[str]:
     """The overrides that train the encoder from random weights for so many minutes of CPU, by two short trainings."""
     shape = ["finetune=supervised", "+finetune.start=random", "finetune.settings.label_smoothing=0.1"]
+    shape += ["finetune.settings.augment=${augment.strong}"]  # as the default has: with few labels it is worth a lot
     shape += ["+finetune.training.ema=0.99", "finetune.training.batch_size=64", "pretrain.training.steps=0"]
     shape += ["split.labels_per_class=null"] if part == "limit" else []
     taken = []

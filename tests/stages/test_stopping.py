@@ -18,7 +18,7 @@ from repflow.stages import adapt, finetune, pretrain
 
 BIN = Path(sys.executable).parent
 AFFINE = [{"op": "affine", "degrees": 10.0, "translation": 0.1}]
-STEPS = 240
+STEPS = 150
 TRAINING = {"steps": STEPS, "batch_size": 16, "log_every": 25, "ema": 0.99}
 SECTIONS: dict[str, Any] = {
     "pretrain": {

@@ -148,12 +148,19 @@ def test_without_confident_pseudo_labels_fixmatch_is_supervised(classifier: Clas
 
 
 def distilled(classifier: Classifier, batches: Batches, config: distillation.Config) -> distillation.Distillation:
-    """Distillation whose teacher was fitted on the first twenty digits of the batches."""
-    images = torch.cat([batches["labelled"].images, batches["unlabelled"].images])[:20]
+    """Distillation whose teacher was fitted on twenty digits of the batches, which have whole brightnesses then."""
+    for batch in batches.streams.values():
+        batch.images = (batch.images * 255).round() / 255
+    images = torch.cat([batches["labelled"].images, batches["unlabelled"].images])
     pixels = (images * 255).round().to(torch.uint8).numpy()
-    rows = Rows(pixels, np.arange(20) % 10, np.arange(20), tuple("0123456789"))
+    batches["unlabelled"].rows = torch.arange(24).flip(0)  # the training set has them in the opposite order
+    classes = tuple("0123456789")
     method = distillation.Distillation(config, classifier)
-    method.begin({"labelled": Stream("labelled", rows)}, Draw(0, "begin"))
+    streams = {
+        "labelled": Rows(pixels[:20], np.arange(20) % 10, np.arange(20), classes),
+        "unlabelled": Rows(pixels[:7:-1].copy(), np.full(24, -1), np.arange(24), classes),
+    }
+    method.begin({name: Stream(name, rows) for name, rows in streams.items()}, Draw(0, "begin"))
     return method
 
 
@@ -163,7 +170,11 @@ def sharpened(method: distillation.Distillation, image: Tensor, power: float) ->
     return [each / sum(raised) for each in raised]
 
 
-def test_first_distillation_is_cross_entropy_with_the_teacher(classifier: Classifier, batches: Batches) -> None:
+@pytest.mark.parametrize("remembered", [0, 24])
+def test_first_distillation_is_cross_entropy_with_the_teacher(
+    classifier: Classifier, batches: Batches, remembered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation, "_REMEMBERED", remembered)
     method = distilled(classifier, batches, distillation.Config(WEAK, STRONG, temperature=0.5, weight=0.7, share=0.6))
     draw, labelled, unlabelled = Draw(0, "step"), batches["labelled"], batches["unlabelled"]
     unlabelled.labels[:2] = torch.tensor([3, 7])  # of labelled images, which are among the unlabelled ones

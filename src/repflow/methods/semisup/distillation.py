@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from repflow.augment.policy import Policy, PolicyConfig
-from repflow.data.read.batches import Batches, Stream
+from repflow.data.read.batches import Batch, Batches, Stream
 from repflow.encoders import Classifier
 from repflow.methods.parts.probe_teacher import ProbeTeacher
 from repflow.randomness.draws import Draw
@@ -23,6 +23,8 @@ from repflow.training.contract import ClassifierMethod, Losses
 
 _LEAST = 1e-6
 """Of a teacher's probability, before its logarithm is taken."""
+_REMEMBERED = 100_000
+"""Images whose probabilities by the teacher are kept; with more of them few are seen twice in a training."""
 
 
 @parameters
@@ -68,9 +70,13 @@ class Distillation(ClassifierMethod):
         return size * self.config.unlabelled_ratio if stream == "unlabelled" else size
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
-        """Fit the teacher to the features that the encoder starts with."""
+        """Fit the teacher to the features that the encoder starts with, and ask it once about every image."""
         encoder = self.classifier.encoder
         self.teacher = ProbeTeacher(encoder, streams["labelled"], self.config.inverse_regularisation)
+        unlabelled = streams["unlabelled"]
+        self._remembered: Tensor | None = None  # [N, classes]
+        if len(unlabelled) <= _REMEMBERED:
+            self._remembered = torch.cat([self.teacher(batch.images) for batch in unlabelled.in_order()])
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of weak views with labels plus cross-entropy of strong views with `targets`.
@@ -79,7 +85,7 @@ class Distillation(ClassifierMethod):
         """
         labelled, unlabelled = batch["labelled"], batch["unlabelled"]
         with torch.no_grad():
-            targets, weights = self.targets(unlabelled.images, batch.progress, draw)  # [μB, classes], [μB]
+            targets, weights = self.targets(unlabelled, batch.progress, draw)  # [μB, classes], [μB]
             known = unlabelled.labels >= 0
             named = F.one_hot(unlabelled.labels.clamp(min=0), self.classifier.classes).to(targets)
             targets, weights = torch.where(known[:, None], named, targets), weights.masked_fill(known, 1.0)
@@ -95,11 +101,11 @@ class Distillation(ClassifierMethod):
         metrics = {"supervised": supervised, "unsupervised": unsupervised, "confident": weights.mean()}
         return Losses(total, metrics)
 
-    def targets(self, images: Tensor, progress: float, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Targets for unlabelled images [B, C, H, W], and the weight of each.
+    def targets(self, unlabelled: Batch, progress: float, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Targets for unlabelled images, and the weight of each.
 
         Args:
-            images: without augmentation; the teacher sees them so.
+            unlabelled: the images [B, C, H, W] without augmentation; the teacher sees them so.
             progress: the completed share of the training steps.
             draw: random numbers for the weak views.
 
@@ -107,9 +113,10 @@ class Distillation(ClassifierMethod):
             Probabilities [B, classes], and weights [B]: the teacher's, all of weight 1; or, after `share` of the steps,
             pseudo-labels as one-hot vectors, of weight 1 if they are confident and 0 if not.
         """
-        taught = (self.teacher(images).clamp(min=_LEAST).log() / self.config.temperature).log_softmax(1)
+        told = self.teacher(unlabelled.images) if self._remembered is None else self._remembered[unlabelled.rows]
+        taught = (told.clamp(min=_LEAST).log() / self.config.temperature).log_softmax(1)
         if progress < self.config.share:
             return taught.exp(), torch.ones_like(taught[:, 0])
-        own = self.classifier(self.weak(images, draw.stream("weak"))).log_softmax(1)
+        own = self.classifier(self.weak(unlabelled.images, draw.stream("weak"))).log_softmax(1)
         confidence, pseudo_labels = (own + self.config.prior * taught).softmax(1).max(1)
         return F.one_hot(pseudo_labels, taught.shape[1]).to(taught), (confidence >= self.config.threshold).float()
