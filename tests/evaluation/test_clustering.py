@@ -66,3 +66,12 @@ def test_the_last_digits_of_the_features_do_not_choose_the_clusters(seed):
 def test_fewer_rows_than_clusters():
     clusters = fit_kmeans(ClusteringConfig(), np.eye(2), 5, seed=0)
     assert clusters.n_clusters == 2
+
+
+def test_the_clusters_are_found_from_no_more_images_than_asked_for() -> None:
+    features = np.random.default_rng(0).standard_normal((101, 3))
+    few = fit_kmeans(ClusteringConfig(images=11), features, 3, seed=0)
+    assert np.array_equal(
+        few.cluster_centers_, fit_kmeans(ClusteringConfig(), features[::10], 3, seed=0).cluster_centers_
+    )
+    assert len(fit_kmeans(ClusteringConfig(images=101), features, 3, seed=0).labels_) == 101

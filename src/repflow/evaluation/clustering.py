@@ -17,7 +17,7 @@ class ClusteringConfig:
 
     Attributes:
         restarts: number of random initialisations (scikit-learn's n_init); the one with the lowest inertia is kept.
-        images: most training images, evenly spaced, that are clustered.
+        images: most training images, evenly spaced, that the clusters are found from.
     """
 
     restarts: Count = 5
@@ -33,7 +33,8 @@ def fit_kmeans(config: ClusteringConfig, features: np.ndarray, clusters: int, se
         clusters: how many, at most as many as there are different features.
         seed: from 0 to 2^32 - 1.
     """
-    return kmeans(normalize(features), clusters, seed, config.restarts)
+    rows = np.linspace(0, len(features) - 1, min(len(features), config.images)).round().astype(int)
+    return kmeans(normalize(features[rows]), clusters, seed, config.restarts)
 
 
 def predict_clusters(clusters: KMeans, features: np.ndarray) -> np.ndarray:
