@@ -7,6 +7,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.preprocessing import normalize
 
+from repflow.data.read.memory_mapped import evenly_spaced
 from repflow.methods.parts.kmeans import kmeans
 from repflow.schema import Count, parameters
 
@@ -33,7 +34,7 @@ def fit_kmeans(config: ClusteringConfig, features: np.ndarray, clusters: int, se
         clusters: how many, at most as many as there are different features.
         seed: from 0 to 2^32 - 1.
     """
-    rows = np.linspace(0, len(features) - 1, min(len(features), config.images)).round().astype(int)
+    rows = evenly_spaced(len(features), config.images)
     return kmeans(normalize(features[rows]), clusters, seed, config.restarts)
 
 

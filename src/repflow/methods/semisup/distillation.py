@@ -24,7 +24,7 @@ from repflow.training.contract import ClassifierMethod, Losses
 _LEAST = 1e-6
 """Of a teacher's probability, before its logarithm is taken."""
 _REMEMBERED = 100_000
-"""Images whose probabilities by the teacher are kept; with more of them few are seen twice in a training."""
+"""Most images whose probabilities by the teacher are kept; of more, a training of usual length sees many just once."""
 
 
 @parameters
