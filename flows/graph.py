@@ -1,5 +1,6 @@
 """Reads the DVC graph: the stages of a project, their dependencies and outputs."""
 
+import fnmatch
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,16 +40,16 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
     """The stages of the project in topological order, by address.
 
     Args:
-        project: the folder with dvc.yaml.
-        targets: addresses ("adapt@dann") or names of groups ("adapt"); only these stages and what they depend on are
-            returned. Empty means the whole graph.
+        project: the folder with dvc.yaml; of a DVC repository that has several, the others are there too.
+        targets: addresses ("adapt@dann"), patterns of them ("adapt@*") or names of groups ("adapt"); only these stages
+            and what they depend on are returned. Empty means the whole graph.
 
     Raises:
         ValueError: a target is not in the graph.
         dvc.exceptions.DvcException: the project has no dvc.yaml, or an invalid one.
     """
     with Repo(str(project)) as repo:
-        addresses = {node: _address(node) for node in repo.index.graph}
+        addresses = {node: _address(node, project) for node in repo.index.graph}
         graph = networkx.relabel_nodes(repo.index.graph.reverse(), addresses)  # from upstream to downstream
         nodes = {address: node for node, address in addresses.items()}
         wanted = _with_upstream(graph, targets)
@@ -58,8 +59,8 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
                 address,
                 level,
                 tuple(sorted(graph.predecessors(address))),
-                tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs)),
-                tuple(sorted(os.path.relpath(out.fs_path, repo.root_dir) for out in nodes[address].outs if out.metric)),
+                tuple(sorted(os.path.relpath(out.fs_path, project) for out in nodes[address].outs)),
+                tuple(sorted(os.path.relpath(out.fs_path, project) for out in nodes[address].outs if out.metric)),
                 _slot(nodes[address], accelerator),
                 tuple(dep.def_path for dep in nodes[address].deps if dep.def_path.startswith("code/")),
             )
@@ -69,9 +70,9 @@ def read_graph(project: Path, targets: Iterable[str] = ()) -> dict[str, Stage]:
         }
 
 
-def _address(node: PipelineStage) -> str:
+def _address(node: PipelineStage, project: Path) -> str:
     """The stage's address relative to the project; DVC's own `addressing` is relative to the working directory."""
-    path: str = node.path_in_repo
+    path = os.path.relpath(node.path, project)
     name: str | None = getattr(node, "name", None)
     if name is None:
         return path
@@ -93,7 +94,7 @@ def _slot(stage: PipelineStage, accelerator: str) -> str:
 def _with_upstream(graph: "networkx.DiGraph", targets: Iterable[str]) -> set[str]:
     wanted: set[str] = set()
     for target in targets:
-        named = [address for address in graph if address == target or address.split("@")[0] == target]
+        named = [each for each in graph if fnmatch.fnmatchcase(each, target) or each.split("@")[0] == target]
         if not named:
             raise ValueError(f"{target}: no such stage (there are: {', '.join(sorted(graph))})")
         wanted.update(named, *(networkx.ancestors(graph, address) for address in named))

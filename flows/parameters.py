@@ -110,11 +110,14 @@ def _stage_names(project: Path) -> list[str]:
     return sorted(yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 
 
-# The form offers the names in dvc.yaml. At a terminal one stage of a group may be given, too ("adapt@dann");
-# `read_graph` refuses one that does not exist.
+GraphFolder = Annotated[str, StringConstraints(pattern=_FOLDER, max_length=200)]
+"""A folder of the checkout with a dvc.yaml, or empty for its own."""
+
+# The form offers the names in dvc.yaml. At a terminal one stage of a group ("adapt@dann"), or a pattern
+# ("learn@digits-*-0"), may be given, too; `read_graph` refuses one that does not exist.
 Target = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z_]+(@[a-z0-9_]+)?$", max_length=80),
+    StringConstraints(pattern=r"^[a-z_]+(@[a-z0-9_*-]+)?$", max_length=80),
     WithJsonSchema({"type": "string", "enum": _stage_names(PROJECT)}),
 ]
 

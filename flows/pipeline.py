@@ -5,6 +5,7 @@ graph and the concurrency limits allow it, and publishes their results as artifa
 
     python flows/pipeline.py                      # all stages that are not up to date
     python flows/pipeline.py evaluate --slots 4   # one stage and what it depends on, up to four stages at once
+    python flows/pipeline.py --project benchmarks/zoo 'learn@digits-*-0'   # some stages of the leaderboard's graph
 
 With PREFECT_API_URL set it reports to that server, without it to a temporary server that ends with the flow run.
 """
@@ -36,7 +37,7 @@ from artifacts import Progress, publish
 from concurrency import ServerUnavailable, create_limits
 from forecast import is_worthwhile, publish_forecast
 from graph import Stage, read_graph
-from parameters import PROJECT, Choices, RunName, Target
+from parameters import PROJECT, Choices, GraphFolder, RunName, Target
 from processes import Processes, with_source
 from repflow.cli.surroundings import take_every_character
 from repflow.errors import RepflowError
@@ -73,6 +74,7 @@ def pipeline(
     push: bool = False,
     force: bool = False,
     plan: bool = True,
+    project: GraphFolder = "",
 ) -> State[Any]:
     """Run all stages of the DVC graph that are not up to date.
 
@@ -87,8 +89,9 @@ def pipeline(
         push: push the branch of the isolated run and the DVC cache to their remotes.
         force: also run stages that are up to date.
         plan: where something will train, first say what the stages will cost; it takes half a minute.
+        project: folder of another DVC graph in the checkout, as benchmarks/zoo; empty for the checkout's own.
     """
-    return in_workspace(choices, name, push, lambda project: bring_up_to_date(project, targets, force, plan))
+    return in_workspace(choices, name, push, lambda checkout: bring_up_to_date(checkout, targets, force, plan, project))
 
 
 def in_workspace(choices: Choices, name: str, push: bool, work: Callable[[Path], State[Any]]) -> State[Any]:
@@ -160,24 +163,28 @@ def wait_for_server() -> None:
             time.sleep(1)
 
 
-def bring_up_to_date(project: Path, targets: Sequence[str] = (), force: bool = False, plan: bool = False) -> State[Any]:
-    """Run the stages of `project` that are not up to date, each as a task run of the flow that calls this.
+def bring_up_to_date(
+    checkout: Path, targets: Sequence[str] = (), force: bool = False, plan: bool = False, folder: str = ""
+) -> State[Any]:
+    """Run the stages of a graph that are not up to date, each as a task run of the flow that calls this.
 
     Args:
-        project: the folder with dvc.yaml.
+        checkout: the folder with src/ and, unless `folder` is given, dvc.yaml.
         targets: stages ("adapt@dann") or groups of stages ("adapt") to run with everything that they depend on; empty
             for the whole graph.
         force: also run stages that are up to date.
-        plan: say what the stages will cost, where something will train.
+        plan: say what the stages of the checkout's own graph will cost, where something will train.
+        folder: the folder with dvc.yaml in the checkout; empty for the checkout itself.
     """
     futures: dict[str, PrefectFuture[State[Any]]] = {}
-    with Processes(project, with_source(project) | SAID) as processes:
+    project = checkout / folder
+    with Processes(project, with_source(checkout) | SAID) as processes:
         processes.prepare_dvc()
         stages = read_graph(project, targets)
         runs = Stages(processes, force)
         run_stage = _stage_task(project, runs)
         runs.read_status(get_run_logger())
-        if plan and is_worthwhile(stages.values(), runs.why, force):
+        if plan and not folder and is_worthwhile(stages.values(), runs.why, force):
             publish_forecast(processes, stages.values(), force, get_run_logger())
         # All tasks are submitted at once, and each waits in a thread of its own: the concurrency slots limit the load.
         for address, stage in stages.items():
@@ -223,13 +230,14 @@ def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
     take_every_character()
     parser = argparse.ArgumentParser(description="Run the DVC graph as a Prefect flow.")
-    parser.add_argument("targets", nargs="*", help="stages (adapt@dann) or groups of stages (adapt); default: all")
+    parser.add_argument("targets", nargs="*", help="stages (adapt@dann, adapt@*) or groups of stages (adapt); default: all")
     parser.add_argument(
         "--slots",
         type=int,
         help="concurrency limit of CPU stages (default: the processors)",
     )
     parser.add_argument("--force", action="store_true", help="also run stages that are up to date")
+    parser.add_argument("--project", default="", help="folder of another graph in the checkout, as benchmarks/zoo")
     parser.add_argument("--no-plan", action="store_true", help="do not say first what the stages will cost")
     given = parser.parse_args()
     with temporary_settings({**SERVER_START, PREFECT_SERVER_ANALYTICS_ENABLED: False}):
@@ -238,7 +246,13 @@ def main() -> int:
         except ServerUnavailable as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        state = pipeline(targets=given.targets, force=given.force, plan=not given.no_plan, return_state=True)
+        state = pipeline(
+            targets=given.targets,
+            force=given.force,
+            plan=not given.no_plan,
+            project=given.project.rstrip("/"),
+            return_state=True,
+        )
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() else 1
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from graph import read_graph
 
@@ -65,3 +66,18 @@ def test_a_stage_that_depends_on_the_hardware_occupies_a_slot_of_its_kind(
     parameters = (project / "params.yaml").read_text().replace("accelerator: cpu", "accelerator: cuda")
     (project / "params.yaml").write_text(parameters)
     assert {address: stage.slot for address, stage in read_graph(project).items()} == {"cheap": "cpu", "train": "gpu"}
+
+
+def test_a_graph_in_a_folder_of_another_repository_has_addresses_of_its_own(tmp_path: Path) -> None:
+    """As benchmarks/zoo: a DVC repository that lies in a checkout, with the graph in a folder of it."""
+    folder = tmp_path / "checkout/benchmarks/board"
+    folder.mkdir(parents=True)
+    Repo.init(str(folder.parent), no_scm=True)
+    stage = "{cmd: 'true > ${item.data}-${item.seed}.txt', outs: ['${item.data}-${item.seed}.txt'], matrix: %s}"
+    (folder / "dvc.yaml").write_text(f"stages: {{learn: {stage % '{data: [digits, letters], seed: [0, 1]}'}}}")
+    found = read_graph(folder)
+    assert set(found) == {f"learn@{data}-{seed}" for data in ("digits", "letters") for seed in (0, 1)}
+    assert found["learn@digits-1"].outputs == ("digits-1.txt",)
+    assert set(read_graph(folder, ["learn@digits-*"])) == {"learn@digits-0", "learn@digits-1"}
+    with pytest.raises(ValueError, match=r"learn@numbers-\*: no such stage"):
+        read_graph(folder, ["learn@numbers-*"])

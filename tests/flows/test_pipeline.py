@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -24,6 +25,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
+from prefect.exceptions import ParameterTypeError
 
 import pipeline as flow_module
 from concurrency import ConcurrencySlots, create_limits
@@ -272,3 +274,22 @@ def test_without_a_server_one_is_started_for_the_run(first: Seen, project: Path,
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Starting temporary server" in run.stderr + run.stdout
     assert run.stdout.endswith("Completed: 4 stages, 4 of them cached\n")
+
+
+def test_another_graph_of_the_checkout_runs_in_its_folder(server: None, project: Path) -> None:
+    """As benchmarks/zoo: a DVC repository of its own in the checkout."""
+    folder = project / "benchmarks/board"
+    folder.mkdir(parents=True)
+    Repo.init(str(folder.parent), no_scm=True)
+    stages = "{one: {cmd: 'echo $PYTHONPATH > one.txt', outs: [one.txt]}, other: {cmd: 'false', outs: [other.txt]}}"
+    (folder / "dvc.yaml").write_text(f"stages: {stages}")
+    state = pipeline(targets=["one"], project="benchmarks/board", return_state=True)
+    assert state.is_completed(), state.message
+    assert (folder / "one.txt").read_text().split(":")[0].strip() == str(project / "src")
+    assert not (folder / "other.txt").exists()
+    assert pipeline(targets=["one"], project="benchmarks/board", return_state=True).message == "1 stages, 1 of them cached"
+
+
+def test_no_folder_outside_the_checkout_is_a_graph(server: None) -> None:
+    with pytest.raises(ParameterTypeError, match="project"):
+        pipeline(project="../elsewhere")
