@@ -230,7 +230,8 @@ def main() -> int:
     """Run the flow from the command line; the exit code is 0 where every stage is up to date."""
     take_every_character()
     parser = argparse.ArgumentParser(description="Run the DVC graph as a Prefect flow.")
-    parser.add_argument("targets", nargs="*", help="stages (adapt@dann, adapt@*) or groups of stages (adapt); default: all")
+    about = "stages (adapt@dann), patterns of them (adapt@*) or groups of stages (adapt); default: all"
+    parser.add_argument("targets", nargs="*", help=about)
     parser.add_argument(
         "--slots",
         type=int,

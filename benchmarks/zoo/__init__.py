@@ -12,6 +12,8 @@ pin("avx2")  # before a module of this package imports PyTorch: what is found do
 
 HERE = Path(__file__).absolute().parent
 FLOOR, CEILING = "random_weights", "all_labels"
+LONG = "-long"
+"""Ends the name of a leaderboard that has the images of another one, and a longer training."""
 
 
 def floor_of(method: str) -> str:

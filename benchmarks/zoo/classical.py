@@ -1,7 +1,8 @@
-"""What a person would try first: logistic regression on pixels or HOG: `python -m zoo.classical DATA FEATURES SEED`.
+"""Logistic regression on pixels, colours or gradients: `python -m zoo.classical DATA FEATURES SEED`.
 
 Read as the frozen features of the methods are, by the linear probe with ten labels per class and with all labels; the
-features are those of the stage `baseline`. Metrics go to metrics/DATA/FEATURES-SEED.json.
+features are those of the stage `baseline`, and colours without their places. Metrics go to
+metrics/DATA/FEATURES-SEED.json, which test images were right to right/DATA/FEATURES-SEED.safetensors.
 """
 
 import sys
@@ -12,16 +13,21 @@ import yaml
 
 from repflow.data.read.rows import TRAINING, Domain, Side, open_domain
 from repflow.encoders import EncoderConfig, build_encoder
-from repflow.encoders.classical import HOGConfig, PixelsConfig
+from repflow.encoders.classical import ColourHistogramConfig, HOGConfig, PixelsConfig
 from repflow.evaluation.features import encode
 from repflow.evaluation.linear_probe import LinearConfig, fit_linear_probe
 from repflow.evaluation.probes import ProbeConfig
 from repflow.hardware.devices import use_threads
 from repflow.schema import build
 from zoo import FLOOR, HERE
-from zoo.learn import HARDWARE, few_of_each, write
+from zoo.learn import HARDWARE, write, write_right
+from zoo.readings import few_of_each
 
-FEATURES: dict[str, EncoderConfig] = {"pixels": PixelsConfig(), "hog": HOGConfig()}
+FEATURES: dict[str, EncoderConfig] = {
+    "pixels": PixelsConfig(),
+    "colour_histogram": ColourHistogramConfig(),
+    "hog": HOGConfig(),
+}
 
 
 def main(data: str, name: str, seed: int) -> None:
@@ -29,12 +35,14 @@ def main(data: str, name: str, seed: int) -> None:
     settings = yaml.safe_load((HERE / "settings" / data / f"{FLOOR}.yaml").read_text(encoding="utf-8"))
     domain = open_domain("source", HERE / data / "data/stores", HERE / data / "data/splits")
     use_threads(HARDWARE.threads)
-    found = read(build(ProbeConfig, settings["probe"], "probe").linear, FEATURES[name], domain, seed)
+    right = read(build(ProbeConfig, settings["probe"], "probe").linear, FEATURES[name], domain, seed)
+    found = {name: float(each.mean()) for name, each in right.items()}
     write(HERE / "metrics" / data / f"{name}-{seed}.json", {**found, "images": 0, "flops": 0})
+    write_right(HERE / "right" / data / f"{name}-{seed}.safetensors", {"linear": right["linear"]})
 
 
-def read(config: LinearConfig, features: EncoderConfig, domain: Domain, seed: int) -> dict[str, float]:
-    """Test accuracy in [0, 1] with all labels (`linear`) and with a few of each class (`linear_few`)."""
+def read(config: LinearConfig, features: EncoderConfig, domain: Domain, seed: int) -> dict[str, np.ndarray]:
+    """Which test rows are right, bool [N], with all labels (`linear`) and with a few of each class (`linear_few`)."""
     channels, size = domain.store.images.shape[1:3]
     encoder = build_encoder(features, channels, size).eval()
     encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))
@@ -44,7 +52,7 @@ def read(config: LinearConfig, features: EncoderConfig, domain: Domain, seed: in
     found = {}
     for name, chosen in (("linear", slice(None)), ("linear_few", few_of_each(train_rows, seed))):
         probe = fit_linear_probe(config, training[chosen], train_rows.labels[chosen], *nothing)
-        found[name] = float(np.mean(probe.predict(test) == test_rows.labels))
+        found[name] = probe.predict(test) == test_rows.labels
     return found
 
 

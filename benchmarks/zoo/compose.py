@@ -4,7 +4,7 @@ Every choice of the group `pretrain` in conf/ is an entry for every data set and
 baselines: encoders with random weights, and one that is trained with all labels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,42 @@ import yaml
 
 from repflow.files import writing
 from repflow.stages.compose import composed
-from zoo import CEILING, FLOOR, HERE, floor_of
+from zoo import CEILING, FLOOR, HERE, LONG, floor_of
 
 CONF = HERE.parents[1] / "conf"
 
 SEEDS = (0, 1, 2)
-IMAGES = {"digits": 40_000, "mnist": 100_000, "cifar10": 100_000}
-"""Data set to the training budget of every method: number of images, each counted as often as it is used."""
+IMAGES = {"digits": 40_000, "mnist": 100_000, "cifar10": 100_000, f"cifar10{LONG}": 1_000_000}
+"""Leaderboard to the training budget of every method: number of images, each counted as often as it is used."""
 
 
 def main() -> None:
     """Write params.yaml here, DATA/params.yaml that `ingest` and `split` read, and settings/DATA/METHOD.yaml."""
     names: set[str] = set()
     for data, images in IMAGES.items():
-        whole = compose(data)
+        whole = compose(data.removesuffix(LONG))
         for name, section in sections(whole, images):
             write(HERE / "settings" / data / f"{name}.yaml", {"method": section, "probe": whole["probe"]})
             names.add(name)
+        if data.endswith(LONG):
+            continue
         # The folder is two levels below the project's root, which paths in conf/ are relative to.
         whole["data"]["root"] = str(Path("../../..") / whole["data"]["root"])
         del whole["data"]["reads"]  # what the project's graph watches; dvc.yaml here names the files itself
         write(HERE / data / "params.yaml", {key: value for key, value in whole.items() if key != "zoo"})
     for stale in [path for path in HERE.glob("settings/*/*.yaml") if path.stem not in names]:
         stale.unlink()
-    write(HERE / "params.yaml", {"data": list(IMAGES), "methods": sorted(names), "seeds": list(SEEDS)})
+    short = [data for data in IMAGES if not data.endswith(LONG)]
+    write(HERE / "params.yaml", {"data": short, "methods": sorted(names), "seeds": list(SEEDS)})
 
 
-def compose(data: str) -> dict[str, Any]:
-    """All parameters for one data set, and below `zoo` the section of every entry."""
+def compose(data: str, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """All parameters for one data set, and below `zoo` the section of every entry; `changes` are further overrides."""
     choices = {path.stem: f"pretrain@zoo.{path.stem}={path.stem}" for path in (CONF / "pretrain").glob("*.yaml")}
     choices |= {FLOOR: f"pretrain@zoo.{FLOOR}=rotation", CEILING: f"finetune@zoo.{CEILING}=supervised"}
     added = [f"+{choices[name]}" for name in sorted(choices)]
     # The images that the methods are trained on do not depend on a label budget: validation is beside it.
-    chosen = [f"data={data}", "encoder=small", "hardware=cpu", "split.validation_within_budget=false", *added]
+    chosen = [f"data={data}", "encoder=small", "hardware=cpu", "split.validation_within_budget=false", *added, *changes]
     whole: dict[str, Any] = yaml.safe_load(composed(CONF, chosen))
     whole["zoo"][FLOOR]["name"] = FLOOR
     return whole

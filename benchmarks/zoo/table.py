@@ -9,26 +9,28 @@ from typing import Any
 
 import pandas as pd
 
-from zoo import CEILING, FLOOR, HERE, floor_of, is_floor
+from zoo import HERE, is_floor
 from zoo.classical import FEATURES
 from zoo.listing import listing
 from zoo.scatter_plot import draw, mean_and_error
+from zoo.verdicts import verdicts
 
 ROOT = HERE.parents[1]
 DOCS = ROOT / "docs"
-PAGES = (DOCS / "methods.md", ROOT / "README.md")
-READINGS = ("knn", "linear_few", "linear")
+PAGES = (DOCS / "methods.md", DOCS / "trials.md", ROOT / "README.md")
+READINGS = ("knn", "chosen.knn", "linear_few", "linear", "chosen.linear")
 SCORES = ("acc", "nmi", "ari")
-HEADS = ("method", "kNN", "linear, 10 labels", "linear, all labels", "k-means ACC", "NMI", "TFLOP", "seconds", "above")
+HEADS = (
+    *("method", "kNN", "kNN, chosen layer", "linear, 10 labels", "linear, all labels", "linear, chosen layer"),
+    *("k-means ACC", "NMI", "TFLOP", "seconds", "above"),
+)
 SHORT_HEADS = ("method", "kNN", "linear probe", "training, s")
 CLUSTER_HEADS = ("method", "clusters", "ACC", "NMI", "ARI", "k-means ACC", "NMI", "ARI")
 BLOCK = re.compile(
-    r"(?P<start><!-- (?P<kind>methods|sensitivity|zoo(?P<short> in short)?: (?P<data>\w+)) -->\n).*?"
-    r"(?P<end><!-- /(?:methods|sensitivity|zoo) -->)",
+    r"(?P<start><!-- (?P<kind>methods|sensitivity|(?:zoo(?P<short> in short)?|trials): (?P<data>\w+)) -->\n).*?"
+    r"(?P<end><!-- /(?:methods|sensitivity|zoo|trials) -->)",
     re.DOTALL,
 )
-ENOUGH = 3.0
-"""Standard errors by which a method must exceed random weights, in kNN and in the linear probe with all labels."""
 
 
 def main() -> None:
@@ -56,6 +58,8 @@ def contents(block: re.Match[str], found: pd.DataFrame) -> str:
         return listing(ROOT / "src/repflow/methods")
     if block["kind"] == "sensitivity":
         return sensitivity(HERE / "sensitivity")
+    if block["kind"].startswith("trials"):
+        return trials(HERE / "trials" / f"{block['data']}.csv")
     runs = found[found["data"] == block["data"]] if len(found) else found
     if runs.empty:
         return ""
@@ -107,18 +111,23 @@ def flat(values: Mapping[str, Any], head: str = "") -> dict[str, Any]:
     return found
 
 
-def table(runs: pd.DataFrame) -> str:
-    """A row for every method, the best linear probe first: means over random seeds, ± their standard error."""
+def table(runs: pd.DataFrame, folder: Path = HERE / "right") -> str:
+    """A row for every method, the best linear probe first: means over random seeds, ± their standard error.
+
+    Args:
+        runs: of one data set.
+        folder: DATA/METHOD-SEED.safetensors there has the test images that were right.
+    """
     order = ordered(runs)
+    rows = int(runs["rows"].max()) if "rows" in runs and runs["rows"].notna().any() else 0
+    above = verdicts(folder / str(runs["data"].iloc[0]), order, rows) if rows else {}
     lines = [HEADS, ("---", *["---:"] * (len(HEADS) - 2), "---")]
     for name in order:
         each = runs[runs["method"] == name]
-        cells = [_share(each[reading]) for reading in READINGS]
+        cells = [_share(each[reading]) if reading in each else "" for reading in READINGS]
         cells += [_share(each[f"clusters.k_means.{score}"]) for score in ("acc", "nmi")]
         cells += [f"{each['flops'].mean() / 1e12:.3g}", _seconds(each)]
-        floor = runs[runs["method"] == (floor_of(name) if floor_of(name) in order else FLOOR)]
-        compared = not is_untrained(name) and name != CEILING
-        lines.append((f"`{name}`", *cells, above_floor(each, floor) if compared else ""))
+        lines.append((f"`{name}`", *cells, above.get(name, "")))
     return _rows(lines)
 
 
@@ -167,24 +176,21 @@ def sensitivity(folder: Path) -> str:
     return _rows(lines)
 
 
+def trials(path: Path) -> str:
+    """A row for every trial of a method's settings (`zoo.try`), by method, in the order in which they were made."""
+    if not path.is_file():
+        return ""
+    found = pd.read_csv(path, dtype=str, keep_default_na=False).sort_values("method", kind="stable")
+    heads = [str(column).replace("_", " ") for column in found.columns]
+    lines = [tuple(heads), ("---", "---", *["---:"] * (len(heads) - 2))]
+    for row in found.itertuples(index=False):
+        method, changes, *numbers = map(str, row)
+        lines.append((f"`{method}`", " ".join(f"`{change}`" for change in changes.split()), *numbers))
+    return _rows(lines)
+
+
 def _rows(lines: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def above_floor(runs: pd.DataFrame, floor: pd.DataFrame) -> str:
-    """Whether a method exceeds random weights by more than three standard errors of the difference, else by how many;
-    or that there are too few random seeds."""
-    if min(len(runs), len(floor)) < 2:
-        return "1 seed"
-    above = {}
-    for name, reading in (("kNN", "knn"), ("linear", "linear")):
-        (mean, error), (least, other) = mean_and_error(runs[reading]), mean_and_error(floor[reading])
-        above[name] = (mean - least) / max(math.hypot(error, other), 1e-9)
-    below = {name: errors for name, errors in above.items() if errors <= ENOUGH}
-    if not below:
-        return "yes"
-    listed = ", ".join(f"{name} by {errors:.1f}" for name, errors in below.items())
-    return f"no ({listed})" if len(below) == len(above) else f"{(above.keys() - below).pop()} only ({listed})"
 
 
 def _seconds(runs: pd.DataFrame) -> str:

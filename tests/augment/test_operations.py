@@ -5,9 +5,10 @@ from typing import Any, get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from repflow.augment import colour, geometry, operations
+from repflow.augment import colour, geometry, operations, texture
 from repflow.augment.operation import Operation
 from repflow.augment.per_sample import apply_chosen
 from repflow.augment.policy import AnyOperation, Policy
@@ -174,6 +175,45 @@ def test_colour_jitter_applies_each_change_once_in_a_random_order_per_image(phot
     is_other = (after - other).abs().flatten(1).amax(1) < 1e-6
     assert (is_one | is_other).all()
     assert 10 < is_one.sum() < 54
+
+
+def test_channels_are_shifted_each_by_itself_and_borders_repeated(photographs: Tensor) -> None:
+    operation = operations.ChannelShift(pixels=2)
+    down, right = operation.make_params(8, (3, 40, 48), Draw(0, "test"))
+    assert {*down.flatten().tolist(), *right.flatten().tolist()} == {-2, -1, 0, 1, 2}
+    after = operation.transform(photographs, down, right)
+    rows, columns = torch.arange(40), torch.arange(48)
+    for image in range(8):
+        for channel in range(3):
+            from_row = (rows - down[image, channel]).clamp(0, 39)
+            from_column = (columns - right[image, channel]).clamp(0, 47)
+            assert torch.equal(after[image, channel], photographs[image, channel][from_row][:, from_column])
+    grey = photographs[:, :1]
+    assert torch.equal(operation(grey, Draw(0, "test")), grey)
+
+
+def test_downsampled_images_are_means_of_areas_enlarged_again(photographs: Tensor) -> None:
+    images = photographs[:, :, :, :40].double()  # 40 x 40 pixels
+    shares = torch.tensor([1, 1 / 2, 1 / 4, 1 / 5, 1 / 8, 1 / 10, 1 / 40, 0.003], dtype=torch.float64)
+    after = texture.coarser(images, shares)
+    for number, side in enumerate((40, 20, 10, 8, 5, 4, 1, 1)):
+        fewer = F.avg_pool2d(images[number : number + 1], 40 // side)
+        expected = F.interpolate(fewer, (40, 40), mode="bilinear")[0]
+        assert torch.allclose(after[number], expected, atol=1e-9), side
+
+
+def test_sides_that_do_not_divide_are_reduced_by_the_areas_of_pixels(photographs: Tensor) -> None:
+    column = photographs[:1, :1, :5, :1].double()
+    found = texture.coarser(column, torch.tensor([0.6], dtype=torch.float64))[0, 0, :, 0]
+    a, b, c, d, e = column.flatten().tolist()
+    three = torch.tensor([(a + 2 / 3 * b) * 0.6, (b / 3 + c + d / 3) * 0.6, (2 / 3 * d + e) * 0.6])
+    assert torch.allclose(found, F.interpolate(three[None, None].double(), 5, mode="linear")[0, 0], atol=1e-6)
+
+
+def test_the_share_of_pixels_that_remain_is_uniform() -> None:
+    (sides,) = operations.Downsample(scale=(0.1, 0.6)).make_params(4000, (3, 32, 32), Draw(0, "test"))
+    quantiles = torch.quantile(sides.square(), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    assert quantiles.tolist() == pytest.approx([0.1, 0.225, 0.35, 0.475, 0.6], abs=0.02)
 
 
 def test_cutout_erases_a_square_that_may_hang_over_the_edge() -> None:

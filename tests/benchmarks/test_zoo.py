@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from repflow.methods import registry
 from repflow.randomness.draws import seeded
 from repflow.stages.learning import check_method
 from repflow.training.cost import Meter
-from zoo import CEILING, FLOOR, HERE, classical, code, compose, floor_of, is_floor, learn, scatter_plot, table
+from zoo import CEILING, FLOOR, HERE, LONG, classical, code, compose, floor_of, is_floor, learn, scatter_plot, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,13 +46,17 @@ def test_every_method_is_measured_on_each_data_set(settings: dict[str, dict[str,
         for name in names
         if settings["digits"].get(name, {}).get("encoder") != settings["digits"][FLOOR]["encoder"]
     }
-    assert own == {"masked_autoencoder", "split_brain"}
+    assert own == {
+        path.stem for path in (ROOT / "conf/pretrain").glob("*.yaml") if "encoder" in yaml.safe_load(path.read_text())
+    }
+    assert {"masked_autoencoder", "split_brain"} < own
     names |= {floor_of(name) for name in own}
     for name in own:
         assert settings["digits"][floor_of(name)]["encoder"] == settings["digits"][name]["encoder"]
     params = yaml.safe_load((HERE / "params.yaml").read_text())
     assert set(params["methods"]) == names
-    assert set(params["data"]) == set(settings) == set(compose.IMAGES)
+    assert set(settings) == set(compose.IMAGES)
+    assert set(params["data"]) == {data for data in compose.IMAGES if not data.endswith(LONG)}
     assert all(set(sections) == names for sections in settings.values())
 
 
@@ -79,7 +84,7 @@ def test_the_data_are_prepared_again_if_their_code_changed() -> None:
 
 
 def test_the_data_of_the_leaderboard_can_be_read_and_do_not_depend_on_a_label_budget() -> None:
-    for data in compose.IMAGES:
+    for data in (each for each in compose.IMAGES if not each.endswith(LONG)):
         params = yaml.safe_load((HERE / data / "params.yaml").read_text())
         for name in ("source", "target"):
             check_watched(params["data"], name)  # the paths there are relative to a folder of the leaderboard
@@ -96,9 +101,11 @@ def test_the_baseline_is_a_stage_with_its_own_code() -> None:
 @pytest.mark.parametrize("name", list(classical.FEATURES))
 def test_the_baseline_is_read_with_few_labels_and_with_all(domain: Domain, name: str) -> None:
     first, other = (classical.read(LinearConfig(), classical.FEATURES[name], domain, seed) for seed in (0, 1))
-    assert first["linear"] == other["linear"], "all labels are the same with every seed"
-    assert 0.3 < first["linear_few"] <= 1
-    assert first["linear"] > 0.6
+    assert np.array_equal(first["linear"], other["linear"]), "all labels are the same with every seed"
+    assert first["linear"].shape == (40,)
+    colours = name == "colour_histogram"  # of grey digits: how dark they are, and no more
+    assert (0.1 if colours else 0.3) < first["linear_few"].mean() <= 1
+    assert first["linear"].mean() > (0.15 if colours else 0.6)
 
 
 def test_the_table_has_the_baseline_beside_the_methods_without_neighbours_and_clusters(tmp_path: Path) -> None:
@@ -110,7 +117,7 @@ def test_the_table_has_the_baseline_beside_the_methods_without_neighbours_and_cl
     found = table.read(tmp_path)
     lines = table.table(found).splitlines()[2:]
     assert [line.split("`")[1] for line in lines] == ["good", "hog", FLOOR]
-    assert lines[1] == "| `hog` |  | 0.400 ± 0.010 | 0.700 ± 0.000 |  |  | 0 |  |  |"
+    assert lines[1] == "| `hog` |  |  | 0.400 ± 0.010 | 0.700 ± 0.000 |  |  |  | 0 |  |  |"
     assert "| `hog` |  | 0.700 ± 0.000 |  |" in table.short(found)
     assert "Images seen by each method: 40,000." in table.conditions(found)
 
@@ -173,7 +180,7 @@ def domain() -> Domain:
     images = np.repeat((digits.images[:160, None] * 255 / 16).astype(np.uint8), 3, axis=1)
     given = pd.Series([str(label) for label in digits.target[:160]], dtype="string")
     manifest = pd.DataFrame({"index": np.arange(160), "given_class": given, "group": pd.Series([None] * 160)})
-    sides = np.where(np.arange(160) < 120, Side.UNLABELLED.value, Side.TEST.value)
+    sides = np.repeat([Side.UNLABELLED.value, Side.VALIDATION.value, Side.TEST.value], [100, 20, 40])
     classes = tuple(str(number) for number in range(10))
     return Domain("source", Store(images, manifest, classes), sides, classes)
 
@@ -185,9 +192,12 @@ def test_an_entry_is_trained_and_evaluated(settings: dict[str, Any], domain: Dom
     values = {**section, "training": {**section["training"], "steps": steps, "batch_size": 16}}
     meter = Meter()
     encoder, method = learn.learn(values, domain, name, 0, meter)
-    found = learn.read(ProbeConfig(), encoder, method, domain, 0)
-    assert set(found) == {"knn", "linear", "linear_few", "clusters"}
+    found, right = learn.read(ProbeConfig(), encoder, method, domain, 0)
+    assert set(found) == {"knn", "linear", "linear_few", "neighbours", "chosen", "rows", "clusters"}
     assert all(0 <= found[each] <= 1 for each in ("knn", "linear", "linear_few"))
+    assert {name: each.shape for name, each in right.items()} == dict.fromkeys(
+        ("knn", "linear", "chosen_knn", "chosen_linear"), (found["rows"],)
+    )
     assert meter.cost().images == steps * 16
     assert not encoder.training
 
@@ -216,6 +226,8 @@ def run(
         "knn": knn,
         "linear": knn if linear is None else linear,
         "linear_few": knn / 2,
+        "chosen": {"knn": knn + 0.02, "linear": knn + 0.03},
+        "rows": 1000,
         "clusters": {"k_means": k_means, **({"own": own} if own else {})},
         "flops": 2e12,
         "images": 40_000,
@@ -227,15 +239,20 @@ def run(
 
 
 def test_the_table_sorts_methods_and_shows_which_exceed_random_weights(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    easy = generator.random(1000)
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
-        run(tmp_path, FLOOR, seed, 0.5 + shift)
-        run(tmp_path, "good", seed, 0.8 + shift)
-        run(tmp_path, "close", seed, 0.52 + shift)
-    lines = table.table(table.read(tmp_path)).splitlines()
+        for name, accuracy in ((FLOOR, 0.5), ("good", 0.8), ("close", 0.502)):
+            run(tmp_path, name, seed, accuracy + shift)
+            right = easy + 0.1 * generator.standard_normal(1000) < accuracy + shift
+            file = tmp_path / f"right/digits/{name}-{seed}.safetensors"
+            learn.write_right(file, {"chosen_knn": right, "chosen_linear": right})
+    lines = table.table(table.read(tmp_path), tmp_path / "right").splitlines()
     assert [line.split("`")[1] for line in lines[2:]] == ["good", "close", FLOOR]
-    assert lines[2].startswith("| `good` | 0.800 ± 0.006 | 0.400 ± 0.003 | 0.800 ± 0.006 | 0.500 ± 0.000 |")
+    assert lines[2].startswith("| `good` | 0.800 ± 0.006 | 0.820 ± 0.006 | 0.400 ± 0.003 | 0.800 ± 0.006 | 0.830 ±")
     assert lines[2].endswith("| 2 | 30 | yes |")
-    assert lines[3].endswith("| no (kNN by 2.4, linear by 2.4) |")
+    assert re.search(r"\| no \(kNN by .* ± .* points, linear by .* points\) \|$", lines[3])
+    assert lines[4].endswith("| 30 |  |")
 
 
 def test_the_short_table_has_the_same_order_and_numbers(tmp_path: Path) -> None:
@@ -250,12 +267,6 @@ def test_the_short_table_has_the_same_order_and_numbers(tmp_path: Path) -> None:
     ]
 
 
-def test_a_method_may_exceed_random_weights_in_one_probe_only() -> None:
-    floor = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.3, 0.31]})
-    runs = pd.DataFrame({"knn": [0.3, 0.31], "linear": [0.5, 0.51]})
-    assert table.above_floor(runs, floor) == "linear only (kNN by 0.0)"
-
-
 def test_clusters_of_a_method_are_compared_with_k_means(tmp_path: Path) -> None:
     run(tmp_path, "simclr", 0, 0.5)
     assert table.clusters(table.read(tmp_path)) == ""
@@ -264,22 +275,6 @@ def test_clusters_of_a_method_are_compared_with_k_means(tmp_path: Path) -> None:
     (line,) = table.clusters(table.read(tmp_path)).splitlines()[2:]
     own, k_means = "0.600 ± 0.000 | 0.510 ± 0.010 | 0.400 ± 0.000", "0.500 ± 0.000 | 0.400 ± 0.000 | 0.300 ± 0.000"
     assert line == f"| `deep_dpm` | 9, 10 | {own} | {k_means} |"
-
-
-def test_a_method_with_its_own_encoder_is_compared_with_its_own_random_weights(tmp_path: Path) -> None:
-    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
-        run(tmp_path, FLOOR, seed, 0.5 + shift)
-        run(tmp_path, "mine", seed, 0.6 + shift)
-        run(tmp_path, floor_of("mine"), seed, 0.59 + shift)
-    lines = {line.split("`")[1]: line for line in table.table(table.read(tmp_path)).splitlines()[2:]}
-    assert lines["mine"].endswith("| no (kNN by 1.2, linear by 1.2) |")
-    assert lines[floor_of("mine")].endswith("|  |")
-
-
-def test_with_one_seed_nothing_is_claimed(tmp_path: Path) -> None:
-    run(tmp_path, FLOOR, 0, 0.5)
-    run(tmp_path, "good", 0, 0.8)
-    assert table.table(table.read(tmp_path)).splitlines()[2].endswith("| 1 seed |")
 
 
 def test_the_number_of_clusters_is_shown_by_the_settings_that_it_depends_on(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from skimage.feature import hog as reference
 from torch import Tensor
 
 from repflow.encoders import Encoder, EncoderConfig, build_encoder
-from repflow.encoders.classical import HOGConfig, PixelsConfig
+from repflow.encoders.classical import ColourHistogramConfig, HOGConfig, PixelsConfig
 from repflow.errors import ParameterError
 from repflow.schema import build
 
 
-def raw(config: HOGConfig | PixelsConfig, channels: int, size: int) -> Encoder:
+def raw(config: HOGConfig | PixelsConfig | ColourHistogramConfig, channels: int, size: int) -> Encoder:
     """An encoder that leaves its images as they are."""
     encoder = build_encoder(config, channels, size).eval()
     encoder.set_normalisation(torch.zeros(channels), torch.ones(channels))
@@ -65,3 +65,16 @@ def test_pixels_are_the_pixels_and_large_images_are_averaged() -> None:
 def test_both_are_encoders_of_the_configuration() -> None:
     assert build(EncoderConfig, {"name": "hog", "cells": 8}, "encoder") == HOGConfig(cells=8)
     assert build(EncoderConfig, {"name": "pixels"}, "encoder") == PixelsConfig()
+
+
+@pytest.mark.parametrize(("channels", "bins"), [(3, 4), (1, 8)])
+def test_colour_histograms_are_numpy_s(channels: int, bins: int) -> None:
+    given = images(channels, 8).clamp(0, 1)
+    given[0, :, 0, 0] = 1.0  # the last bin has both of its ends
+    encoder = raw(ColourHistogramConfig(bins=bins), channels, 8)
+    found = encoder(given).numpy()
+    assert found.shape == (len(given), encoder.width) == (len(given), bins**channels)
+    for row, image in zip(found, given, strict=True):
+        points = image.flip(0).flatten(1).T.numpy()  # the first channel's bins change fastest
+        counts, _ = np.histogramdd(points, bins=bins, range=[(0, 1)] * channels)
+        assert np.allclose(row, counts.flatten() / 64)

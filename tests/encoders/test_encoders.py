@@ -1,5 +1,6 @@
 """Every encoder in conf/, input normalisation and heads."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightly.models.utils import get_2d_sine_cosine_positional_embedding
 
 from repflow.encoders import Classifier, Encoder, EncoderConfig, HeadConfig, build_encoder
 from repflow.encoders import encoder as encoder_module
 from repflow.encoders.classifier import build_head
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig
 from repflow.encoders.encoder import normalise_by
-from repflow.encoders.transformer import Tokens, ViTConfig
+from repflow.encoders.transformer import Tokens, ViTConfig, sine_cosine_positions
 from repflow.errors import ParameterError
 from repflow.randomness.draws import seeded
 from repflow.schema import build
@@ -74,6 +76,64 @@ def test_position_embeddings_are_interpolated_for_smaller_images() -> None:
     assert torch.allclose(found[:, :, 1], torch.tensor(2.5), atol=1e-4)
     assert torch.allclose(found[:, :, 2], torch.tensor(4.5), atol=1e-4)
     assert body(images).shape == (2, 192)
+
+
+@pytest.mark.parametrize(("side", "width"), [(4, 192), (7, 96)])
+def test_fixed_positions_are_those_of_the_masked_autoencoder(side: int, width: int) -> None:
+    wanted = get_2d_sine_cosine_positional_embedding(width, side)  # in single precision
+    assert sine_cosine_positions(side, width)[0].numpy() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_fixed_positions_are_saved_and_not_trained() -> None:
+    name = "transformer.encoder.pos_embedding"
+    learned, fixed = ViTConfig(patch=4, layers=1), ViTConfig(patch=4, layers=1, positions="sine_cosine")
+    for config, trained in ((learned, True), (fixed, False)):
+        body = build_encoder(config, 3, 16).body
+        assert name in body.state_dict()
+        assert (name in dict(body.named_parameters())) == trained
+
+
+def test_fixed_positions_are_interpolated_for_other_images() -> None:
+    body = build_encoder(ViTConfig(patch=4, layers=1, positions="sine_cosine"), 3, 32).body
+    assert isinstance(body, Tokens)
+    images = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        without = body.transformer.conv_proj(images).flatten(2).transpose(1, 2)
+        found = (body.embed(images) - without)[0].unflatten(0, (4, 4))
+    # The first sine is of the column; the centre of the new column 1 lies half-way between the old columns 2 and 3.
+    assert found[:, 1, 0].tolist() == pytest.approx([math.sin(2.5)] * 4, abs=0.1)
+    assert found[1, :, 96].tolist() == pytest.approx([math.sin(2.5)] * 4, abs=0.1)
+    assert body(torch.rand(2, 3, 40, 40)).shape == (2, 192)
+
+
+def test_features_are_the_class_token_or_the_mean_of_the_patch_tokens() -> None:
+    for features in ("class", "mean"):
+        made = build_encoder(ViTConfig(patch=4, layers=1, features=features), 3, 16).eval()
+        body: Any = made.body
+        seen: list[torch.Tensor] = []
+        body.transformer.encoder.ln.register_forward_hook(lambda _, __, tokens, seen=seen: seen.append(tokens))
+        with torch.no_grad():
+            found = made(torch.rand(2, 3, 16, 16))
+        (tokens,) = seen
+        wanted = tokens[:, 0] if features == "class" else tokens[:, 1:].sum(1) / 16
+        assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_xavier_weights_of_a_transformer() -> None:
+    made: Any = build_encoder(ViTConfig(patch=4, layers=2, initial="xavier"), 3, 16).body.transformer
+    first, second = made.encoder.layers
+    shapes = {
+        first.mlp[0].weight: 192 + 768,
+        first.self_attention.out_proj.weight: 2 * 192,
+        made.conv_proj.weight: 192 + 48,
+    }
+    for weight, size in shapes.items():
+        assert weight.abs().max().item() == pytest.approx(math.sqrt(6 / size), rel=0.01)
+        assert weight.mean().item() == pytest.approx(0, abs=0.01)
+    assert not torch.equal(first.mlp[0].weight, second.mlp[0].weight)
+    assert made.class_token.std().item() == pytest.approx(0.02, rel=0.2)
+    usual: Any = build_encoder(ViTConfig(patch=4, layers=1), 3, 16).body.transformer
+    assert not usual.class_token.any()
 
 
 def test_lenet_keeps_the_feature_map() -> None:

@@ -88,6 +88,8 @@ def test_every_method_has_the_grids_of_its_interfaces(path: Path, configuration:
         method.refresh(0, streams, Draw(0, "refresh"))
     assert hasattr(kind, "figures") == isinstance(method, HasFigures), "a method with figures names their columns"
     method.eval()
+    with torch.no_grad():
+        method.finish(streams)
     found = named(image_grids(method, IMAGES, seed=0))
     assert ("pictures" in found) == (name in FIGURES)
     assert ("samples" in found) == (name in GENERATIVE)

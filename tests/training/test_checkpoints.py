@@ -119,6 +119,23 @@ def test_a_signal_finishes_the_step_and_saves_a_checkpoint(
     assert same(outcome(again, run(again, steps=8, checkpoints=Checkpoints(location, rarely))), expected)
 
 
+def test_a_training_in_pieces_of_limited_time_equals_a_whole_one(
+    method: Supervised, run: Any, location: CheckpointLocation
+) -> None:
+    config = CheckpointConfig(every_steps=1000, every_seconds=None, stop_after_seconds=1e-9)
+    whole = copy.deepcopy(method)
+    expected = outcome(whole, run(whole, **FULL))
+    for step in range(1, 14):  # each piece is a step, as its time is over at once
+        with pytest.raises(Interrupted, match=f"stopped after step {step} of 14 and saved"):
+            run(copy.deepcopy(method), **FULL, checkpoints=Checkpoints(location, config))
+    assert same(outcome(method, run(method, **FULL, checkpoints=Checkpoints(location, config))), expected)
+
+
+def test_without_a_place_for_checkpoints_there_is_no_limit(method: Supervised, run: Any) -> None:
+    config = CheckpointConfig(stop_after_seconds=1e-9)
+    assert run(method, steps=3, checkpoints=Checkpoints(None, config)).steps == 3
+
+
 def test_the_second_signal_interrupts_at_once() -> None:
     with Interruption(active=True) as interruption:
         os.kill(os.getpid(), signal.SIGINT)

@@ -73,6 +73,21 @@ def shifted_crop(images: Tensor, down: Tensor, right: Tensor, padding: int, refl
     ]
 
 
+def shifted_channels(images: Tensor, down: Tensor, right: Tensor, reach: int) -> Tensor:
+    """Shift every channel by itself; the pixels at the border are repeated.
+
+    Args:
+        images: [B, C, H, W].
+        down: rows by which each channel moves, int64 [B, C] from -`reach` to `reach`.
+        right: columns.
+        reach: largest shift in pixels.
+    """
+    height, width = images.shape[2:]
+    windows = F.pad(images, (reach,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
+    image, channel = (torch.arange(count, device=images.device) for count in images.shape[:2])
+    return windows[image[:, None], channel, to_device(reach - down, images), to_device(reach - right, images)]
+
+
 def affine(
     images: Tensor, degrees: Tensor, translation: Tensor, scale: Tensor, shear: Tensor, fill: float = 0.0
 ) -> Tensor:

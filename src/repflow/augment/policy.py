@@ -17,6 +17,7 @@ from repflow.randomness.draws import Draw
 AnyOperation = Annotated[
     ops.RandomResizedCrop
     | ops.PadAndCrop
+    | ops.ChannelShift
     | ops.HorizontalFlip
     | ops.VerticalFlip
     | ops.Affine
@@ -36,6 +37,7 @@ AnyOperation = Annotated[
     | ops.Sharpness
     | ops.GaussianBlur
     | ops.GaussianNoise
+    | ops.Downsample
     | ops.Cutout
     | ops.RandomErasing
     | ops.RandAugment

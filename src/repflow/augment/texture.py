@@ -49,6 +49,42 @@ def sharpness(images: Tensor, factors: Tensor) -> Tensor:
     return blend(smooth, images, factors)
 
 
+def coarser(images: Tensor, shares: Tensor) -> Tensor:
+    """Reduce each image to fewer pixels, averages of areas, and enlarge it again by bilinear interpolation.
+
+    Args:
+        images: [B, C, H, W].
+        shares: of height and width that remain [B], in [0, 1]; at least one pixel does.
+    """
+    exact = images.to(torch.promote_types(images.dtype, torch.float32))  # under mixed precision they may have 8 bits
+    reduced = _through_fewer_rows(_through_fewer_rows(exact, shares).mT, shares).mT
+    return reduced.clamp(0, 1).to(images.dtype)
+
+
+def _through_fewer_rows(images: Tensor, shares: Tensor) -> Tensor:
+    """Reduce and enlarge the height. No matrix product, which has 8 bits under mixed precision."""
+    height = images.shape[2]
+    shares = to_device(shares, images).to(images.dtype)[:, None]
+    fewer = (shares * height).round().clamp(min=1)  # [B, 1]
+    place = torch.arange(height + 1, device=images.device)
+    # A row of the fewer ones is the mean of what lies between two edges, each the sum of all that is above it.
+    sums = F.pad(images.cumsum(2), (0, 0, 1, 0))  # [B, C, H + 1, W]
+    edges = (place * height / fewer).clamp(max=height)  # [B, H + 1]
+    above = edges.floor().clamp(max=height - 1)
+    until = _rows_at(sums, above).lerp(_rows_at(sums, above + 1), (edges - above)[:, None, :, None])
+    means = until.diff(dim=2) * (fewer / height)[:, :, None, None]  # [B, C, H, W]; rows from `fewer` on are not used
+    centre = ((place[:-1] + 0.5) * fewer / height - 0.5).clamp(min=0).minimum(fewer - 1)  # [B, H]
+    first = centre.floor()
+    second = (first + 1).minimum(fewer - 1)
+    return _rows_at(means, first).lerp(_rows_at(means, second), (centre - first)[:, None, :, None])
+
+
+def _rows_at(images: Tensor, rows: Tensor) -> Tensor:
+    """Rows [B, N] of images [B, C, H, W]: [B, C, N, W]."""
+    each = rows.long()[:, None, :, None].expand(-1, images.shape[1], -1, images.shape[3])
+    return images.gather(2, each)
+
+
 def gaussian_noise(images: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     """Add noise [B, C, H, W] of standard deviation `sigmas` [B]."""
     return torch.addcmul(images, to_device(noise, images), to_device(sigmas, images).view(-1, 1, 1, 1)).clamp_(0, 1)

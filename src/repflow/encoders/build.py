@@ -5,14 +5,18 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from repflow.encoders.classical import HOGConfig, PixelsConfig, hog, pixels
+from repflow.encoders.classical import ColourHistogramConfig, HOGConfig, PixelsConfig, colour_histogram, hog, pixels
 from repflow.encoders.concatenated import ConcatenatedEncoder
 from repflow.encoders.convolutional import LeNetConfig, SmallConfig, lenet, small
 from repflow.encoders.encoder import Encoder
+from repflow.encoders.lightness import LightnessConfig, LightnessEncoder
+from repflow.encoders.multi_layer import MultiLayerConfig, MultiLayerEncoder
 from repflow.encoders.pretrained import TimmConfig, TorchvisionConfig, pretrained_encoder
 from repflow.encoders.residual import ResNetConfig, resnet
 from repflow.encoders.small_residual import SmallResNetConfig, small_resnet
+from repflow.encoders.sobel import SobelConfig, SobelEncoder
 from repflow.encoders.split import SplitConfig, SplitEncoder
+from repflow.encoders.tiled import TiledConfig, TiledEncoder
 from repflow.encoders.transformer import ViTConfig, vit
 from repflow.schema import parameters
 
@@ -23,8 +27,13 @@ OneEncoder = (
     | ResNetConfig
     | ViTConfig
     | SplitConfig
+    | LightnessConfig
+    | SobelConfig
+    | TiledConfig
+    | MultiLayerConfig
     | PixelsConfig
     | HOGConfig
+    | ColourHistogramConfig
     | TimmConfig
     | TorchvisionConfig
 )
@@ -69,8 +78,18 @@ def build_encoder(config: AnyEncoder, channels: int, size: int) -> Encoder:
             body, width = pixels(config, channels, size)
         case HOGConfig():
             body, width = hog(config, size)
+        case ColourHistogramConfig():
+            body, width = colour_histogram(config, channels)
         case SplitConfig():
             return SplitEncoder(config, channels, size)
+        case LightnessConfig():
+            return LightnessEncoder(build_encoder(config.inner, 1, size), channels)
+        case SobelConfig():
+            return SobelEncoder(build_encoder(config.inner, 2, size), channels)
+        case TiledConfig():
+            return TiledEncoder(config, build_encoder(config.inner, channels, config.tile_size(size)), channels)
+        case MultiLayerConfig():
+            return MultiLayerEncoder(build_encoder(config.inner, channels, size), config.grid, channels, size)
         case TimmConfig() | TorchvisionConfig():
             return pretrained_encoder(config)
         case ConcatenatedConfig():

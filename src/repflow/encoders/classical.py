@@ -37,10 +37,50 @@ class HOGConfig:
     block: Count = 2
 
 
+@parameters
+class ColourHistogramConfig:
+    """How often each colour occurs.
+
+    Attributes:
+        bins: of each channel; a colour is a combination of them.
+    """
+
+    name: Literal["colour_histogram"] = "colour_histogram"
+    bins: Annotated[int, Field(ge=2)] = 8
+
+
 def pixels(config: PixelsConfig, channels: int, size: int) -> tuple[nn.Module, int]:
     """The body for images of `size` pixels, and the dimension of its features."""
     side = min(size, config.most)
     return nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten()), channels * side * side
+
+
+def colour_histogram(config: ColourHistogramConfig, channels: int) -> tuple[nn.Module, int]:
+    """The body, which takes images in [0, 1], and the dimension of its features."""
+    return ColourHistogram(config.bins), config.bins**channels
+
+
+class ColourHistogram(nn.Module):
+    """The share of each colour among the pixels of an image, without where they are.
+
+    Swain and Ballard. Color Indexing. International Journal of Computer Vision 1991.
+
+    Args:
+        bins: of each channel.
+    """
+
+    def __init__(self, bins: int):
+        super().__init__()
+        self._bins = bins
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [B, bins to the power of C] of images [B, C, H, W] in [0, 1]; every row sums to 1."""
+        levels = (images * self._bins).long().clamp(0, self._bins - 1)  # [B, C, H, W]
+        place = self._bins ** torch.arange(images.shape[1], device=images.device)
+        colours = (levels * place.view(-1, 1, 1)).sum(1).flatten(1)  # [B, H x W]
+        counts = torch.zeros(len(images), self._bins ** images.shape[1], device=images.device)
+        counts.scatter_add_(1, colours, torch.ones_like(colours, dtype=counts.dtype))
+        return counts / colours.shape[1]
 
 
 def hog(config: HOGConfig, size: int) -> tuple[nn.Module, int]:

@@ -3,6 +3,8 @@
 Wu, Xiong, Yu, Lin. Unsupervised Feature Learning via Non-Parametric Instance Discrimination. CVPR 2018, section 3.4.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
@@ -57,16 +59,34 @@ class KNN:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Labels of features [M, width]: int64 [M]."""
-        step = max(1, _WEIGHTS // len(self._classes))
-        parts = [self._predict(features[first : first + step]) for first in range(0, max(1, len(features)), step)]
-        return np.concatenate(parts)
+        return self.predict_each(features, (self._count,))[self._count]
 
-    def _predict(self, features: np.ndarray) -> np.ndarray:
+    def predict_each(self, features: np.ndarray, counts: Sequence[int]) -> dict[int, np.ndarray]:
+        """Labels of features [M, width] by several numbers of neighbours, which are searched for once.
+
+        Args:
+            features: float [M, width].
+            counts: numbers of neighbours; of more than there are, all vote.
+
+        Returns:
+            Each of `counts` to int64 [M].
+        """
+        step = max(1, _WEIGHTS // len(self._classes))
+        parts = [
+            self._predict(features[first : first + step], counts) for first in range(0, max(1, len(features)), step)
+        ]
+        return {count: np.concatenate([part[count] for part in parts]) for count in counts}
+
+    def _predict(self, features: np.ndarray, counts: Sequence[int]) -> dict[int, np.ndarray]:
         features = normalize(features)
-        distances, neighbours = self._nearest.kneighbors(features, min(self._count + 1, len(self.labels)))
+        distances, neighbours = self._nearest.kneighbors(features, min(max(counts) + 1, len(self.labels)))
         squared = distances**2
-        weights = self._class_weights(squared[:, : self._count], neighbours[:, : self._count])
-        last, next_one = squared[:, self._count - 1], squared[:, self._count :]  # [M], [M, 1]
+        return {count: self._vote(features, squared, neighbours, min(count, len(self.labels))) for count in counts}
+
+    def _vote(self, features: np.ndarray, squared: np.ndarray, neighbours: np.ndarray, count: int) -> np.ndarray:
+        """Labels int64 [M] by the first `count` neighbours, at these squared distances [M, k], k >= count."""
+        weights = self._class_weights(squared[:, :count], neighbours[:, :count])
+        last, next_one = squared[:, count - 1], squared[:, count : count + 1]  # [M], [M, 1]
         for row in np.flatnonzero((next_one - last[:, None] < SAME_DISTANCE).any(axis=1)):
             weights[row] = self._class_weights_with_ties(features[row], last[row])
         best = weights >= weights.max(axis=1, keepdims=True) * (1 - SAME_WEIGHT)

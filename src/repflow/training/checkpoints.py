@@ -39,11 +39,14 @@ class CheckpointConfig:
         every_steps: save every so many steps; None for no such interval.
         every_seconds: save after this many seconds; None for no such interval.
         keep: number of checkpoints kept; older ones are the fallback if the latest cannot be read.
+        stop_after_seconds: save and stop after this many seconds, as on SIGTERM, where a queue or a person allows no
+            more at a time; None for no limit. What is run again goes on from there.
     """
 
     every_steps: Count | None = None
     every_seconds: Positive | None = 20.0
     keep: Count = 2
+    stop_after_seconds: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,18 @@ class Checkpoints:
 
     def __init__(self, location: CheckpointLocation | None, config: CheckpointConfig):
         self._location, self._config = location, config
-        self._last = time.monotonic()
+        self._last = self._began = time.monotonic()
 
     @property
     def enabled(self) -> bool:
         """Whether checkpoints are saved."""
         return self._location is not None
+
+    @property
+    def expired(self) -> bool:
+        """Whether `stop_after_seconds` have passed."""
+        limit = self._config.stop_after_seconds
+        return self.enabled and limit is not None and time.monotonic() - self._began >= limit
 
     @property
     def _folder(self) -> Path:

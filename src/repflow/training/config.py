@@ -1,9 +1,29 @@
 """Training parameters, shared by all methods."""
 
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from repflow.schema import Count, Fraction, NonNegative, NonNegativeCount, Positive, parameters
+
+
+@parameters
+class ModuleConfig:
+    """How the parameters of one module learn, where it is not as all others do.
+
+    Attributes:
+        factor: multiplies the learning rate; 0 freezes the module.
+        weight_decay: instead of the optimiser's; None for the optimiser's.
+        constant: whether the learning rate stays at its peak.
+        frozen: share of the training steps, from the first, in which the parameters do not change.
+    """
+
+    factor: NonNegative = 1.0
+    weight_decay: NonNegative | None = None
+    constant: bool = False
+    frozen: Fraction = 0.0
 
 
 @parameters
@@ -11,18 +31,35 @@ class OptimizerConfig:
     """The optimiser.
 
     Attributes:
-        name: "sgd" (Nesterov where there is momentum), "adam" or "adamw".
+        name: "sgd" (Nesterov where there is momentum), "adam", "adamw", or "lars" (You, Gitman, Ginsburg, 2017).
         learning_rate: peak of the learning-rate schedule.
-        momentum: of SGD; the first beta of the others.
-        weight_decay: not applied to biases and normalisation layers.
+        rate_for_batch: the batch size that `learning_rate` is for; with another one it is proportional to the size
+            (Goyal et al., 2017). None for the same rate with every batch size.
+        momentum: of SGD and LARS; the first beta of the others.
+        second_beta: of Adam and AdamW.
+        weight_decay: not applied to biases and normalisation layers. LARS adapts the rates of the others alone.
+        final_weight_decay: at the last step, approached by a cosine; None for a constant one.
         encoder_factor: multiplies the learning rate of the encoder; 0 freezes it.
+        layer_decay: multiplies the learning rate of each layer of the encoder once for every layer after it, and for
+            what follows the encoder (Clark, Luong, Le, Manning, ICLR 2020; Bao, Dong, Piao, Wei, ICLR 2022).
+        modules: what is different for single modules, by their names in the method, as `prediction_head`; a longer name
+            wins.
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
     learning_rate: Positive = 1e-3
+    rate_for_batch: Count | None = None
     momentum: Fraction = 0.9
+    second_beta: Fraction = 0.999
     weight_decay: NonNegative = 1e-4
+    final_weight_decay: NonNegative | None = None
     encoder_factor: NonNegative = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    modules: Mapping[str, ModuleConfig] = field(default_factory=dict)
+
+    def peak(self, batch_size: int) -> float:
+        """The peak learning rate with this batch size."""
+        return self.learning_rate * (1.0 if self.rate_for_batch is None else batch_size / self.rate_for_batch)
 
 
 @parameters
@@ -30,12 +67,12 @@ class ScheduleConfig:
     """The learning-rate schedule.
 
     Attributes:
-        name: "constant"; "cosine", down to 0 at the last step; or "annealed", 1 / (1 + 10 p)^0.75 over progress p
-            (Ganin et al., JMLR 2016).
+        name: "constant"; "cosine", down to 0 at the last step; "quarter_cosine", cos(7/16 pi p) over progress p, down
+            to .195 (Sohn et al., NeurIPS 2020); or "annealed", 1 / (1 + 10 p)^0.75 (Ganin et al., JMLR 2016).
         warmup: fraction of the steps with a linear warm-up from 0.
     """
 
-    name: Literal["constant", "cosine", "annealed"] = "cosine"
+    name: Literal["constant", "cosine", "quarter_cosine", "annealed"] = "cosine"
     warmup: Fraction = 0.0
 
 

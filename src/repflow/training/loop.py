@@ -24,7 +24,7 @@ from repflow.training.cost import Meter
 from repflow.training.distributed import check_batch_sizes, synchronise_batch_norm
 from repflow.training.divergence import check_scale, check_weights, loss_error
 from repflow.training.interruption import Interruption
-from repflow.training.optimisation import averaged, rate_factor
+from repflow.training.optimisation import averaged
 from repflow.training.player_optimizers import PlayerOptimizers
 from repflow.training.progress import Progress
 
@@ -73,7 +73,7 @@ def train(
         Diverged: the loss or the weights became infinite or NaN, or all gradients in half precision did.
         DataError: a stream has no images.
         ParameterError: the batch size is not a multiple of the number of processes, or does not fit into GPU memory.
-        Interrupted: SIGINT or SIGTERM was received, and a checkpoint was saved.
+        Interrupted: SIGINT or SIGTERM was received, or the time was over, and a checkpoint was saved.
     """
     steps = _given(config)
     compile_method(method, compile)
@@ -91,7 +91,7 @@ def train(
     with contextlib.closing(progress), Interruption(active=checkpoints.enabled) as interruption:
         while going:
             going = run.step(progress)
-            interrupted = run.any_rank(interruption.requested)
+            interrupted = run.any_rank(interruption.requested or checkpoints.expired)
             if going and (interrupted or checkpoints.due(run.trained.steps)):
                 if fabric.is_global_zero:
                     checkpoints.save(run.trained.steps, run.state())
@@ -139,7 +139,7 @@ class _Run:
         if ranks > 1:
             synchronise_batch_norm(method, fabric.device)
         method.begin(self._streams, Draw(seed, "begin"))
-        self._optimizers = PlayerOptimizers(method, config.optimizer, fabric)
+        self._optimizers = PlayerOptimizers(method, config, fabric)
         self._average = averaged(method.learned, config.ema) if config.ema is not None else None
         self._best_weights = BestWeights(config, method, self._average, validate, observe)
         self._pending: list[Losses] = []
@@ -152,7 +152,7 @@ class _Run:
         with torch.no_grad():
             self._method.refresh(step, self._streams, Draw(self._seed, "refresh", step, self._fabric.device))
         self._optimizers.sync_parameters()
-        self._optimizers.set_rate(rate_factor(config.schedule, step, self._steps))
+        self._optimizers.set_rates(step, self._steps)
         try:
             losses = self._update(self._sizes)
         except torch.OutOfMemoryError as error:
@@ -178,7 +178,7 @@ class _Run:
             batches = {name: self._streams[name].at(step, size, self._seed) for name, size in sizes.items() if size}
         draw = Draw(self._seed, "step", step, fabric.device, rank=fabric.global_rank, ranks=fabric.world_size)
         with self._meter.counting_flops():
-            return self._optimizers.step(Batches(batches, step / self._steps), draw, self._config.clip, dry_run)
+            return self._optimizers.step(Batches(batches, step / self._steps), draw, dry_run)
 
     def _out_of_memory_error(self) -> ParameterError:
         """The error for a batch that is too large for the GPU memory; names a batch size that fits, found by trying."""

@@ -9,9 +9,9 @@ from torch import nn
 
 from repflow.data.read.batches import Batches
 from repflow.randomness.draws import Draw
-from repflow.training.config import OptimizerConfig
+from repflow.training.config import TrainingConfig
 from repflow.training.contract import Losses, Method, Update
-from repflow.training.optimisation import FUSED, build_optimizer, set_rate
+from repflow.training.optimisation import FUSED, build_optimizer, drop_frozen_gradients, set_rates
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -26,7 +26,7 @@ class PlayerOptimizers:
 
     Args:
         method: moved to its device here.
-        config: parameters of the optimiser.
+        config: parameters of the training.
         fabric: devices and precision.
 
     Attributes:
@@ -35,7 +35,7 @@ class PlayerOptimizers:
             finite.
     """
 
-    def __init__(self, method: Method, config: OptimizerConfig, fabric: "Fabric"):
+    def __init__(self, method: Method, config: TrainingConfig, fabric: "Fabric"):
         self._method, self._config, self._fabric = method, config, fabric
         self._known: list[nn.Parameter] = []
         self.scaler: GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
@@ -45,7 +45,7 @@ class PlayerOptimizers:
         self._known = _trainable(self._method.parameters())
         # Fabric cannot clip gradients that a fused optimiser unscales itself.
         fused = self._fabric.device.type in FUSED and self.scaler is None
-        fresh = build_optimizer(self._method, self._config, fused=fused)
+        fresh = build_optimizer(self._method, self._config.optimizer, fused, self._config.batch_size)
         self._module, wrapped = self._fabric.setup(self._method, fresh)
         optimizer: torch.optim.Optimizer = wrapped.optimizer
         self._wrapped = wrapped
@@ -70,22 +70,21 @@ class PlayerOptimizers:
                     alike = torch.empty_like(parameter, dtype=value.dtype, device=value.device)
                     moments[name] = alike.copy_(value)
 
-    def set_rate(self, factor: float) -> None:
-        """Set every learning rate to `factor` times its peak."""
-        set_rate(self.optimizer, factor)
+    def set_rates(self, step: int, steps: int) -> None:
+        """Set learning rates and weight decays for `step` of `steps`."""
+        set_rates(self.optimizer, self._config.schedule, step, steps)
 
     @property
     def rate(self) -> float:
-        """The current learning rate."""
-        return float(self.optimizer.param_groups[-1]["lr"])
+        """The current learning rate, the highest of all groups."""
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
-    def step(self, batches: Batches, draw: Draw, clip: float | None, dry_run: bool = False) -> Losses:
+    def step(self, batches: Batches, draw: Draw, dry_run: bool = False) -> Losses:
         """Run all updates of one training step.
 
         Args:
             batches: of this step.
             draw: random numbers of this step.
-            clip: maximum gradient norm of one update; None for no clipping.
             dry_run: compute losses and gradients, without updating the parameters.
 
         Returns:
@@ -97,10 +96,11 @@ class PlayerOptimizers:
             with _only_trainable(update, self._known):
                 losses: Losses = self._module(batches, draw.stream(f"turn-{number}") if number else draw, number)
                 self._fabric.backward(losses.total)
+            drop_frozen_gradients(self.optimizer)
             every.append(losses)
             if dry_run:
                 continue
-            if clip is not None:
+            if (clip := self._config.clip) is not None:
                 self._fabric.clip_gradients(self._module, self._wrapped, max_norm=clip, error_if_nonfinite=False)
             self._wrapped.step()
         metrics = {name: value.detach() for losses in every for name, value in losses.metrics.items()}

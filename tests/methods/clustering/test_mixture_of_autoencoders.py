@@ -1,4 +1,4 @@
-"""The mixture of autoencoders: losses, assignments and gradients on two processes."""
+"""The mixture of autoencoders: losses, assignments, gradients on two processes, shared and separate encoders."""
 
 import math
 
@@ -8,7 +8,10 @@ from torch import Tensor
 
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
+from repflow.encoders.build import ConcatenatedConfig
+from repflow.encoders.concatenated import ConcatenatedEncoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.errors import ParameterError
 from repflow.methods.clustering import mixture_of_autoencoders
 from repflow.methods.clustering.mixture_of_autoencoders import Config, MixtureOfAutoencoders, entropy, mean_of_all
 from repflow.randomness.draws import Draw, seeded
@@ -17,17 +20,21 @@ IMAGES = Draw(0, "images").uniform(6, 1, 8, 8)
 SETTINGS = Config(clusters=3, codes=4, hidden=8, decoder=(4, 4), sample_entropy=0.3, batch_entropy=0.7)
 
 
-def method() -> MixtureOfAutoencoders:
+def method(parts: int = 0) -> MixtureOfAutoencoders:
+    """With an encoder that all autoencoders share, or with one of `parts` parts."""
+    part = SmallConfig(widths=(8, 16))
     with seeded(0, "weights"):
-        return MixtureOfAutoencoders(SETTINGS, build_encoder(SmallConfig(widths=(8, 16)), 1, 8))
+        encoder = build_encoder(ConcatenatedConfig(parts=(part,) * parts) if parts else part, 1, 8)
+        return MixtureOfAutoencoders(SETTINGS, encoder)
 
 
 def batches(images: Tensor) -> Batches:
     return Batches({"unlabelled": Batch(images, torch.full((len(images),), -1), torch.arange(len(images)))}, 0.0)
 
 
-def test_the_loss_equals_a_loop_over_images_and_autoencoders() -> None:
-    mixture = method()
+@pytest.mark.parametrize("parts", [0, 3])
+def test_the_loss_equals_a_loop_over_images_and_autoencoders(parts: int) -> None:
+    mixture = method(parts)
     found = mixture.losses(batches(IMAGES), Draw(0, "step"))
     error, sample, mean = 0.0, 0.0, [0.0] * 3
     with torch.no_grad():
@@ -81,3 +88,30 @@ def test_figures_are_from_the_autoencoder_of_the_image_s_cluster() -> None:
     assert torch.equal(figures[:, 0], IMAGES)
     assert torch.allclose(figures[:, 1], own, atol=1e-6)
     assert own.mean().item() == pytest.approx(0.6, abs=0.15)
+
+
+def test_autoencoders_share_nothing_where_each_has_an_encoder() -> None:
+    """The reconstructions of one depend on no weights of the others; the assignment on all codes."""
+    mixture = method(parts=3)
+    assert isinstance(mixture.encoder, ConcatenatedEncoder)
+    codes = mixture.codes(mixture.encoder(IMAGES))
+    restored = mixture.reconstruct(codes, (8, 8))
+    for number in range(3):
+        mixture.zero_grad()
+        restored[:, number].square().sum().backward(retain_graph=True)
+        for other, part in enumerate(mixture.encoder.parts):
+            moved = [weight.grad is not None and bool(weight.grad.any()) for weight in part.parameters()]
+            assert any(moved) == (other == number), (number, other)
+    mixture.zero_grad()
+    mixture.assignment(codes)[:, 0].sum().backward()
+    assert all(any(weight.grad.any() for weight in part.parameters()) for part in mixture.encoder.parts)  # type: ignore[union-attr]
+    by_hand = torch.cat(
+        [each(part(IMAGES)) for each, part in zip(mixture.codes.maps, mixture.encoder.parts, strict=True)],
+        dim=1,
+    )
+    assert torch.allclose(codes, by_hand, atol=1e-6)
+
+
+def test_there_is_an_encoder_for_every_cluster_or_one_for_all() -> None:
+    with pytest.raises(ParameterError, match=r"2 encoders for settings.clusters: 3 autoencoders"):
+        method(parts=2)

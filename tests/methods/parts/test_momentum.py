@@ -1,4 +1,4 @@
-"""Momentum networks and the queue of features."""
+"""Momentum networks, and the queues of features and keys."""
 
 import copy
 import math
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from repflow.methods.parts.momentum import MomentumNetwork, cosine_momentum
-from repflow.methods.parts.queue import FeatureQueue
+from repflow.methods.parts.queue import FeatureQueue, KeyQueue
 
 
 def test_a_momentum_network_is_updated_by_its_momentum_only() -> None:
@@ -50,3 +50,30 @@ def test_a_queue_keeps_the_newest_and_knows_when_it_is_full() -> None:
     other = FeatureQueue(5, 2)
     other.load_state_dict(queue.state_dict())
     assert other.full
+
+
+def test_a_queue_can_be_bounded_by_the_number_of_images() -> None:
+    queue = FeatureQueue(8, 2)
+    before = queue.rows.clone()
+    queue.bound(20)
+    assert torch.equal(queue.rows, before)
+    queue.bound(3)
+    assert torch.equal(queue.rows, before[:3])
+    queue.push(torch.arange(6.0).view(3, 2))
+    assert queue.full
+    assert torch.equal(queue.state_dict()["rows"], torch.arange(6.0).view(3, 2))
+
+
+def test_a_key_is_no_negative_of_its_image_nor_where_its_image_has_a_newer_one() -> None:
+    queue = KeyQueue(5, 2)
+    images = torch.tensor([4, 7])
+    assert queue.negatives(images).all()  # random vectors
+    queue.enqueue(torch.ones(2, 2), torch.tensor([4, 5]))
+    queue.enqueue(torch.zeros(2, 2), torch.tensor([5, 6]))
+    assert queue.images[:3].tolist() == [5, 6, 4]
+    assert torch.equal(queue.rows[:4, 0], torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    # Keys of 5, 6, 4, and the older one of 5.
+    assert queue.negatives(images)[:, :4].tolist() == [[True, True, False, False], [True, True, True, False]]
+    other = KeyQueue(5, 2)
+    other.load_state_dict(queue.state_dict())
+    assert torch.equal(other.negatives(images), queue.negatives(images))

@@ -1,9 +1,13 @@
-"""Tiles: positions, standardisation, permutation and assembly."""
+"""Tiles: positions, encoding, permutation and assembly."""
 
 import pytest
 import torch
 
-from repflow.methods.parts.tiles import assemble, crop_windows, cut_tiles, permuted, standardised
+from repflow.encoders import build_encoder
+from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.lightness import LightnessConfig
+from repflow.encoders.tiled import TiledConfig
+from repflow.methods.parts.tiles import assemble, crop_windows, cut_tiles, of_tiles, permuted, prepared
 from repflow.randomness.draws import Draw
 
 IMAGES = Draw(0, "images").uniform(4, 3, 30, 30)
@@ -34,11 +38,28 @@ def test_tiles_are_within_their_cells_and_jitter(jitter: float) -> None:
         assert tops[:, tile].unique().tolist() == pytest.approx(list(range(first, first + slack + 1)))
 
 
-def test_a_standardised_tile_has_mean_0_and_contrast_1_and_a_flat_one_stays_flat() -> None:
-    tiles = standardised(torch.stack([IMAGES[:, :, :10, :10], torch.full((4, 3, 10, 10), 0.7)], dim=1))
-    assert tiles[:, 0].mean((-2, -1)).abs().max() < 1e-5
-    assert tiles[:, 0].std((-2, -1), correction=0).min() > 0.95
-    assert tiles[:, 1].abs().max() < 1e-4
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("inner", [SmallConfig(widths=(8,)), LightnessConfig(inner=SmallConfig(widths=(8,)))])
+def test_an_encoder_of_tiles_is_trained_on_what_it_reads(
+    inner: SmallConfig | LightnessConfig, standardise: bool
+) -> None:
+    torch.manual_seed(0)
+    config = TiledConfig(inner=inner, grid=3, window=1 / 3, side=14, standardise=standardise)
+    encoder = build_encoder(config, 3, 30).eval()
+    tiles = cut_tiles(IMAGES, 1.0, 0.0, 14, Draw(0, "tiles")).flatten(0, 1)  # every cell whole, where it lies
+    trained = of_tiles(encoder)(prepared(encoder, tiles, standardise=not standardise))
+    assert torch.allclose(trained.view(4, 3, 3, 8), encoder.maps(IMAGES).permute(0, 2, 3, 1), atol=1e-5)
+
+
+def test_any_other_encoder_gets_tiles_as_images_standardised_if_wanted() -> None:
+    encoder = build_encoder(SmallConfig(widths=(8,)), 3, 30)
+    encoder.set_normalisation(torch.tensor([0.3, 0.4, 0.5]), torch.tensor([0.1, 0.2, 0.3]))
+    tiles = cut_tiles(IMAGES, 1.0, 0.0, 14, Draw(0, "tiles")).flatten(0, 1)
+    assert of_tiles(encoder) is encoder
+    assert torch.equal(prepared(encoder, tiles, standardise=False), tiles)
+    normal = encoder.normalise(prepared(encoder, tiles, standardise=True))
+    assert normal.mean((2, 3)).abs().max() < 1e-4
+    assert normal.std((2, 3), correction=0).min() > 0.9
 
 
 def test_a_permutation_is_undone_by_its_inverse() -> None:

@@ -10,6 +10,7 @@ from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.encoder import Pooled
+from repflow.encoders.lightness import LightnessConfig, LightnessEncoder
 from repflow.methods.pretext.adversarial_colorization import AdversarialColorization, Config
 from repflow.randomness.draws import Draw
 
@@ -66,6 +67,22 @@ def test_encoder_and_decoder_get_no_colour(method: AdversarialColorization) -> N
     method.encoder.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     method.colours(turned)
     assert (seen[0].amax(1) - seen[0].amin(1)).max() < 1e-2
+
+
+def test_an_encoder_of_lightness_learns_from_what_it_reads() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(LightnessConfig(inner=SmallConfig(widths=(8, 16))), 3, 16)
+    method = AdversarialColorization(Config(noise=0.0, decoder=(8, 8), discriminator=(8, 8)), encoder)
+    seen: list[Tensor] = []
+    assert isinstance(encoder, LightnessEncoder)
+    assert isinstance(encoder.inner.body, Pooled)
+    encoder.inner.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    for update in (0, 1):
+        method(BATCH, Draw(0, "step"), update)
+    encoder(IMAGES)
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[2])
+    assert seen[2].shape[1] == 1
 
 
 def test_dropout_noise_is_active_in_training_only() -> None:

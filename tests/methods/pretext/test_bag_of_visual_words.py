@@ -186,3 +186,23 @@ def with_noise(words: int, seed: int, noise_seed: int, noise: float) -> dict[str
         method.refresh(1, STREAMS, Draw(seed, "refresh", 1))
         losses = method.losses(batch(0.6), Draw(0, "step"))
     return {"words": method.vocabulary, "spread": method.spread, "loss": losses.total, **losses.metrics}
+
+
+def test_words_may_be_made_of_an_earlier_layer() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(SmallConfig(widths=(8, 16)), 1, 16)
+    method = BagOfVisualWords(Config(perturb=(), words=7, images=40, layer=3), encoder).train()
+    assert method.vocabulary.shape == (7, 8)
+    images = STREAMS["unlabelled"].at(0, 4, seed=0).images
+    first = method.bootstrap.body.maps[0](method.bootstrap.normalise(images))
+    assert torch.equal(method.local_features(images), first.flatten(2).transpose(1, 2))
+    with torch.no_grad():
+        method.build_vocabulary(STREAMS["unlabelled"], Draw(0, "refresh", 1))
+    assert method.histogram(method.local_features(images)).sum(1).tolist() == pytest.approx([1.0] * 4)
+    last = BagOfVisualWords(Config(perturb=(), words=7, images=40), encoder).train()
+    assert torch.equal(last.local_features(images), last.bootstrap.maps(images).flatten(2).transpose(1, 2))
+
+
+def test_a_layer_that_the_encoder_does_not_have_is_refused() -> None:
+    with pytest.raises(ParameterError, match="the encoder has 3 layers, not 4"):
+        BagOfVisualWords(Config(perturb=(), layer=4), build_encoder(SmallConfig(widths=(8, 16)), 1, 16))

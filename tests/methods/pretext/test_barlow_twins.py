@@ -8,16 +8,20 @@ from repflow.augment.operations import HorizontalFlip, Invert
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.small_residual import SmallResNetConfig
 from repflow.methods.pretext.barlow_twins import BarlowTwins, Config
 from repflow.randomness.draws import Draw
 
 IMAGES = Draw(0, "images").uniform(12, 3, 16, 16)
+ENCODERS = [SmallConfig(widths=(8, 16)), SmallResNetConfig(widths=(8, 16))]
+"""Without and with batch normalisation, whose statistics are those of one view."""
 
 
-def test_the_loss_is_the_paper_s() -> None:
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
+def test_the_loss_is_the_paper_s(encoder: SmallConfig | SmallResNetConfig) -> None:
     torch.manual_seed(0)
     config = Config(augment=(HorizontalFlip(),), second=(Invert(),), redundancy=0.02, hidden=16, projection=6)
-    method = BarlowTwins(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    method = BarlowTwins(config, build_encoder(encoder, 3, 16))
     draw = Draw(0, "step")
     views = [policy(IMAGES, draw.stream(f"view-{number}")) for number, policy in enumerate(method.policies, 1)]
     with torch.no_grad():

@@ -8,6 +8,7 @@ from repflow.augment.operations import HorizontalFlip, Invert
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.small_residual import SmallResNetConfig
 from repflow.methods.pretext.byol import BYOL, Config
 from repflow.randomness.draws import Draw
 
@@ -15,12 +16,17 @@ IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)
 BATCHES = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(6))}, 0.5)
 
 
-@pytest.fixture
-def method() -> BYOL:
-    """A method whose target is another network than the one that learns."""
+@pytest.fixture(
+    params=[SmallConfig(widths=(8, 16)), SmallResNetConfig(widths=(8, 16))], ids=lambda encoder: encoder.name
+)
+def method(request: pytest.FixtureRequest) -> BYOL:
+    """A method whose target is another network than the one that learns.
+
+    Its encoder has no batch normalisation, or one whose statistics are those of one view.
+    """
     torch.manual_seed(0)
     config = Config(augment=(HorizontalFlip(),), second=(Invert(),), hidden=16, projection=8, momentum=0.8)
-    method = BYOL(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    method = BYOL(config, build_encoder(request.param, 3, 16))
     for weight in method.target.parameters():
         torch.nn.init.normal_(weight, std=0.2)
     return method
@@ -29,7 +35,7 @@ def method() -> BYOL:
 def distance(prediction: Tensor, target: Tensor) -> float:
     """The mean over images of the squared distance between unit vectors."""
     pairs = zip(prediction.double(), target.double(), strict=True)
-    return sum((p / p.norm() - z / z.norm()).square().sum().item() for p, z in pairs) / len(prediction)
+    return sum(float((p / p.norm() - z / z.norm()).square().sum()) for p, z in pairs) / len(prediction)
 
 
 def test_the_loss_is_the_paper_s(method: BYOL) -> None:

@@ -11,6 +11,7 @@ from repflow.data.read.rows import Rows
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
 from repflow.encoders.encoder import Pooled
+from repflow.encoders.lightness import LightnessConfig, LightnessEncoder, lightness
 from repflow.errors import ParameterError
 from repflow.methods.pretext.colorization import Colorization, Config
 from repflow.randomness.draws import Draw
@@ -33,7 +34,8 @@ def test_the_loss_is_the_weighted_cross_entropy_of_every_position(method: Colori
     found = method.losses(BATCH, Draw(0, "step"))
     wanted = method.target_distribution(IMAGES).double()
     with torch.no_grad():
-        logits = method.logits(without_colour(IMAGES)).double().numpy()
+        maps = method.encoder.maps(without_colour(IMAGES))
+        logits = method.decoder(maps, (4, 4)).double().numpy()
     total = 0.0
     for image in range(5):
         for row in range(4):
@@ -50,6 +52,21 @@ def test_the_encoder_gets_no_colour(method: Colorization) -> None:
     method.encoder.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     method.losses(BATCH, Draw(0, "step"))
     assert (seen[0].amax(1) - seen[0].amin(1)).max() < 1e-3
+
+
+def test_an_encoder_of_lightness_learns_from_what_it_reads() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(LightnessConfig(inner=SmallConfig(widths=(8, 16))), 3, 16)
+    method = Colorization(Config(grid=20.0, side=4, decoder=(8,)), encoder)
+    seen: list[Tensor] = []
+    assert isinstance(encoder, LightnessEncoder)
+    assert isinstance(encoder.inner.body, Pooled)
+    encoder.inner.body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    method.losses(BATCH, Draw(0, "step"))
+    encoder(IMAGES)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.allclose(seen[0] * 0.25 + 0.5, lightness(IMAGES), atol=1e-6)
+    assert method.eval().figures(IMAGES).shape == (5, 3, 3, 16, 16)
 
 
 def test_rebalancing_weights_are_those_of_the_training_colours(method: Colorization) -> None:

@@ -8,6 +8,7 @@ import torch
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.tiled import TiledConfig
 from repflow.errors import ParameterError
 from repflow.methods.pretext.contrastive_predictive_coding import (
     Config,
@@ -70,6 +71,18 @@ def test_patches_are_squares_on_a_regular_grid() -> None:
         for column in range(7):
             square = images[:, :, 4 * row : 4 * row + 8, 4 * column : 4 * column + 8]
             assert torch.equal(patches[row, column], square)
+
+
+def test_an_encoder_of_tiles_learns_from_the_patches_that_it_reads() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(TiledConfig(inner=SmallConfig(widths=(8, 16)), grid=5, window=0.25), 3, 16)
+    method = ContrastivePredictiveCoding(Config(grid=5, skip=1, steps=2), encoder)
+    seen: list[torch.Tensor] = []
+    method.context.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    batch = Batches({"unlabelled": Batch(IMAGES, torch.full((3,), -1), torch.arange(3))}, 0.0)
+    method.losses(batch, Draw(0, "step"))
+    assert torch.allclose(seen[0], encoder.maps(IMAGES), atol=1e-5)
+    assert torch.allclose(seen[0].mean((2, 3)), encoder(IMAGES), atol=1e-5)
 
 
 def test_a_grid_without_rows_to_predict_is_refused() -> None:

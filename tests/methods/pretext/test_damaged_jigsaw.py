@@ -9,6 +9,9 @@ from repflow.augment.color_spaces import rgb_to_lab, without_colour
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.encoder import Pooled
+from repflow.encoders.lightness import LightnessConfig, lightness
+from repflow.encoders.tiled import TiledConfig, TiledEncoder
 from repflow.methods.pretext.damaged_jigsaw import Config, DamagedJigsaw
 from repflow.randomness.draws import Draw
 
@@ -46,6 +49,30 @@ def test_the_encoder_gets_grey_tiles_and_noise(method: DamagedJigsaw) -> None:
     other[missing] = 0
     assert torch.equal(method.damaged(other, missing, draw), seen), "nothing of the missing tile is seen"
     assert not torch.equal(seen[missing][0], seen[missing][1])
+    noise = method.encoder.normalise(seen[missing])
+    assert torch.allclose(noise, noise[:, :1].expand_as(noise), atol=1e-5), "noise has no colour either"
+    assert noise.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_an_encoder_of_the_lightness_of_tiles_gets_the_lightness_and_noise() -> None:
+    torch.manual_seed(0)
+    config = TiledConfig(inner=LightnessConfig(inner=SmallConfig(widths=(8, 16))), grid=3, window=0.3, side=12)
+    encoder = build_encoder(config, 3, 32)
+    method = DamagedJigsaw(Config(permutations=20, side=12, normalise=False, decoder=(8,), grid=40.0), encoder)
+    seen: list[torch.Tensor] = []
+    assert isinstance(encoder, TiledEncoder)
+    body = encoder.inner.inner.body  # type: ignore[union-attr]
+    assert isinstance(body, Pooled)
+    body.maps.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    loss = method.losses(BATCH, Draw(0, "step")).total
+    assert torch.isfinite(loss)
+    draw = Draw(0, "step")
+    tiles, _ = method.puzzle(IMAGES, draw)
+    missing = method.missing(tiles, draw)
+    given = (seen[0] * 0.25 + 0.5).view(4, 9, 1, 12, 12)
+    assert torch.allclose(given[~missing], lightness(tiles[~missing]), atol=1e-5)
+    assert not torch.allclose(given[missing], lightness(tiles[missing]), atol=0.1)
+    assert seen[0].view(4, 9, -1)[missing].std().item() == pytest.approx(1, abs=0.15)
 
 
 def test_the_loss_is_the_weighted_sum_of_the_three(method: DamagedJigsaw) -> None:

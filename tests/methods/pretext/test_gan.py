@@ -1,16 +1,24 @@
-"""The GAN's two losses against a naive loop over images, and their gradients."""
+"""The GAN's two losses against a naive loop over images, their gradients, and its discriminator's weights."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from repflow.data.read.batches import Batch, Batches
+from repflow.data.read.rows import Rows
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.multi_layer import MultiLayerConfig
+from repflow.hardware.devices import HardwareConfig, prepare
 from repflow.methods.parts.generator import Generator
 from repflow.methods.pretext.gan import GAN, Config
 from repflow.randomness.draws import Draw
+from repflow.schema import build
+from repflow.training import TrainingConfig, train
+from repflow.training.optimisation import build_optimizer
 
 IMAGES = Draw(0, "images").uniform(6, 3, 16, 16)
 BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(6))}, 0.0)
@@ -59,6 +67,49 @@ def test_the_generator_has_gradients_in_its_own_update_only() -> None:
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in weights)
     learners = [set(update.modules) for update in method.updates]
     assert learners == [{method.encoder, method.head}, {method.generator}]
+
+
+def test_an_encoder_that_is_read_at_all_layers_is_played_with_at_its_last() -> None:
+    inner = SmallConfig(widths=(8, 16))
+    torch.manual_seed(0)
+    config = Config(codes=8, generator=(16, 8))
+    method = GAN(config, build_encoder(MultiLayerConfig(inner=inner, grid=2), 3, 16))
+    plain = GAN(config, build_encoder(inner, 3, 16))
+    plain.encoder.load_state_dict(method.trunk.state_dict())
+    plain.head.load_state_dict(method.head.state_dict())
+    assert torch.equal(method.score(IMAGES), plain.score(IMAGES))
+    assert method.learned.width == 4 * (8 + 16 + 16)
+
+
+def test_the_learned_encoder_has_the_normalised_weights_of_the_discriminator() -> None:
+    torch.manual_seed(0)
+    config = Config(codes=8, generator=(16, 8), spectral=True)
+    method = GAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    pixels = (IMAGES * 255).byte().numpy()
+    rows = Rows(pixels, np.full(6, -1), np.arange(6), ())
+    values = {"steps": 3, "batch_size": 6, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+    fabric = prepare(HardwareConfig(threads=1), updates=2)
+    train(method, {"unlabelled": rows}, build(TrainingConfig, values, "training"), fabric, seed=0, silent=True)
+    fresh = build_encoder(SmallConfig(widths=(8, 16)), 3, 16)
+    fresh.load_state_dict(method.learned.state_dict())  # as model files are read
+    largest = [
+        np.linalg.svd(weight.detach().flatten(1).numpy(), compute_uv=False)[0]
+        for weight in (*fresh.parameters(), method.head.weight)
+        if weight.ndim > 1
+    ]
+    assert largest == pytest.approx([1.0] * 4, rel=0.01)
+
+
+def test_the_players_have_the_rates_of_the_recipe(configuration: dict[str, Any]) -> None:
+    section = configuration["methods"]["pretrain"]["gan"]["training"]
+    config = build(TrainingConfig, {**section, "steps": 1}, "training").optimizer
+    method = new("non_saturating")
+    optimizer = build_optimizer(method, config)
+    rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
+    generator = {rates[id(each)] for each in method.generator.parameters()}
+    discriminator = {rates[id(each)] for module in method.discriminator for each in module.parameters()}
+    assert (generator, discriminator) == ({2e-4}, {2e-4})
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.5, 0.999)}
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (33, 50)])

@@ -1,6 +1,6 @@
 """The context encoder: masks, losses and figures."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ IMAGES = Draw(0, "images").uniform(6, 3, 32, 32)
 BATCH = Batches({"unlabelled": Batch(IMAGES, torch.full((6,), -1), torch.arange(6))}, 0.0)
 
 
-def method(missing: Missing = "blocks", adversarial: float = 0.0) -> ContextEncoder:
+def method(missing: Missing = "blocks", adversarial: float = 0.0, bottleneck: Any = "pooled") -> ContextEncoder:
     torch.manual_seed(0)
-    config = Config(missing=missing, adversarial=adversarial, decoder=(8, 8), discriminator=(8, 8))
+    config = Config((), missing, adversarial, bottleneck, decoder=(8, 8), discriminator=(8, 8))
     return ContextEncoder(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 32))
 
 
@@ -44,6 +44,28 @@ def test_blocks_are_four_squares() -> None:
         for row, column in places:
             expected[row : row + 8, column : column + 8] = 1
         assert torch.equal(mask[0], expected)
+
+
+def test_the_decoder_may_get_the_feature_maps() -> None:
+    painter = method(bottleneck="maps")
+    missing = holes(IMAGES, "blocks", Draw(0, "m"))
+    masked = torch.where(missing > 0, torch.tensor(0.5), IMAGES)
+    with torch.no_grad():
+        expected = painter.decoder(painter.encoder.maps(masked), (32, 32))
+        assert torch.equal(painter.paint(IMAGES, missing), expected)
+
+
+def test_a_position_of_the_last_maps_sees_41_pixels() -> None:
+    """So that no layer has to carry information across 32 pixels, as the paper's does."""
+    encoder = build_encoder(SmallConfig(), 3, 96)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.GroupNorm):  # which sees everything
+            module.forward = lambda given: given  # type: ignore[method-assign]
+    images = torch.rand(1, 3, 96, 96, requires_grad=True)
+    encoder.maps(images)[0, :, 6, 6].sum().backward()
+    assert images.grad is not None
+    assert (images.grad.abs().sum((0, 1)) > 0).any(0).sum() <= 41
+    assert (images.grad.abs().sum((0, 1)) > 0).any(0).sum() >= 37
 
 
 @pytest.mark.parametrize("missing", get_args(Missing))

@@ -45,6 +45,17 @@ def test_each_player_adds_the_rotation_loss_of_its_own_images(method: SelfSuperv
     assert found.total.item() == pytest.approx(generator.total.item() + 0.2 * fake, rel=1e-4)
 
 
+def test_both_heads_of_the_discriminator_are_normalised_with_it() -> None:
+    torch.manual_seed(0)
+    config = Config(loss="hinge", codes=8, generator=(16, 8), spectral=True)
+    method = SelfSupervisedGAN(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    for _ in range(100):
+        method.after_step()
+    weights = [method.head.weight, method.rotation_head.weight, method.encoder.body.maps[0][0].weight]
+    largest = [np.linalg.svd(each.detach().flatten(1).numpy(), compute_uv=False)[0] for each in weights]
+    assert largest == pytest.approx([1.0] * 3, rel=1e-3)
+
+
 def test_rotation_gradients_reach_the_generator_in_its_own_update_only(method: SelfSupervisedGAN) -> None:
     method.head.weight.data.zero_()  # nothing to gain from the game
     weights = list(method.generator.parameters())

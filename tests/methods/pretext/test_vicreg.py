@@ -8,17 +8,21 @@ from repflow.augment.operations import HorizontalFlip, Invert
 from repflow.data.read.batches import Batch, Batches
 from repflow.encoders import build_encoder
 from repflow.encoders.convolutional import SmallConfig
+from repflow.encoders.small_residual import SmallResNetConfig
 from repflow.methods.pretext.vicreg import Config, VICReg
 from repflow.randomness.draws import Draw
 
 IMAGES = Draw(0, "images").uniform(12, 3, 16, 16)
+ENCODERS = [SmallConfig(widths=(8, 16)), SmallResNetConfig(widths=(8, 16))]
+"""Without and with batch normalisation, whose statistics are those of one view."""
 
 
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.name)
 @pytest.mark.parametrize("weights", [(25.0, 25.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
-def test_the_loss_is_the_paper_s(weights: tuple[float, float, float]) -> None:
+def test_the_loss_is_the_paper_s(encoder: SmallConfig | SmallResNetConfig, weights: tuple[float, float, float]) -> None:
     torch.manual_seed(0)
     config = Config((HorizontalFlip(),), (Invert(),), *weights, hidden=16, projection=6)
-    method = VICReg(config, build_encoder(SmallConfig(widths=(8, 16)), 3, 16))
+    method = VICReg(config, build_encoder(encoder, 3, 16))
     draw = Draw(0, "step")
     views = [policy(IMAGES, draw.stream(f"view-{number}")) for number, policy in enumerate(method.policies, 1)]
     with torch.no_grad():

@@ -12,7 +12,9 @@ from repflow.augment.mixing import CutMix, Mixing, Mixup
 from repflow.augment.operations import Affine, GaussianNoise
 from repflow.data.read.batches import Batches, Stream
 from repflow.data.read.rows import Rows
-from repflow.encoders import Classifier
+from repflow.encoders import Classifier, HeadConfig, build_encoder
+from repflow.encoders.classifier import build_head
+from repflow.encoders.small_residual import SmallResNetConfig
 from repflow.methods.semisup import distillation, fixmatch, pseudo_label, supervised
 from repflow.randomness.draws import Draw
 
@@ -122,8 +124,37 @@ def test_no_gradient_flows_through_pseudo_labels(classifier: Classifier, batches
     seen: list[tuple[bool, Tensor]] = []
     classifier.register_forward_hook(lambda module, given, logits: seen.append((logits.requires_grad, given[0])))
     method.losses(batches, Draw(0, "step"))
-    # Labelled images and strong views in one pass, which batch normalisation sees together.
+    # Without batch normalisation the weak views need no gradients, so they have a pass of their own.
     assert [(with_gradient, len(images)) for with_gradient, images in seen] == [(False, 24), (True, 32)]
+
+
+def batch_normalised() -> Classifier:
+    """A classifier whose logits depend on all images of a forward pass."""
+    torch.manual_seed(0)
+    encoder = build_encoder(SmallResNetConfig(widths=(8, 16), contrast=None), 1, 8)
+    return Classifier(encoder, build_head(HeadConfig(), encoder.width, 10))
+
+
+def test_with_batch_normalisation_all_views_of_fixmatch_share_a_pass(batches: Batches) -> None:
+    classifier = batch_normalised()
+    method = fixmatch.FixMatch(fixmatch.Config(weak=WEAK, strong=STRONG, threshold=0.0), classifier)
+    passes: list[Tensor] = []
+    classifier.register_forward_hook(lambda module, given, logits: passes.append(logits))
+    found = method.losses(batches, Draw(0, "step"))
+    assert [len(logits) for logits in passes] == [24 + 8 + 24]
+    weak, labelled, strong = passes[0].split([24, 8, 24])
+    named = -labelled.log_softmax(1)[torch.arange(8), batches["labelled"].labels].mean()
+    guessed = -strong.log_softmax(1)[torch.arange(24), weak.argmax(1)].mean()
+    assert found.total.item() == pytest.approx((named + guessed).item(), rel=1e-5)
+    assert torch.autograd.grad(found.total, passes[0])[0][:24].abs().max() == 0  # none through the pseudo-labels
+
+
+def test_with_batch_normalisation_both_views_of_pseudo_label_share_a_pass(batches: Batches) -> None:
+    classifier = batch_normalised()
+    sizes: list[int] = []
+    classifier.register_forward_hook(lambda module, given, logits: sizes.append(len(logits)))
+    pseudo_label.PseudoLabel(pseudo_label.Config(), classifier).losses(batches, Draw(0, "step"))
+    assert sizes == [8 + 24]
 
 
 @pytest.mark.parametrize("family", [pseudo_label, fixmatch])

@@ -16,6 +16,7 @@ from repflow.augment.operations.colours import (
 )
 from repflow.augment.operations.geometric import (
     Affine,
+    ChannelShift,
     HorizontalFlip,
     PadAndCrop,
     Perspective,
@@ -24,7 +25,14 @@ from repflow.augment.operations.geometric import (
     VerticalFlip,
 )
 from repflow.augment.operations.randaugment import RandAugment
-from repflow.augment.operations.textures import Cutout, GaussianBlur, GaussianNoise, RandomErasing, Sharpness
+from repflow.augment.operations.textures import (
+    Cutout,
+    Downsample,
+    GaussianBlur,
+    GaussianNoise,
+    RandomErasing,
+    Sharpness,
+)
 from repflow.augment.operations.trivialaugment import TrivialAugment
 
 __all__ = [
@@ -32,9 +40,11 @@ __all__ = [
     "AugMix",
     "Autocontrast",
     "Brightness",
+    "ChannelShift",
     "ColourJitter",
     "Contrast",
     "Cutout",
+    "Downsample",
     "Equalise",
     "GaussianBlur",
     "GaussianNoise",

@@ -93,6 +93,29 @@ class PadAndCrop(Operation):
 
 
 @parameters
+class ChannelShift(Operation):
+    """The colour channels moved against each other, each by itself (Noroozi & Favaro, ECCV 2016); grey images stay.
+
+    Chromatic aberration tells a network where in an image a part of it was. After this it no longer does.
+
+    Attributes:
+        pixels: maximum shift in each direction.
+    """
+
+    op: Literal["channel_shift"] = "channel_shift"
+    pixels: Count = 2
+
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw a shift for each channel of each image."""
+        return draw.integers(count, 2, shape[0], low=-self.pixels, high=self.pixels + 1).unbind(1)
+
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Shift the channels."""
+        down, right = params
+        return images if images.shape[1] == 1 else geometry.shifted_channels(images, down, right, self.pixels)
+
+
+@parameters
 class HorizontalFlip(Operation):
     """A horizontal flip. For photographs; it changes the meaning of characters."""
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from repflow.augment import texture
 from repflow.augment.operation import Factors, Fractions, Operation, Params, Positives, Shape
 from repflow.augment.operations.boxes import draw_boxes, first_that_fits, place_boxes
+from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
 from repflow.schema import Fraction, parameters
 
@@ -53,6 +54,27 @@ class GaussianBlur(Operation):
         """Blur."""
         kernel = max(3, 2 * (round(self.size * min(images.shape[2:])) // 2) + 1)
         return texture.gaussian_blur(images, params[0], kernel)
+
+
+@parameters
+class Downsample(Operation):
+    """Fewer pixels, enlarged again to the size of the image (Doersch, Gupta, Efros, ICCV 2015).
+
+    Attributes:
+        scale: range of the share of the pixels that remain.
+    """
+
+    op: Literal["downsample"] = "downsample"
+    probability: Fraction = 0.33
+    scale: Fractions = (0.01, 1.0)
+
+    def make_params(self, count: int, shape: Shape, draw: Draw) -> Params:
+        """Draw the share of height and width that remains for each image."""
+        return (square_root(draw.uniform(count, low=self.scale[0], high=self.scale[1])),)
+
+    def transform(self, images: Tensor, *params: Tensor) -> Tensor:
+        """Reduce and enlarge."""
+        return texture.coarser(images, *params)
 
 
 @parameters

@@ -21,6 +21,8 @@ _Library = timm.Timm | torchvision.Torchvision
 
 def check_model(config: Any) -> None:
     """Raise ParameterError if `config` names a model that its library does not have; other encoders pass."""
+    while hasattr(config, "inner"):
+        config = config.inner
     if isinstance(config, PretrainedConfig):
         _library(config)
 
@@ -51,6 +53,10 @@ def fill(encoder: Encoder, config: Any) -> dict[str, Any] | None:
         DataError: the file of weights is not there, cannot be read, is another one or does not fit the model.
         ParameterError: the library has no weights of this model.
     """
+    while hasattr(config, "inner"):
+        config, inner = config.inner, encoder.inner
+        assert isinstance(inner, Encoder)
+        encoder = inner
     if not isinstance(config, PretrainedConfig) or config.weights is None:
         return None
     assert isinstance(encoder, PretrainedEncoder)

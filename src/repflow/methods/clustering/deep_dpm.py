@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from repflow.augment.policy import Policy, PolicyConfig
@@ -19,8 +20,10 @@ from repflow.methods.parts.dataset_features import encode_all
 from repflow.methods.parts.decoder import Decoder
 from repflow.methods.parts.mixtures.gaussians import Prior
 from repflow.methods.parts.mixtures.network import MixtureNetwork
+from repflow.methods.parts.shared_encoder import with_shared_encoder
+from repflow.methods.registry import find_method
 from repflow.randomness.draws import Draw, seeded
-from repflow.schema import Count, Fraction, Positive, parameters
+from repflow.schema import Count, Fraction, NonNegativeCount, Positive, build, parameters
 from repflow.training.contract import EncoderMethod, Losses
 
 SETTLING = 0.9
@@ -28,12 +31,27 @@ SETTLING = 0.9
 
 
 @parameters
+class Pretext:
+    """What trains the encoder.
+
+    Attributes:
+        name: of a method in `pretext`, with a single update per step.
+        settings: of that method.
+    """
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+@parameters
 class Config:
     """DeepDPM's parameters.
 
     Attributes:
+        embedding: fraction of training in which the encoder is trained; with 0 it stays as it is, which is meant for
+            weights that others trained (`encoder.weights`).
+        pretext: the method by which it is trained; None for a denoising autoencoder, with the three following settings.
         augment: augmentation policy of the autoencoder's images.
-        embedding: fraction of training in which the encoder is trained, as a denoising autoencoder; with 0 it is not.
         lost: fraction of pixels that are masked for the denoising autoencoder.
         decoder: channels of the decoder's stages, each of which doubles height and width.
         components: dimension of the codes that are clustered: the first principal components of the features, scaled
@@ -41,34 +59,38 @@ class Config:
         hidden: width of the hidden layers of the clustering and subclustering networks.
         batch: codes per step.
         every: steps between two estimates of the Gaussians (M-steps).
-        moves: M-steps between two moves, which are splits and merges in turn.
+        moves: estimates between two moves, which are splits and merges in turn.
+        hold: estimates after a move that are left out: for so long the Gaussians and the means of the subclusters stay
+            what the move made them, and the networks learn them.
         concentration: of the Dirichlet process; a higher value gives more clusters.
         variance: prior variance of a cluster's codes.
         certainty: pseudo-count of the prior variance; a higher value gives rounder clusters.
-        evidence: maximum total number of observations that the codes count as in split and merge decisions. Features
-            of images are not Gaussian; with a higher value clusters are split for smaller deviations.
+        evidence: maximum total number of observations that the codes count as in split and merge decisions; None for
+            as many as there are, as in the paper. Features of images are not Gaussian; with a higher value clusters are
+            split for smaller deviations.
     """
 
-    augment: PolicyConfig = ()
     embedding: Fraction = 0.4
+    pretext: Pretext | None = None
+    augment: PolicyConfig = ()
     lost: Fraction = 0.5
     decoder: tuple[Count, ...] = (64, 32, 16)
     components: Count = 10
     hidden: Count = 50
     batch: Count = 2048
-    every: Count = 5
-    moves: Count = 2
+    every: Count = 2
+    moves: Count = 10
+    hold: NonNegativeCount = 5
     concentration: Positive = 10.0
     variance: Positive = 0.1
     certainty: Positive = 1.0
-    evidence: Count = 8000
+    evidence: Count | None = None
 
 
 class DeepDPM(EncoderMethod):
-    """First a denoising autoencoder; then its encoder is frozen and networks cluster its codes."""
+    """First a pretext method, as a denoising autoencoder; then its encoder is frozen and networks cluster its codes."""
 
     streams = ("unlabelled",)
-    columns = ("image", "masked", "reconstructed")
     progress: Tensor
     age: Tensor
     centre: Tensor
@@ -78,7 +100,10 @@ class DeepDPM(EncoderMethod):
         super().__init__(encoder)
         self.config = config
         self.augment = Policy(config.augment)
-        self.decoder = Decoder(encoder.width, config.decoder, channels=len(encoder.mean))
+        self.pretext = None if config.pretext is None else _build_pretext(config.pretext, encoder)
+        self.decoder: Decoder | None = None
+        if self.pretext is None:
+            self.decoder = Decoder(encoder.width, config.decoder, channels=len(encoder.mean))
         width = min(config.components, encoder.width)
         prior = round_prior(width, config.variance, config.certainty)
         self.network = MixtureNetwork(width, config.hidden, prior, config.concentration, config.evidence)
@@ -105,14 +130,16 @@ class DeepDPM(EncoderMethod):
         return found
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """The autoencoder's loss in the first phase, the clustering loss in the second."""
+        """The pretext method's loss in the first phase, the clustering loss in the second."""
         self.progress.fill_(batch.progress)
         self._done = batch.progress
         loss = self.cluster(draw) if len(self.network) else self.embed(batch, draw)
         return Losses(loss, {"clusters": torch.full_like(loss.detach(), len(self.network))})
 
     def embed(self, batch: Batches, draw: Draw) -> Tensor:
-        """Mean squared error between the image and its reconstruction from the masked image."""
+        """The pretext method's loss, or the mean squared error of an image's reconstruction from the masked image."""
+        if self.pretext is not None:
+            return self.pretext.losses(batch, draw).total
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
         return F.mse_loss(self.reconstruct(self.mask_pixels(images, draw.stream("noise"))), images)
 
@@ -122,12 +149,21 @@ class DeepDPM(EncoderMethod):
 
     def reconstruct(self, corrupted: Tensor) -> Tensor:
         """Reconstructions of masked images [B, C, H, W]."""
+        assert self.decoder is not None
         restored: Tensor = self.decoder(self.encoder(corrupted), corrupted.shape[2:])
         return restored
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Titles of the columns of `figures`."""
+        return ("image",) if self.decoder is None else ("image", "masked", "reconstructed")
+
     @torch.no_grad()
     def figures(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W], masked images and reconstructions: [B, 3, C, H, W]."""
+        """Images [B, C, H, W], masked images and reconstructions: [B, 3, C, H, W]; images alone where no autoencoder is
+        trained."""
+        if self.decoder is None:
+            return images[:, None]
         corrupted = self.mask_pixels(images, Draw(0, "pictures", device=images.device))
         return torch.stack([images, corrupted, self.reconstruct(corrupted).clamp(0, 1)], dim=1)
 
@@ -138,9 +174,21 @@ class DeepDPM(EncoderMethod):
         divergence, apart = self.network.losses(self._codes[chosen])
         return divergence + apart
 
+    def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
+        """Call the pretext method's hook."""
+        if self.pretext is not None:
+            self.pretext.begin(streams, draw)
+
+    def after_step(self) -> None:
+        """Call the pretext method's hook in the first phase."""
+        if self.pretext is not None and not len(self.network):
+            self.pretext.after_step()
+
     def refresh(self, step: int, streams: Mapping[str, Stream], draw: Draw) -> None:
         """Start with one cluster after the first phase; then periodically estimate, split and merge clusters."""
         if not len(self.network) and self._done < self.config.embedding:
+            if self.pretext is not None:
+                self.pretext.refresh(step, streams, draw)
             return
         if self._codes is None:
             features = encode_all(self.encoder, streams["unlabelled"])  # [N, width]
@@ -158,13 +206,19 @@ class DeepDPM(EncoderMethod):
             self._freeze()
             self.network.start(codes)
             return
+        move, since = divmod(self._age // self.config.every, self.config.moves)
+        if 0 < since <= self.config.hold:
+            return
         self.network.m_step(codes)
-        move, rest = divmod(self._age // self.config.every, self.config.moves)
-        if rest == 0 and self._done < SETTLING:
+        if since == 0 and self._done < SETTLING:
             (self.network.split if move % 2 else self.network.merge)(codes, draw)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Create as many clusters as the state dict has, then load it."""
+        """Create as many clusters as the state dict has, and what the pretext method adds, then load it."""
+        if self.pretext is not None:
+            start = "pretext."
+            own = {key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}
+            self.pretext.load_state_dict(own, strict, assign)
         found = {name.split(".")[2] for name in state_dict if name.startswith("network.clusters.")}
         self.network.resize(len(found))
         self.network.to(self.centre.device)
@@ -176,8 +230,7 @@ class DeepDPM(EncoderMethod):
         return keys
 
     def _freeze(self) -> None:
-        self.encoder.requires_grad_(False)
-        self.decoder.requires_grad_(False)
+        self.requires_grad_(False)
         self.network.requires_grad_(True)
 
     def _fit_principal_components(self, features: Tensor) -> None:
@@ -194,3 +247,13 @@ def round_prior(width: int, variance: float, certainty: float) -> Prior:
     pseudo-count `certainty`."""
     scale = certainty * variance * torch.eye(width, dtype=torch.float64)
     return Prior(torch.zeros(width, dtype=torch.float64), 1e-4, scale, width + 1 + certainty)
+
+
+def _build_pretext(pretext: Pretext, encoder: Encoder) -> EncoderMethod:
+    """The method that trains `encoder`, which is not one of its modules."""
+    kind, settings = find_method("pretext", pretext.name)
+    where = f"settings.pretext.{pretext.name}"
+    method = with_shared_encoder(kind, build(settings, pretext.settings, f"{where}.settings"), encoder)
+    if len(method.updates) > 1 or method.streams != ("unlabelled",):
+        raise ParameterError(f"{where}: needs several updates per step, or labels; choose another method")
+    return method

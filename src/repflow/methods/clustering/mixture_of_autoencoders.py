@@ -3,6 +3,7 @@
 Zhang, Sun, Eriksson, Balzano. Deep Unsupervised Clustering Using Mixture of Autoencoders. arXiv 2017.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.encoders.concatenated import ConcatenatedEncoder
+from repflow.errors import ParameterError
 from repflow.methods.parts.decoder import Decoder
 from repflow.methods.parts.distributed import gathered
 from repflow.randomness.draws import Draw
@@ -42,9 +45,10 @@ class Config:
 
 
 class MixtureOfAutoencoders(EncoderMethod):
-    """A shared encoder; each autoencoder has its own linear latent code and decoder.
+    """Autoencoders, each with its own latent code and decoder, and an assignment network on all codes.
 
-    In the paper the autoencoders share nothing; here they share the encoder, which is kept after training.
+    With an encoder of as many concatenated parts as there are clusters, as in the paper, each autoencoder has a part of
+    its own, and what is kept after training are all parts. Any other encoder is shared by the autoencoders.
     """
 
     streams = ("unlabelled",)
@@ -55,7 +59,7 @@ class MixtureOfAutoencoders(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         channels = len(encoder.mean)
-        self.codes = nn.Linear(encoder.width, config.clusters * config.codes)
+        self.codes = _codes(encoder, config)
         self.decoders = nn.ModuleList(Decoder(config.codes, config.decoder, channels) for _ in range(config.clusters))
         self.assignment = nn.Sequential(
             nn.Linear(config.clusters * config.codes, config.hidden),
@@ -92,6 +96,37 @@ class MixtureOfAutoencoders(EncoderMethod):
     def assign(self, images: Tensor) -> Tensor:
         """The cluster assignment of each image [B, C, H, W]: int64 [B]."""
         return cast(Tensor, self.assignment(self.codes(self.encoder(images))).argmax(dim=1))
+
+
+class SeparateCodes(nn.Module):
+    """A linear map of its own for each part of concatenated features [B, sum of widths]: [B, parts x codes].
+
+    Args:
+        widths: of the parts.
+        codes: dimension of each part's code.
+    """
+
+    def __init__(self, widths: Sequence[int], codes: int):
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Linear(width, codes) for width in widths)
+        self._widths = tuple(widths)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The codes, concatenated."""
+        parts = features.split(self._widths, dim=1)
+        return torch.cat([each(part) for each, part in zip(self.maps, parts, strict=True)], dim=1)
+
+
+def _codes(encoder: Encoder, config: Config) -> nn.Module:
+    """Features to the codes of all autoencoders, [B, clusters x codes]."""
+    if not isinstance(encoder, ConcatenatedEncoder):
+        return nn.Linear(encoder.width, config.clusters * config.codes)
+    if len(encoder.parts) != config.clusters:
+        raise ParameterError(
+            f"encoder.parts: {len(encoder.parts)} encoders for settings.clusters: {config.clusters} autoencoders; give"
+            " as many, or another encoder, which they share"
+        )
+    return SeparateCodes([part.width for part in encoder.parts], config.codes)
 
 
 def entropy(shares: Tensor) -> Tensor:

@@ -1,18 +1,17 @@
-"""Tiles of images: cut from the cells of a grid, normalised, permuted and assembled."""
+"""Tiles of images: cut from the cells of a grid, encoded, permuted and assembled."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from repflow.augment.per_sample import pair
-from repflow.hardware.portable_math import square_root
+from repflow.encoders import Encoder
+from repflow.encoders.tiled import TiledEncoder, standardised
 from repflow.randomness.draws import Draw
 
 GRID = 3
 """Tiles along each side of an image, in jigsaw puzzles and in context prediction."""
 TILES = GRID * GRID
-FAINT = 0.01
-"""Added to the standard deviation of a tile before dividing by it."""
 
 
 def cut_tiles(images: Tensor, share: float, jitter: float, side: int, draw: Draw) -> Tensor:
@@ -56,12 +55,6 @@ def crop_windows(images: Tensor, places: Tensor, side: int) -> Tensor:
     return windows[each, :, places[..., 0], places[..., 1]]
 
 
-def standardised(tiles: Tensor) -> Tensor:
-    """Every channel of every tile [..., side, side] with mean 0 and standard deviation 1, less for flat tiles."""
-    apart = tiles - tiles.mean(dim=(-2, -1), keepdim=True)
-    return apart / (square_root(apart.square().mean(dim=(-2, -1), keepdim=True)) + FAINT)
-
-
 def assemble(tiles: Tensor, size: tuple[int, ...]) -> Tensor:
     """Assemble tiles [B, 9, C, side, side] to images [B, C, *size], without gaps."""
     rows = torch.cat(list(tiles.unflatten(1, (GRID, GRID)).unbind(2)), dim=-1)  # [B, 3, C, side, 3 side]
@@ -71,3 +64,21 @@ def assemble(tiles: Tensor, size: tuple[int, ...]) -> Tensor:
 def permuted(tiles: Tensor, order: Tensor) -> Tensor:
     """Permute tiles [B, N, ...]: tile `order[b, n]` comes to position n; `order` is int64 [B, N]."""
     return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], order]
+
+
+def of_tiles(encoder: Encoder) -> Encoder:
+    """The encoder of a single tile: the inner one of a tiled encoder; any other encodes a tile as it does an image."""
+    return encoder.inner if isinstance(encoder, TiledEncoder) else encoder
+
+
+def prepared(encoder: Encoder, tiles: Tensor, standardise: bool) -> Tensor:
+    """Tiles as `of_tiles(encoder)` takes them.
+
+    Args:
+        encoder: the method's. A tiled one prepares them itself, as it does when it reads an image.
+        tiles: [B, C, side, side] in [0, 1].
+        standardise: for any other encoder, give every channel of a tile mean 0 and deviation 1 in the encoder's units.
+    """
+    if isinstance(encoder, TiledEncoder):
+        return encoder.prepared(tiles)
+    return standardised(tiles) * encoder.std + encoder.mean if standardise else tiles

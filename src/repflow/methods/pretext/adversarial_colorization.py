@@ -15,6 +15,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
 from repflow.encoders.dropout import Dropout
+from repflow.encoders.lightness import without_colour_for
 from repflow.encoders.split import join_lab, split_lab
 from repflow.errors import ParameterError
 from repflow.methods.parts.adversarial_losses import discriminator_accuracy, discriminator_loss, generator_loss
@@ -90,7 +91,7 @@ class AdversarialColorization(EncoderMethod):
 
     def colours(self, images: Tensor) -> Tensor:
         """Colours predicted from the lightness of images [B, 3, H, W], scaled as in `split_lab`: [B, 2, H, W]."""
-        maps = self.noise(self.encoder.maps(without_colour(images)))  # [B, width, h, w]
+        maps = self.noise(self.encoder.maps(without_colour_for(self.encoder, images)))  # [B, width, h, w]
         colours: Tensor = self.decoder(maps, images.shape[2:], skip=split_lab(images)[0])
         return colours.tanh()
 

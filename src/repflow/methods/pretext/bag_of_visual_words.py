@@ -17,6 +17,7 @@ from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
 from repflow.encoders.encoder import WITH_MAPS, Pooled
+from repflow.encoders.layer_features import outputs, widths
 from repflow.errors import ParameterError
 from repflow.hardware.portable_math import squared_distances
 from repflow.methods.parts.kmeans import kmeans
@@ -27,6 +28,8 @@ from repflow.randomness.seeds import derive_seed
 from repflow.schema import Count, Fraction, Positive, parameters
 from repflow.training.contract import EncoderMethod, Losses
 
+_ANY_SIZE = 64
+"""Pixels of an image from which the channels of a layer are counted; they do not depend on it."""
 SMALLEST_SPREAD = 0.01
 """In variances of the local features. With about as many words as local features, the mean squared distance to the
 nearest word is about 0, and rounding errors divided by it would decide the soft assignment."""
@@ -45,6 +48,8 @@ class Config:
         words: size of the vocabulary.
         images: number of images whose feature maps are clustered to the vocabulary.
         softness: temperature of the soft assignment, in units of the mean squared distance to the nearest word.
+        layer: of the bootstrap network, whose maps the words are made of: 1 for the last one, 2 for the one before it.
+            The last one knows more of the rotation than of the image.
     """
 
     perturb: PolicyConfig
@@ -53,6 +58,7 @@ class Config:
     words: Count = 2048
     images: Count = 4096
     softness: Positive = 0.1
+    layer: Count = 1
 
 
 class BagOfVisualWords(EncoderMethod):
@@ -80,12 +86,21 @@ class BagOfVisualWords(EncoderMethod):
         self.bootstrap = copy.deepcopy(encoder).requires_grad_(False)
         self.head = nn.Linear(encoder.width, config.words, bias=False)
         self.sharpness = nn.Parameter(torch.tensor(10.0))  # the paper's γ
-        self.register_buffer("vocabulary", torch.zeros(config.words, encoder.width))
+        self.register_buffer("vocabulary", torch.zeros(config.words, self._channels()))
         self.register_buffer("spread", torch.zeros(()))  # mean squared distance to the nearest word; 0 before words
         self.register_buffer("progress", torch.zeros(()))  # fraction of training done
         # Both as the host knows them: to ask a GPU, a step would have to wait for it.
         self.has_words, self._done = False, 0.0
         self._freeze_by_phase()
+
+    def _channels(self) -> int:
+        """The number of channels of the maps that the words are made of."""
+        if self.config.layer == 1:
+            return self.encoder.width
+        found = widths(self.bootstrap, _ANY_SIZE, grid=1)
+        if self.config.layer > len(found):
+            raise ParameterError(f"settings.layer: the encoder has {len(found)} layers, not {self.config.layer}")
+        return found[-self.config.layer]
 
     def _freeze_by_phase(self) -> None:
         """Freeze the heads that are not trained in this phase."""
@@ -128,8 +143,10 @@ class BagOfVisualWords(EncoderMethod):
         self.has_words = bool(self.spread > 0)
 
     def local_features(self, images: Tensor) -> Tensor:
-        """The bootstrap network's local features, one per position of its feature maps: [B, h x w, width]."""
-        return self.bootstrap.maps(images).flatten(2).transpose(1, 2)
+        """The bootstrap network's local features, one per position of its layer's maps: [B, h x w, channels]."""
+        last = self.config.layer == 1
+        maps = self.bootstrap.maps(images) if last else outputs(self.bootstrap, images)[-self.config.layer]
+        return maps.flatten(2).transpose(1, 2)
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of rotation prediction in the first phase, with the histogram of words in the second."""
@@ -147,7 +164,7 @@ class BagOfVisualWords(EncoderMethod):
         return Losses(F.cross_entropy(logits, histogram), {"accuracy": right})
 
     def histogram(self, places: Tensor) -> Tensor:
-        """How much of each word is in the places [B, P, width] of an image: [B, words], every row sums to 1."""
+        """How much of each word is in the places [B, P, channels] of an image: [B, words], every row sums to 1."""
         centre = self.vocabulary.mean(dim=0)  # near the origin, squared distances lose fewer digits
         far = squared_distances(places.to(centre) - centre, self.vocabulary - centre)  # [B, P, words]
         return (-far / (self.config.softness * self.spread)).softmax(dim=2).mean(dim=1)

@@ -24,7 +24,8 @@ class Config:
     Attributes:
         augment: augmentation policy of the first view.
         second: augmentation policy of the second view.
-        redundancy: weight of the off-diagonal terms (the paper's lambda).
+        redundancy: weight of the off-diagonal terms (the paper's lambda). Chance correlations have the same share of
+            the loss where it goes with batch size / `projection`; the paper has 0.0051 for 2048 / 8192.
         hidden: width of the projection head's two hidden layers.
         projection: dimension of the embeddings.
     """
@@ -57,8 +58,8 @@ class BarlowTwins(EncoderMethod):
         """Squared difference between cross-correlation and identity matrix, with weighted off-diagonal terms."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
-        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
-        projections = [self.projection_head(each) for each in features]  # [B, projection] each
+        # One view at a time, as batch normalisation is per view in the paper.
+        projections = [self.projection_head(self.encoder(view)) for view in views]  # [B, projection] each
         if world_size() > 1:  # lightly's own gathering normalises by each process's statistics, not the global batch's
             projections = [torch.cat(gather(each)) for each in projections]
         return Losses(self.correlation(*projections))

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.encoders.convolutional import SmallConfig, small
+from repflow.methods.parts import spectral_normalisation
 from repflow.methods.parts.adversarial_losses import discriminator_accuracy, discriminator_loss
+from repflow.methods.parts.discriminator import SLOPE, image_features
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -27,6 +28,8 @@ class Config:
         generator: channels of the generator's stages, the first at 4x4 pixels, each doubling height and width.
         discriminator: channels of its stages, as in the encoder `small`.
         hidden: width of the discriminator's joint layer of image and code.
+        spectral: whether all weights of the discriminator are normalised spectrally (Miyato et al., ICLR 2018), not its
+            activations by groups.
     """
 
     augment: PolicyConfig = ()
@@ -34,6 +37,7 @@ class Config:
     generator: tuple[Count, ...] = (128, 64, 32)
     discriminator: tuple[Count, ...] = (32, 64, 128)
     hidden: Count = 256
+    spectral: bool = False
 
 
 class Discriminator(nn.Module):
@@ -41,10 +45,10 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Config, channels: int):
         super().__init__()
-        body, width = small(SmallConfig(widths=config.discriminator), channels)
-        self.image = Encoder(body, width, channels)
+        self.image = image_features(config.discriminator, channels, config.spectral)
+        inputs = self.image.width + config.codes
         self.together = nn.Sequential(
-            nn.Linear(width + config.codes, config.hidden), nn.LeakyReLU(0.2), nn.Linear(config.hidden, 1)
+            nn.Linear(inputs, config.hidden), nn.LeakyReLU(SLOPE), nn.Linear(config.hidden, 1)
         )
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
@@ -67,7 +71,18 @@ class BiGAN(EncoderMethod):
         channels = len(encoder.mean)
         self.to_codes = nn.Linear(encoder.width, config.codes)
         self.generator = Generator(config.codes, config.generator, channels)
-        self.discriminator = Discriminator(config, channels)
+        self.discriminator = self.new_discriminator(config, channels)
+        if config.spectral:
+            spectral_normalisation.normalise(self.discriminator)
+
+    @staticmethod
+    def new_discriminator(config: Config, channels: int) -> nn.Module:
+        """The discriminator of images with so many channels."""
+        return Discriminator(config, channels)
+
+    def after_step(self) -> None:
+        """One power iteration, as the discriminator's weights have changed."""
+        spectral_normalisation.iterate(self.discriminator)
 
     @property
     def updates(self) -> tuple[Update, ...]:
@@ -95,9 +110,10 @@ class BiGAN(EncoderMethod):
         return encoded, self.discriminator(self.generator(codes, images.shape[2:]), codes)
 
     def encode(self, images: Tensor, draw: Draw) -> Tensor:
-        """Latent codes [B, codes] of images [B, C, H, W]."""
-        codes: Tensor = self.to_codes(self.encoder(images))
-        return codes
+        """Latent codes [B, codes] of images [B, C, H, W], within the range of random ones as in the authors' code: a
+        discriminator would know all others at once."""
+        logits: Tensor = self.to_codes(self.encoder(images))
+        return (logits / 2).tanh()
 
     def draw_codes(self, count: int, draw: Draw) -> Tensor:
         """Random latent codes [count, codes]."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.encoders.convolutional import SmallConfig, small
 from repflow.methods.parts.adversarial_losses import discriminator_accuracy
+from repflow.methods.parts.discriminator import SLOPE, image_features
 from repflow.methods.pretext import bigan
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -27,10 +27,10 @@ class Config(bigan.Config):
 class Discriminator(nn.Module):
     """Three logits of a pair: of the image, of the code, and of the pair."""
 
-    def __init__(self, config: Config, channels: int):
+    def __init__(self, config: bigan.Config, channels: int):
         super().__init__()
-        body, width = small(SmallConfig(widths=config.discriminator), channels)
-        self.image = Encoder(body, width, channels)  # F
+        self.image = image_features(config.discriminator, channels, config.spectral)  # F
+        width = self.image.width
         self.code = _layers(config.codes, config.hidden)  # H
         self.pair = _layers(width + config.hidden, config.hidden)  # J
         self.score_image = nn.Linear(width, 1)
@@ -50,7 +50,11 @@ class BigBiGAN(bigan.BiGAN):
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(config, encoder)
         self.to_codes = nn.Linear(encoder.width, 2 * config.codes)
-        self.discriminator = Discriminator(config, channels=len(encoder.mean))
+
+    @staticmethod
+    def new_discriminator(config: bigan.Config, channels: int) -> nn.Module:
+        """The discriminator of images with so many channels."""
+        return Discriminator(config, channels)
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """Hinge losses of the three logits: above 1 for encoded pairs, below -1 for generated ones."""
@@ -78,4 +82,4 @@ class BigBiGAN(bigan.BiGAN):
 
 
 def _layers(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2))
+    return nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(SLOPE), nn.Linear(width, width), nn.LeakyReLU(SLOPE))

@@ -3,7 +3,6 @@
 Grill et al. Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning. NeurIPS 2020.
 """
 
-import torch
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 
@@ -55,8 +54,8 @@ class BYOL(EncoderMethod):
         """Squared distance, 2 - 2 cos, between each view's normalised prediction and the other view's target."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
-        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
-        first, second = (self.prediction_head(self.projection_head(each)) for each in features)  # [B, projection]
+        # One view at a time, as batch normalisation is per view in the paper; the target's, too.
+        first, second = (self.prediction_head(self.projection_head(self.encoder(view))) for view in views)
         target_of_first, target_of_second = (self.target(view) for view in views)
         self._progress = batch.progress
         opposed = self.similarity(first, target_of_second) + self.similarity(second, target_of_first)

@@ -13,6 +13,7 @@ from repflow.augment.color_spaces import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
+from repflow.encoders.lightness import without_colour_for
 from repflow.errors import ParameterError
 from repflow.methods.parts.gamut import Gamut
 from repflow.methods.parts.upsampler import Upsampler
@@ -76,7 +77,7 @@ class Colorization(EncoderMethod):
         """Cross-entropy of the colours, rebalanced by colour class."""
         images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
         wanted = self.target_distribution(images)  # [B, Q, side, side]
-        errors = F.cross_entropy(self.logits(without_colour(images)), wanted, reduction="none")  # [B, side, side]
+        errors = F.cross_entropy(self.logits(images), wanted, reduction="none")  # [B, side, side]
         return Losses((self.weights[wanted.argmax(dim=1)] * errors).mean(), {"cross_entropy": errors.mean()})
 
     def target_distribution(self, images: Tensor) -> Tensor:
@@ -84,14 +85,15 @@ class Colorization(EncoderMethod):
         return self.gamut.shares(F.adaptive_avg_pool2d(rgb_to_lab(images)[:, 1:], self.config.side))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Colour logits of grey images [B, 3, H, W]: [B, Q, side, side]."""
-        logits: Tensor = self.decoder(self.encoder.maps(images), (self.config.side, self.config.side))
+        """Colour logits by the lightness alone of images [B, 3, H, W]: [B, Q, side, side]."""
+        maps = self.encoder.maps(without_colour_for(self.encoder, images))
+        logits: Tensor = self.decoder(maps, (self.config.side, self.config.side))
         return logits
 
     @torch.no_grad()
     def figures(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W], grey inputs, and images with predicted colours: [B, 3, 3, H, W]."""
-        without = without_colour(images)
-        colours = self.gamut.annealed_mean(self.logits(without), self.config.temperature)
+        colours = self.gamut.annealed_mean(self.logits(images), self.config.temperature)
         spread = F.interpolate(colours, images.shape[2:], mode="bilinear")
-        return torch.stack([images, without, lab_to_rgb(torch.cat([rgb_to_lab(images)[:, :1], spread], dim=1))], dim=1)
+        coloured = lab_to_rgb(torch.cat([rgb_to_lab(images)[:, :1], spread], dim=1))
+        return torch.stack([images, without_colour(images), coloured], dim=1)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.encoders.tiled import windows
 from repflow.errors import ParameterError
 from repflow.methods.parts.accuracy import accuracy_with_ties
+from repflow.methods.parts.tiles import of_tiles, prepared
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, NonNegativeCount, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -77,7 +79,8 @@ class ContrastivePredictiveCoding(EncoderMethod):
         images = self.augment(batch["unlabelled"].images, draw.stream("image"))  # [B, C, H, W]
         patches = patches_of(images, self.config.grid, self.config.patch)  # [G, G, B, C, s, s]
         changed = self.augment_patches(patches.flatten(0, 2), draw.stream("patches"))
-        features = self.encoder(changed).unflatten(0, patches.shape[:3])  # z [G, G, B, width]
+        seen = prepared(self.encoder, changed, standardise=False)
+        features = of_tiles(self.encoder)(seen).unflatten(0, patches.shape[:3])  # z [G, G, B, width]
         context = self.context(features.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)  # c [G, G, B, width]
         found = []
         for ahead, prediction in enumerate(self.predictions, start=1 + self.config.skip):
@@ -87,12 +90,8 @@ class ContrastivePredictiveCoding(EncoderMethod):
 
 
 def patches_of(images: Tensor, grid: int, share: float) -> Tensor:
-    """Overlapping patches of images [B, C, H, W] on a regular grid: [grid, grid, B, C, side, side]."""
-    size = images.shape[2]
-    side = max(1, round(share * size))
-    stride = max(1, (size - side) // max(1, grid - 1))
-    parts = images.unfold(2, side, stride)[:, :, :grid].unfold(3, side, stride)[:, :, :, :grid]
-    return parts.permute(2, 3, 0, 1, 4, 5)
+    """Patches of images [B, C, H, W], evenly spaced from border to border: [grid, grid, B, C, side, side]."""
+    return windows(images, grid, share).permute(1, 2, 0, 3, 4, 5)  # where an encoder of tiles sees them
 
 
 def info_nce(predictions: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,11 @@ from torch import Tensor
 from repflow.augment.color_spaces import lab_to_rgb, rgb_to_lab, without_colour
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
+from repflow.encoders.lightness import without_colour_for
 from repflow.errors import ParameterError
 from repflow.methods.parts.decoder import Decoder
 from repflow.methods.parts.gamut import Gamut
-from repflow.methods.parts.tiles import TILES, assemble, permuted
+from repflow.methods.parts.tiles import TILES, assemble, of_tiles, permuted, prepared
 from repflow.methods.parts.upsampler import Upsampler
 from repflow.methods.pretext import jigsaw
 from repflow.randomness.draws import Draw
@@ -62,8 +63,7 @@ class DamagedJigsaw(jigsaw.Jigsaw):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """The weighted sum of the three losses."""
         config = self.config
-        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, 3, H, W]
-        tiles, which = self.puzzle(images, draw)  # [B, 9, 3, side, side] and [B]
+        tiles, which = self.puzzle(self.augmented(batch, draw), draw)  # [B, 9, 3, side, side] and [B]
         missing = self.missing(tiles, draw)  # [B, 9]
         logits, painted, colours = self.complete(self.damaged(tiles, missing, draw))
         solving = F.cross_entropy(logits, which)
@@ -83,10 +83,15 @@ class DamagedJigsaw(jigsaw.Jigsaw):
         return (index == torch.arange(TILES, device=draw.device)).to(tiles.device)
 
     def damaged(self, tiles: Tensor, missing: Tensor, draw: Draw) -> Tensor:
-        """The encoder's input: grey tiles, with noise in place of the missing one."""
-        noise = draw.stream("noise").normal(*tiles.shape).to(tiles) * self.encoder.std + self.encoder.mean
-        grey = without_colour(tiles.flatten(0, 1)).view_as(tiles)
-        return torch.where(missing[..., None, None, None], noise, self.normalised_tiles(grey))
+        """The encoder's input: tiles without colour, with grey noise in place of the missing one.
+
+        An encoder of lightness gets the tiles as they are, as it drops the colour itself.
+        """
+        encoder = of_tiles(self.encoder)
+        uncoloured = without_colour_for(encoder, tiles.flatten(0, 1))
+        seen = prepared(self.encoder, uncoloured, self.config.normalise).unflatten(0, (-1, TILES))
+        noise = draw.stream("noise").normal(len(seen), TILES, 1, *seen.shape[3:]).to(seen) * encoder.std + encoder.mean
+        return torch.where(missing[..., None, None, None], noise, seen)
 
     def complete(self, damaged: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Permutation logits [B, P], the inpainted tile [B, 3, side, side], and colour logits of all tiles.
@@ -94,7 +99,7 @@ class DamagedJigsaw(jigsaw.Jigsaw):
         The last are [B, 9, Q, places, places].
         """
         config = self.config
-        maps = self.encoder.maps(damaged.flatten(0, 1))  # [9B, width, h, w]
+        maps = of_tiles(self.encoder).maps(damaged.flatten(0, 1))  # [9B, width, h, w]
         features = self.tile_head(maps.mean(dim=(2, 3))).unflatten(0, (-1, TILES)).flatten(1)  # [B, 9 tile_width]
         colours = self.colour_decoder(maps, (config.places, config.places)).unflatten(0, (-1, TILES))
         return self.head(features), self.inpainting_decoder(features, (config.side, config.side)), colours

@@ -4,6 +4,7 @@ Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014; the discriminator a
 Chintala. Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks. ICLR 2016.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -11,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.augment.policy import Policy, PolicyConfig
-from repflow.data.read.batches import Batches
+from repflow.data.read.batches import Batches, Stream
 from repflow.encoders import Encoder
-from repflow.methods.parts import adversarial_losses
+from repflow.encoders.multi_layer import MultiLayerEncoder
+from repflow.methods.parts import adversarial_losses, spectral_normalisation
 from repflow.methods.parts.generator import Generator
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, parameters
@@ -29,16 +31,19 @@ class Config:
         loss: "non_saturating" (Goodfellow et al.) or "hinge" (Lim and Ye, 2017).
         codes: dimension of the latent codes.
         generator: channels of the generator's stages, the first at 4x4 pixels, each doubling height and width.
+        spectral: whether all weights of the discriminator are normalised spectrally (Miyato et al., ICLR 2018). Below a
+            normalisation of activations, which undoes every scale, it has no effect.
     """
 
     augment: PolicyConfig = ()
     loss: Literal["non_saturating", "hinge"] = "non_saturating"
     codes: Count = 64
     generator: tuple[Count, ...] = (128, 64, 32)
+    spectral: bool = False
 
 
 class GAN(EncoderMethod):
-    """The discriminator is the encoder with a linear layer."""
+    """The discriminator is the encoder with a linear layer; of an encoder read at all layers, the inner one."""
 
     streams = ("unlabelled",)
 
@@ -46,13 +51,33 @@ class GAN(EncoderMethod):
         super().__init__(encoder)
         self.config = config
         self.augment = Policy(config.augment)
-        self.head = nn.Linear(encoder.width, 1)
+        self.head = nn.Linear(self.trunk.width, 1)
         self.generator = Generator(config.codes, config.generator, channels=len(encoder.mean))
+        if config.spectral:
+            spectral_normalisation.normalise(encoder, self.head)
+
+    @property
+    def trunk(self) -> Encoder:
+        """The discriminator's body: the encoder, or the one that it reads."""
+        return self.encoder.inner if isinstance(self.encoder, MultiLayerEncoder) else self.encoder
+
+    @property
+    def discriminator(self) -> tuple[nn.Module, ...]:
+        """The discriminator's modules."""
+        return self.encoder, self.head
 
     @property
     def updates(self) -> tuple[Update, ...]:
         """First the discriminator, then the generator."""
-        return (Update(self.discriminate, (self.encoder, self.head)), Update(self.generate, (self.generator,)))
+        return (Update(self.discriminate, self.discriminator), Update(self.generate, (self.generator,)))
+
+    def after_step(self) -> None:
+        """One power iteration, as the weights have changed."""
+        spectral_normalisation.iterate(*self.discriminator)
+
+    def finish(self, streams: Mapping[str, Stream]) -> None:
+        """The encoder's weights become the normalised ones."""
+        spectral_normalisation.fix(*self.discriminator)
 
     def discriminate(self, batch: Batches, draw: Draw) -> Losses:
         """The discriminator's update."""
@@ -92,5 +117,5 @@ class GAN(EncoderMethod):
 
     def score(self, images: Tensor) -> Tensor:
         """The discriminator's logits [B]; high for real images."""
-        scores: Tensor = self.head(self.encoder(images))[:, 0]
+        scores: Tensor = self.head(self.trunk(images))[:, 0]
         return scores

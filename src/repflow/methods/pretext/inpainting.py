@@ -16,6 +16,7 @@ from repflow.encoders import Encoder
 from repflow.methods.parts.adversarial_losses import discriminator_accuracy, discriminator_loss, generator_loss
 from repflow.methods.parts.decoder import Decoder
 from repflow.methods.parts.discriminator import PatchDiscriminator
+from repflow.methods.parts.upsampler import Upsampler
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, NonNegative, parameters
 from repflow.training.contract import EncoderMethod, Losses, Update
@@ -32,6 +33,9 @@ class Config:
         missing: "central", a square of half the side; "blocks", four squares of a quarter of the side that may overlap;
             "region", a quarter of the image in random shapes.
         adversarial: weight of the adversarial loss; with 0 there is no discriminator.
+        bottleneck: what the decoder gets: "maps", the encoder's feature maps, or "pooled", its features. Between
+            encoder and decoder the paper carries information over the whole image by a layer of connections within
+            each channel; the last maps of the encoder `small` see 41 pixels each way, so that 32 need no such layer.
         decoder: channels of the decoder's stages, each of which doubles height and width.
         discriminator: channels of the discriminator's stages, each of which halves height and width.
     """
@@ -39,6 +43,7 @@ class Config:
     augment: PolicyConfig = ()
     missing: Missing = "region"
     adversarial: NonNegative = 0.0
+    bottleneck: Literal["maps", "pooled"] = "maps"
     decoder: tuple[Count, ...] = (64, 32, 16)
     discriminator: tuple[Count, ...] = (32, 64)
 
@@ -54,7 +59,8 @@ class ContextEncoder(EncoderMethod):
         self.config = config
         self.augment = Policy(config.augment)
         channels = len(encoder.mean)
-        self.decoder = Decoder(encoder.width, config.decoder, channels)
+        kind = Upsampler if config.bottleneck == "maps" else Decoder
+        self.decoder = kind(encoder.width, config.decoder, channels)
         self.discriminator = PatchDiscriminator(channels, config.discriminator) if config.adversarial else None
 
     @property
@@ -91,7 +97,9 @@ class ContextEncoder(EncoderMethod):
 
     def paint(self, images: Tensor, missing: Tensor) -> Tensor:
         """Decoder outputs for masked images: [B, C, H, W]."""
-        painted: Tensor = self.decoder(self.encoder(self.mask(images, missing)), (images.shape[2], images.shape[3]))
+        masked = self.mask(images, missing)
+        found = self.encoder.maps(masked) if self.config.bottleneck == "maps" else self.encoder(masked)
+        painted: Tensor = self.decoder(found, (images.shape[2], images.shape[3]))
         return painted
 
     def mask(self, images: Tensor, missing: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.methods.parts.tiles import TILES, assemble, cut_tiles, permuted, standardised
+from repflow.methods.parts.tiles import TILES, assemble, cut_tiles, of_tiles, permuted, prepared
 from repflow.randomness.draws import Draw
 from repflow.schema import Count, Fraction, parameters
 from repflow.training.contract import EncoderMethod, Losses
@@ -28,15 +28,18 @@ class Config:
 
     Attributes:
         augment: augmentation policy.
+        augment_colours: what follows it, against shortcuts: channels moved against each other, some images grey.
         permutations: number of permutations, chosen for large Hamming distances.
         tile: side of a tile as a fraction of its cell's in a 3x3 grid; placed at random, as adjacent edges would match.
         side: pixels to which tiles are resized.
-        normalise: standardise every tile, so that mean and contrast do not reveal neighbours.
+        normalise: standardise every tile, so that mean and contrast do not reveal neighbours. An encoder of tiles does
+            it by its own setting.
         tile_width: width of the layer applied to each tile's features.
         hidden: width of the hidden layer for all tiles.
     """
 
     augment: PolicyConfig = ()
+    augment_colours: PolicyConfig = ()
     permutations: Annotated[int, Field(ge=2, le=1000)] = 100
     tile: Fraction = 0.8
     side: Count = 16
@@ -55,7 +58,7 @@ class Jigsaw(EncoderMethod):
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(encoder)
         self.config = config
-        self.augment = Policy(config.augment)
+        self.augment, self.augment_colours = Policy(config.augment), Policy(config.augment_colours)
         self.register_buffer("permutations", torch.tensor(distant_permutations(TILES, config.permutations)))  # [P, 9]
         self.tile_head = nn.Sequential(nn.Linear(encoder.width, config.tile_width), nn.ReLU(inplace=True))
         self.head = nn.Sequential(
@@ -66,10 +69,14 @@ class Jigsaw(EncoderMethod):
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of the permutation."""
-        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
-        tiles, which = self.puzzle(images, draw)
+        tiles, which = self.puzzle(self.augmented(batch, draw), draw)
         logits = self.solve(tiles)  # [B, P]
         return Losses(F.cross_entropy(logits, which), {"accuracy": (logits.argmax(1) == which).float().mean()})
+
+    def augmented(self, batch: Batches, draw: Draw) -> Tensor:
+        """The batch's images [B, C, H, W] by both policies."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))
+        return self.augment_colours(images, draw.stream("colours"))
 
     def puzzle(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Shuffled tiles [B, 9, C, side, side] of images, and indices of their permutations: int64 [B]."""
@@ -80,13 +87,10 @@ class Jigsaw(EncoderMethod):
 
     def solve(self, tiles: Tensor) -> Tensor:
         """Logits [B, P] of the permutations of shuffled tiles [B, 9, C, side, side]."""
-        features = self.tile_head(self.encoder(self.normalised_tiles(tiles).flatten(0, 1)))  # [9B, tile_width]
+        seen = prepared(self.encoder, tiles.flatten(0, 1), self.config.normalise)
+        features = self.tile_head(of_tiles(self.encoder)(seen))  # [9B, tile_width]
         logits: Tensor = self.head(features.unflatten(0, (-1, TILES)).flatten(1))
         return logits
-
-    def normalised_tiles(self, tiles: Tensor) -> Tensor:
-        """The encoder's input: tiles, standardised if `normalise` is set."""
-        return standardised(tiles) * self.encoder.std + self.encoder.mean if self.config.normalise else tiles
 
     @torch.no_grad()
     def figures(self, images: Tensor) -> Tensor:

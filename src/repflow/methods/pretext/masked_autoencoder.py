@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from repflow.augment.policy import Policy, PolicyConfig
 from repflow.data.read.batches import Batches
 from repflow.encoders import Encoder
-from repflow.encoders.transformer import Tokens
+from repflow.encoders.transformer import Tokens, sine_cosine_positions, xavier
 from repflow.errors import ParameterError
 from repflow.hardware.portable_math import square_root
 from repflow.randomness.draws import Draw
@@ -27,9 +27,9 @@ class Config:
     Attributes:
         augment: augmentation policy.
         removed: fraction of patches that are masked.
-        width: dimension of the decoder's tokens.
+        width: dimension of the decoder's tokens, a multiple of 4.
         layers: number of decoder layers.
-        heads: number of attention heads of the decoder.
+        heads: number of attention heads of the decoder; they divide `width`.
         normalise: predict patches standardised by their own mean and variance.
     """
 
@@ -53,18 +53,24 @@ class MaskedAutoencoder(EncoderMethod):
             raise ParameterError(
                 "encoder: masked_autoencoder needs a vision transformer, as in `encoder: {name: vit_tiny}`"
             )
+        if config.width % 4 or config.width % config.heads:
+            raise ParameterError(
+                f"settings.width: {config.width} is not a multiple of both 4 and settings.heads, {config.heads}"
+            )
+        from torchvision.models.vision_transformer import EncoderBlock
+
         self.config = config
         self.augment = Policy(config.augment)
-        channels, patches = len(encoder.mean), encoder.body.patches
-        self.decoder_input = nn.Linear(encoder.width, config.width)
-        self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, config.width))
-        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + patches, config.width))
-        layer = nn.TransformerEncoderLayer(
-            config.width, config.heads, 4 * config.width, 0.0, "gelu", batch_first=True, norm_first=True
-        )
-        norm = nn.LayerNorm(config.width)
-        self.decoder = nn.TransformerEncoder(layer, config.layers, norm, enable_nested_tensor=False)
-        self.decoder_output = nn.Linear(config.width, channels * encoder.body.patch**2)
+        body, width = encoder.body, config.width
+        self.decoder_input = nn.Linear(encoder.width, width)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.positions: Tensor
+        self.register_buffer("positions", sine_cosine_positions(math.isqrt(body.patches), width))
+        blocks = [EncoderBlock(config.heads, width, 4 * width, 0.0, 0.0) for _ in range(config.layers)]
+        self.decoder = nn.Sequential(*blocks, nn.LayerNorm(width, eps=1e-6))
+        self.decoder_output = nn.Linear(width, len(encoder.mean) * body.patch**2)
+        for module in (self.decoder_input, self.decoder, self.decoder_output):
+            xavier(module)
 
     @property
     def tokens(self) -> Tokens:
@@ -73,19 +79,28 @@ class MaskedAutoencoder(EncoderMethod):
         return self.encoder.body
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
-        """Mean squared error of the masked patches."""
-        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))  # [B, C, H, W]
-        restored, removed = self.predict(images, draw.stream("mask"))  # [B, N, pixels] and [B, removed]
-        wanted = patches_of(images, self.tokens.patch)  # [B, N, pixels]
+        """Mean squared error of the masked patches, whose pixels are normalised as the encoder's input is."""
+        images = self.augment(batch["unlabelled"].images, draw.stream("augment"))
+        normal = self.encoder.normalise(images)  # [B, C, H, W]
+        restored, removed = self.predict(normal, draw.stream("mask"))  # [B, N, pixels] and [B, removed]
+        wanted = patches_of(normal, self.tokens.patch)  # [B, N, pixels]
         mean, deviation = self.scale(wanted)
         errors = (_picked(restored, removed) - _picked((wanted - mean) / deviation, removed)).square()
         return Losses(errors.mean())
 
-    def predict(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Predictions of all patches of images [B, C, H, W], [B, N, pixels], and indices of the masked ones."""
-        tokens = self.tokens.embed(self.encoder.normalise(images))  # [B, N, width]
+    def predict(self, normal: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Predict patches from the visible ones.
+
+        Args:
+            normal: normalised images [B, C, H, W].
+            draw: which patches are masked.
+
+        Returns:
+            Predictions of all patches [B, N, pixels], and indices of the masked ones: int64 [B, removed].
+        """
+        tokens = self.tokens.embed(normal)  # [B, N, width]
         count = tokens.shape[1]
-        order = draw.uniform(len(images), count).argsort(dim=1)  # [B, N], the first ones are visible
+        order = draw.uniform(len(normal), count).argsort(dim=1)  # [B, N], the first ones are visible
         kept, removed = order.tensor_split([count - round(self.config.removed * count)], dim=1)
         visible = self.tokens.attend(_picked(tokens, kept))  # [B, 1 + kept, width]
         return self.decode(visible, order), removed
@@ -119,13 +134,15 @@ class MaskedAutoencoder(EncoderMethod):
 
         With `normalise`, predictions are scaled with the true mean and deviation of each patch.
         """
-        restored, removed = self.predict(images, Draw(0, "pictures", device=images.device))
-        patches = patches_of(images, self.tokens.patch)
-        mean, deviation = self.scale(patches)
+        side, size = self.tokens.patch, images.shape[2:]
+        normal = self.encoder.normalise(images)
+        restored, removed = self.predict(normal, Draw(0, "pictures", device=images.device))
+        mean, deviation = self.scale(patches_of(normal, side))
+        painted = image_of(mean + deviation * restored, size) * self.encoder.std + self.encoder.mean
+        patches, predicted = patches_of(images, side), patches_of(painted.clamp(0, 1), side)
         places = removed[..., None].expand(-1, -1, patches.shape[2])
-        visible = patches.scatter(1, places, 0.5)
-        completed = patches.scatter(1, places, _picked(mean + deviation * restored, removed).clamp(0, 1))
-        return torch.stack([images, *(image_of(each, images.shape[2:]) for each in (visible, completed))], dim=1)
+        visible, completed = patches.scatter(1, places, 0.5), patches.scatter(1, places, _picked(predicted, removed))
+        return torch.stack([images, *(image_of(each, size) for each in (visible, completed))], dim=1)
 
 
 def patches_of(images: Tensor, side: int) -> Tensor:

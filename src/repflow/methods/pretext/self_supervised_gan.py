@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repflow.encoders import Encoder
+from repflow.methods.parts import spectral_normalisation
 from repflow.methods.pretext import gan
 from repflow.schema import Fraction, NonNegative, parameters
-from repflow.training.contract import Losses, Update
+from repflow.training.contract import Losses
 
 
 @parameters
@@ -35,13 +36,14 @@ class SelfSupervisedGAN(gan.GAN):
 
     def __init__(self, config: Config, encoder: Encoder):
         super().__init__(config, encoder)
-        self.rotation_head = nn.Linear(encoder.width, 4)
+        self.rotation_head = nn.Linear(self.trunk.width, 4)
+        if config.spectral:
+            spectral_normalisation.normalise(self.rotation_head)
 
     @property
-    def updates(self) -> tuple[Update, ...]:
-        """First the discriminator, then the generator."""
-        discriminator = (self.encoder, self.head, self.rotation_head)
-        return (Update(self.discriminate, discriminator), Update(self.generate, (self.generator,)))
+    def discriminator(self) -> tuple[nn.Module, ...]:
+        """The discriminator's modules."""
+        return self.encoder, self.head, self.rotation_head
 
     def discriminator_losses(self, images: Tensor, generated: Tensor) -> Losses:
         """The GAN's discriminator loss plus the weighted rotation loss on real images."""
@@ -62,5 +64,5 @@ class SelfSupervisedGAN(gan.GAN):
         some = images[: max(1, round(self.config.turned * len(images)))]  # [R, C, H, W]
         views = torch.cat([some.rot90(turns, (2, 3)) for turns in range(4)])  # [4R, C, H, W]
         turns = torch.arange(4, device=views.device).repeat_interleave(len(some))
-        logits = self.rotation_head(self.encoder(views))  # [4R, 4]
+        logits = self.rotation_head(self.trunk(views))  # [4R, 4]
         return F.cross_entropy(logits, turns), (logits.argmax(1) == turns).float().mean()

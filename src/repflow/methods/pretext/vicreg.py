@@ -66,8 +66,8 @@ class VICReg(EncoderMethod):
         """The weighted sum of the three terms."""
         images = batch["unlabelled"].images  # [B, C, H, W]
         views = [policy(images, draw.stream(f"view-{number}")) for number, policy in enumerate(self.policies, 1)]
-        features = self.encoder(torch.cat(views)).chunk(2)  # [B, width] each
-        first, second = (self.projection_head(each) for each in features)  # [B, projection]
+        # One view at a time, as batch normalisation is per view in the paper.
+        first, second = (self.projection_head(self.encoder(view)) for view in views)  # [B, projection]
         invariance = F.mse_loss(first, second)
         if world_size() > 1:  # variance and covariance are those of the global batch
             first, second = (torch.cat(gather(each)) for each in (first, second))

@@ -4,6 +4,7 @@ Lee. Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for 
 Challenges in Representation Learning, 2013.
 """
 
+import torch
 import torch.nn.functional as F
 
 from repflow.augment.policy import Policy, PolicyConfig
@@ -56,9 +57,13 @@ class PseudoLabel(ClassifierMethod):
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy with labels plus weighted cross-entropy with pseudo-labels."""
         labelled, unlabelled = batch["labelled"], batch["unlabelled"]
-        logits = self.classifier(self.augment(labelled.images, draw.stream("labelled")))  # [B, classes]
+        # In one pass, so that batch normalisation sees labelled and unlabelled images alike.
+        views = [
+            self.augment(labelled.images, draw.stream("labelled")),  # [B, C, H, W]
+            self.augment(unlabelled.images, draw.stream("unlabelled")),  # [ratio B, C, H, W]
+        ]
+        logits, guesses = self.classifier(torch.cat(views)).split([len(view) for view in views])
         supervised = F.cross_entropy(logits, labelled.labels)
-        guesses = self.classifier(self.augment(unlabelled.images, draw.stream("unlabelled")))  # [ratio B, classes]
         unsupervised = F.cross_entropy(guesses, guesses.argmax(1))
         total = supervised + self.weight(batch.progress) * unsupervised
         return Losses(total, {"supervised": supervised, "unsupervised": unsupervised})

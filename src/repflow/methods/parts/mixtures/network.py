@@ -22,7 +22,7 @@ NEIGHBOURS = 3
 
 
 class Cluster(nn.Module):
-    """One cluster: its output unit, its subclustering network, its Gaussian and the means of its two subclusters."""
+    """One cluster: its output unit, its Gaussian and the means of its two subclusters."""
 
     share: Tensor
     mean: Tensor
@@ -32,7 +32,6 @@ class Cluster(nn.Module):
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.unit = nn.Linear(hidden, 1)
-        self.subclusters = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2))
         self.register_buffer("share", torch.ones(()))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("covariance", torch.eye(width))
@@ -46,26 +45,41 @@ class Cluster(nn.Module):
         self.covariance.copy_(covariance[0])
         self.share.copy_((statistics.count[0] + 1) / len(codes))  # never 0
 
+    def divide(self) -> None:
+        """Set the means of the subclusters to points on the first principal axis, a standard deviation to each side."""
+        lengths, axes = torch.linalg.eigh(self.covariance)
+        axis = axes[:, -1]
+        axis = axis * axis[axis.abs().argmax()].sign()  # either side is right; rounding would choose one
+        along = square_root(lengths[-1]) * axis
+        self.subcluster_means.copy_(self.mean + torch.stack([-along, along]))
+
+
+Pair = tuple[Cluster, nn.Module]
+"""A cluster and its subclustering network."""
+
 
 class MixtureNetwork(nn.Module):
     """Codes to cluster logits; there are no clusters before `start`.
 
-    New clusters have random weights from PyTorch's global generator.
+    The subclustering networks are a module of their own, so that they may have a learning rate of their own. New
+    clusters have random weights from PyTorch's global generator.
 
     Args:
         width: of the codes.
         hidden: width of the hidden layer of each network.
         prior: of every Gaussian.
         concentration: of the Dirichlet process.
-        evidence: maximum total number of observations that the codes count as in split and merge decisions.
+        evidence: maximum total number of observations that the codes count as in split and merge decisions; None for
+            as many as there are.
     """
 
-    def __init__(self, width: int, hidden: int, prior: Prior, concentration: float, evidence: int):
+    def __init__(self, width: int, hidden: int, prior: Prior, concentration: float, evidence: int | None):
         super().__init__()
         self.width, self.hidden = width, hidden
         self.prior, self.concentration, self.evidence = prior, concentration, evidence
         self.trunk = nn.Sequential(nn.Linear(width, hidden), nn.ReLU())
         self.clusters = nn.ModuleList()
+        self.subclusters = nn.ModuleList()
 
     def __len__(self) -> int:
         return len(self.clusters)
@@ -79,6 +93,10 @@ class MixtureNetwork(nn.Module):
         """The clusters."""
         return [cast(Cluster, cluster) for cluster in self.clusters]
 
+    def pairs(self) -> list[Pair]:
+        """The clusters with their subclustering networks, of codes [n, width] to logits [n, 2]."""
+        return list(zip(self.each(), self.subclusters, strict=True))
+
     def losses(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The clustering loss and the subclustering loss of codes [n, width]: two scalars.
 
@@ -91,9 +109,9 @@ class MixtureNetwork(nn.Module):
             F.kl_div(logits.log_softmax(dim=1), self.responsibilities(codes), reduction="none").sum(dim=1).mean()
         )
         apart = torch.zeros_like(divergence)
-        for number, cluster in enumerate(self.each()):
-            distances = (codes[:, None] - cluster.subcluster_means).square().mean(dim=2)  # [n, 2]
-            within = (cluster.subclusters(codes).softmax(dim=1) * distances).sum(dim=1)
+        for number, (cluster, subclusters) in enumerate(self.pairs()):
+            squares = (codes[:, None] - cluster.subcluster_means).square().sum(dim=2)  # [n, 2]
+            within = (subclusters(codes).softmax(dim=1) * squares).sum(dim=1)
             apart = apart + (within * (logits.argmax(dim=1) == number)).mean()
         return divergence, apart
 
@@ -111,34 +129,47 @@ class MixtureNetwork(nn.Module):
 
     def resize(self, count: int) -> None:
         """Create `count` clusters, before a state dict is loaded."""
-        self._set_clusters(Cluster(self.width, self.hidden) for _ in range(count))
+        self._set_clusters((Cluster(self.width, self.hidden), self._new_subclusters()) for _ in range(count))
 
     def start(self, codes: Tensor) -> None:
         """Start with a single cluster of all codes [N, width]."""
         self._set_clusters([self._new_cluster(codes, torch.ones(len(codes), dtype=torch.bool, device=codes.device))])
 
     def m_step(self, codes: Tensor) -> None:
-        """MAP estimates of the Gaussians from the soft assignment of all codes (the M-step); drops empty clusters."""
+        """MAP estimates of the Gaussians from the soft assignment of all codes (the M-step); drops empty clusters.
+
+        Subclusters of which one is empty are divided anew, as in the authors' code.
+        """
         logits = self(codes)  # [N, K]
         shares, labels = logits.softmax(dim=1), logits.argmax(dim=1)
-        for number, cluster in enumerate(self.each()):
+        kept = []
+        for number, (cluster, subclusters) in enumerate(self.pairs()):
+            own = labels == number
+            if not own.any():
+                continue
+            kept.append((cluster, subclusters))
             cluster.fit(self.prior, codes, shares[:, number])
-            within = cluster.subclusters(codes).softmax(dim=1) * (labels == number)[:, None]  # [N, 2]
-            cluster.subcluster_means.copy_(most_probable(self.prior, moments(codes, within))[0])
-        self._set_clusters(cluster for number, cluster in enumerate(self.each()) if (labels == number).any())
+            sides = subclusters(codes).softmax(dim=1)  # [N, 2]
+            if (sides[own].argmax(dim=1) == sides[own][:1].argmax(dim=1)).all():
+                cluster.divide()
+            else:
+                within = moments(codes, sides * own[:, None])
+                cluster.subcluster_means.copy_(most_probable(self.prior, within)[0])
+        self._set_clusters(kept)
 
     def split(self, codes: Tensor, draw: Draw) -> None:
         """Split clusters into their subclusters, each accepted by its Hastings ratio."""
         labels = self(codes).argmax(dim=1)
-        after = []
-        for number, (cluster, chance) in enumerate(zip(self.each(), draw.uniform(len(self)), strict=True)):
+        after: list[Pair] = []
+        for number, (pair, chance) in enumerate(zip(self.pairs(), draw.uniform(len(self)), strict=True)):
+            cluster, subclusters = pair
             own = labels == number
-            second = own & (cluster.subclusters(codes).argmax(dim=1) == 1)
+            second = own & (subclusters(codes).argmax(dim=1) == 1)
             first = own & ~second
             if min(first.sum(), second.sum()) > SMALLEST and chance.log() < self._ratio(codes, first, second):
                 after += [self._new_cluster(codes, half, cluster) for half in (first, second)]
             else:
-                after.append(cluster)
+                after.append(pair)
         self._set_clusters(after)
 
     def merge(self, codes: Tensor, draw: Draw) -> None:
@@ -147,34 +178,38 @@ class MixtureNetwork(nn.Module):
         means = torch.stack([cluster.mean for cluster in each])
         others = distances(means, means).fill_diagonal_(torch.inf).argsort(dim=1, stable=True)
         near = others[:, : min(NEIGHBOURS, len(each) - 1)].tolist()
-        pairs = sorted({(min(one, other), max(one, other)) for one, others in enumerate(near) for other in others})
-        ratios = [-self._ratio(codes, labels == one, labels == other) for one, other in pairs]
-        chances = draw.uniform(len(pairs)).log().tolist()
-        after = dict(enumerate(each))
-        for ratio, chance, (one, other) in sorted(zip(ratios, chances, pairs, strict=True), reverse=True):
-            if chance < ratio and after.get(one) is each[one] and after.get(other) is each[other]:
+        proposed = sorted({(min(one, other), max(one, other)) for one, others in enumerate(near) for other in others})
+        ratios = [-self._ratio(codes, labels == one, labels == other) for one, other in proposed]
+        chances = draw.uniform(len(proposed)).log().tolist()
+        after = dict(enumerate(self.pairs()))
+        free = set(after)  # those that have not been merged
+        for ratio, chance, (one, other) in sorted(zip(ratios, chances, proposed, strict=True), reverse=True):
+            if chance < ratio and {one, other} <= free:
                 larger = max(each[one], each[other], key=lambda cluster: float(cluster.share))
                 after[one] = self._new_cluster(codes, (labels == one) | (labels == other), larger)
                 del after[other]
+                free -= {one, other}
         self._set_clusters(after.values())
 
     def _ratio(self, codes: Tensor, first: Tensor, second: Tensor) -> float:
-        both, weight = first | second, min(1.0, self.evidence / len(codes))
+        both = first | second
+        weight = 1.0 if self.evidence is None else min(1.0, self.evidence / len(codes))
         return log_split_ratio(self.prior, self.concentration, codes[both], second[both], weight)
 
-    def _new_cluster(self, codes: Tensor, own: Tensor, like: Cluster | None = None) -> Cluster:
-        """A new cluster of the codes `own`, bool [N], with a copy of the output unit of `like`; its subcluster means
-        are on its first principal axis."""
+    def _new_cluster(self, codes: Tensor, own: Tensor, like: Cluster | None = None) -> Pair:
+        """A new cluster of the codes `own`, bool [N], with a copy of the output unit of `like`, and its untrained
+        subclustering network."""
         cluster = Cluster(self.width, self.hidden).to(codes.device)
         if like is not None:
             cluster.unit.load_state_dict(like.unit.state_dict())
         cluster.fit(self.prior, codes, own)
-        lengths, axes = torch.linalg.eigh(cluster.covariance)
-        axis = axes[:, -1]
-        axis = axis * axis[axis.abs().argmax()].sign()  # either side is right; rounding would choose one
-        along = square_root(lengths[-1]) * axis
-        cluster.subcluster_means.copy_(cluster.mean + torch.stack([-along, along]))
-        return cluster
+        cluster.divide()
+        return cluster, self._new_subclusters().to(codes.device)
 
-    def _set_clusters(self, clusters: Iterable[Cluster]) -> None:
-        self.clusters = nn.ModuleList(clusters)
+    def _new_subclusters(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(self.width, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 2))
+
+    def _set_clusters(self, pairs: Iterable[Pair]) -> None:
+        found = list(pairs)
+        self.clusters = nn.ModuleList(cluster for cluster, _ in found)
+        self.subclusters = nn.ModuleList(subclusters for _, subclusters in found)
