@@ -55,6 +55,12 @@ def test_the_layers_of_an_encoder_of_tiles_have_a_position_for_each_tile() -> No
     torch.testing.assert_close(pooled(found[-1], 1), encoder(IMAGES))
 
 
+def test_a_single_tile_has_the_positions_of_its_maps() -> None:
+    encoder = encoder_of(name="tiled", inner={"name": "small", "widths": [8, 16]}, grid=1, window=1.0)
+    for found, expected in zip(outputs(encoder, IMAGES), outputs(encoder.inner, IMAGES), strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_maps_are_averaged_to_a_grid_that_is_no_finer_than_they_are() -> None:
     maps = torch.arange(32.0).view(1, 2, 4, 4)
     expected = F.avg_pool2d(maps, 2).flatten(1)

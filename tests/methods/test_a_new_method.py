@@ -156,7 +156,7 @@ def test_the_leaderboard_trains_it_alone(checkout: Path) -> None:
     zoo = checkout / "benchmarks/zoo"
     run(zoo.parent, sys.executable, "-m", "zoo.compose")
     settings = {path.parent.name: path for path in zoo.glob("settings/*/toy.yaml")}
-    assert set(settings) == {"digits", "mnist", "cifar10"}
+    assert set(settings) == {"digits", "mnist", "cifar10", "cifar10-long"}
     section = yaml.safe_load(settings["digits"].read_text())
     section["method"]["training"] |= {"steps": 2, "batch_size": 16}
     settings["digits"].write_text(yaml.safe_dump(section))

@@ -64,7 +64,7 @@ def outputs(encoder: Encoder, images: Tensor) -> list[Tensor]:
     """The output [B, C, h, w] of every layer for images [B, channels, size, size] in [0, 1].
 
     Those of a vision transformer have a position for every patch, without the class token; those of an encoder of tiles
-    a position for every tile, and the mean over it.
+    a position for every tile, and the mean over it, unless there is one tile alone.
 
     Raises:
         ParameterError: the encoder is no sequence of layers.
@@ -73,6 +73,8 @@ def outputs(encoder: Encoder, images: Tensor) -> list[Tensor]:
         tiles = windows(images, encoder.config.grid, encoder.config.window)  # [B, grid, grid, C, side, side]
         with _recorded(encoder.inner) as kept:
             encoder.see(tiles.flatten(0, 2))
+        if encoder.config.grid == 1:  # a single tile is the image
+            return _joined(kept)
         return [pooled(each, 1).unflatten(0, tiles.shape[:3]).permute(0, 3, 1, 2) for each in _joined(kept)]
     with _recorded(encoder) as kept:
         encoder(images)

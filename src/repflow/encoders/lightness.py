@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repflow.augment.color_spaces import rgb_to_lab, without_colour
 from repflow.encoders.encoder import Encoder
-from repflow.encoders.inner import InnerEncoder
+from repflow.encoders.inner import InnerEncoder, OuterEncoder
 from repflow.schema import parameters
 
 
@@ -26,7 +26,7 @@ class LightnessConfig:
     name: Literal["lightness"] = "lightness"
 
 
-class LightnessEncoder(Encoder):
+class LightnessEncoder(OuterEncoder):
     """Features and maps of the lightness of images.
 
     Args:
@@ -37,17 +37,9 @@ class LightnessEncoder(Encoder):
     def __init__(self, inner: Encoder, channels: int):
         super().__init__(inner, inner.width, channels)
 
-    @property
-    def inner(self) -> Encoder:
-        """The encoder of lightness."""
-        assert isinstance(self.body, Encoder)
-        return self.body
-
-    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics of the images, [channels] each; those of their lightness are taken to be their means."""
-        super().set_normalisation(mean, std)
-        if not self.inner.fixed_normalisation:
-            self.inner.set_normalisation(mean.mean(0, keepdim=True), std.mean(0, keepdim=True))
+    def inner_statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the lightness, [1] each: taken to be the means of those of the channels."""
+        return mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
 
     def maps(self, images: Tensor) -> Tensor:
         """Feature maps [B, width, h, w], before pooling, of images [B, channels, size, size] in [0, 1]."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from repflow.encoders.encoder import Encoder, Pooled
-from repflow.encoders.inner import InnerEncoder
+from repflow.encoders.inner import InnerEncoder, OuterEncoder
 from repflow.encoders.layers import layers
 from repflow.errors import ParameterError
 from repflow.schema import Count, parameters
@@ -31,7 +31,7 @@ class MultiLayerConfig:
     name: Literal["multi_layer"] = "multi_layer"
 
 
-class MultiLayerEncoder(Encoder):
+class MultiLayerEncoder(OuterEncoder):
     """The maps of all layers, max-pooled to a grid, side by side.
 
     Args:
@@ -55,18 +55,6 @@ class MultiLayerEncoder(Encoder):
         with torch.no_grad():
             self.width = self.eval()(torch.zeros(1, channels, size, size)).shape[1]
         self.train(was_training)
-
-    @property
-    def inner(self) -> Encoder:
-        """The encoder that is read."""
-        assert isinstance(self.body, Encoder)
-        return self.body
-
-    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics of the input normalisation of the inner encoder too; both [channels]."""
-        super().set_normalisation(mean, std)
-        if not self.inner.fixed_normalisation:
-            self.inner.set_normalisation(mean, std)
 
     def maps(self, images: Tensor) -> Tensor:
         """Feature maps of the last layer [B, inner width, h, w] of images [B, channels, size, size] in [0, 1]."""

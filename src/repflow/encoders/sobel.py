@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.encoders.encoder import Encoder
-from repflow.encoders.inner import InnerEncoder
+from repflow.encoders.inner import InnerEncoder, OuterEncoder
 from repflow.schema import parameters
 
 
@@ -28,7 +28,7 @@ class SobelConfig:
     name: Literal["sobel"] = "sobel"
 
 
-class SobelEncoder(Encoder):
+class SobelEncoder(OuterEncoder):
     """Features and maps of the horizontal and vertical gradients of grey images, by fixed Sobel filters.
 
     The colours are normalised first; grey is the mean of the channels. Beyond its border an image is the mean colour.
@@ -46,11 +46,9 @@ class SobelEncoder(Encoder):
         horizontal = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
         self.register_buffer("filters", torch.stack([horizontal, horizontal.T])[:, None], persistent=False)
 
-    @property
-    def inner(self) -> Encoder:
-        """The encoder of gradients."""
-        assert isinstance(self.body, Encoder)
-        return self.body
+    def inner_statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """0 and 1, [2] each: the colours are normalised before their gradients are taken."""
+        return torch.zeros(2), torch.ones(2)
 
     def gradients(self, images: Tensor) -> Tensor:
         """Gradients [B, 2, size, size], to the left and upwards, of images [B, channels, size, size] in [0, 1]."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from repflow.encoders.encoder import Encoder
-from repflow.encoders.inner import InnerEncoder
+from repflow.encoders.inner import InnerEncoder, OuterEncoder
 from repflow.encoders.lightness import LightnessConfig
 from repflow.hardware.portable_math import square_root
 from repflow.schema import Count, Fraction, parameters
@@ -46,30 +46,18 @@ class TiledConfig:
         return self.side or _pixels(self.window, size)
 
 
-class TiledEncoder(Encoder):
+class TiledEncoder(OuterEncoder):
     """The features of tiles, averaged over an image; the feature maps have one position for each tile.
 
     Args:
         config: where the tiles are.
-        inner: encoder of a tile.
+        inner: encoder of a tile as `prepared` gives it.
         channels: of the images.
     """
 
     def __init__(self, config: TiledConfig, inner: Encoder, channels: int):
         super().__init__(inner, inner.width, channels)
         self.config = config
-
-    @property
-    def inner(self) -> Encoder:
-        """The encoder of a tile as `prepared` gives it."""
-        assert isinstance(self.body, Encoder)
-        return self.body
-
-    def set_normalisation(self, mean: Tensor, std: Tensor) -> None:
-        """Set the statistics of the input normalisation of the tiles' encoder too; both [channels]."""
-        super().set_normalisation(mean, std)
-        if not self.inner.fixed_normalisation:
-            self.inner.set_normalisation(mean, std)
 
     def prepared(self, tiles: Tensor) -> Tensor:
         """Tiles [B, channels, h, h] in [0, 1] as the inner encoder takes them: standardised if set."""
