@@ -3,19 +3,18 @@
 import importlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from dvc.repo import Repo
 from torch import nn
 
-from repflow.data.read.rows import Domain, Side
-from repflow.data.store import Store
+from repflow.data.read.rows import Domain
 from repflow.data.watched import check_watched
 from repflow.encoders import Classifier, build_encoder
 from repflow.evaluation.linear_probe import LinearConfig
@@ -172,17 +171,9 @@ def test_a_changed_method_retrains_only_the_methods_that_use_it() -> None:
 
 
 @pytest.fixture
-def domain() -> Domain:
-    """160 digits as a store in memory."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.repeat((digits.images[:160, None] * 255 / 16).astype(np.uint8), 3, axis=1)
-    given = pd.Series([str(label) for label in digits.target[:160]], dtype="string")
-    manifest = pd.DataFrame({"index": np.arange(160), "given_class": given, "group": pd.Series([None] * 160)})
-    sides = np.repeat([Side.UNLABELLED.value, Side.VALIDATION.value, Side.TEST.value], [100, 20, 40])
-    classes = tuple(str(number) for number in range(10))
-    return Domain("source", Store(images, manifest, classes), sides, classes)
+def domain(digits_domain: Callable[[int, int, int], Domain]) -> Domain:
+    """160 digits."""
+    return digits_domain(100, 20, 40)
 
 
 @pytest.mark.parametrize("name", [FLOOR, floor_of("split_brain"), CEILING, "simclr"])

@@ -2,11 +2,11 @@
 
 import csv
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -26,17 +26,9 @@ from zoo.readings import NEIGHBOURS, Readings
 
 
 @pytest.fixture(scope="module")
-def domain() -> Domain:
-    """600 digits as a store in memory."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.repeat((digits.images[:600, None] * 255 / 16).astype(np.uint8), 3, axis=1)
-    given = pd.Series([str(label) for label in digits.target[:600]], dtype="string")
-    manifest = pd.DataFrame({"index": np.arange(600), "given_class": given, "group": pd.Series([None] * 600)})
-    sides = np.repeat([Side.UNLABELLED.value, Side.VALIDATION.value, Side.TEST.value], [300, 100, 200])
-    classes = tuple(str(number) for number in range(10))
-    return Domain("source", Store(images, manifest, classes), sides, classes)
+def domain(digits_domain: Callable[[int, int, int], Domain]) -> Domain:
+    """600 digits."""
+    return digits_domain(300, 100, 200)
 
 
 @pytest.fixture(scope="module")
