@@ -76,7 +76,7 @@ class SwAV(EncoderMethod):
 
     def begin(self, streams: Mapping[str, Stream], draw: Draw) -> None:
         """Shorten the queue to the number of images: older features of the same images would be in it, too."""
-        self.queue.rows = self.queue.rows[: len(streams["unlabelled"])].clone()
+        self.queue.bound(len(streams["unlabelled"]))
 
     def losses(self, batch: Batches, draw: Draw) -> Losses:
         """Cross-entropy of each view's scores with the assignments of the other global views."""
